@@ -154,6 +154,7 @@ fn a_wrong_value_is_blamed_on_the_variable_that_has_it() {
         (&["serve"][..], "GAVEL_PORT", "abc"),
         (&["serve"], "GAVEL_LOG_FORMAT", "loud"),
         (&["serve"], "RUST_LOG", "gavel=loud"),
+        (&["serve"], "GAVEL_LOG_FILTER", "gavel=loud"),
         (&["serve"], "GAVEL_OFFLINE", "perhaps"),
         (&["probe"], "GAVEL_PORT", "abc"),
     ] {
@@ -188,6 +189,26 @@ fn variables_say_yes_in_many_ways_and_slips_are_told() {
     let told: Vec<&str> = text.lines().collect();
     assert!(told[0].contains("GAVEL_MAX_SEQUENCE ") && told[0].contains("GAVEL_MAX_SEQUENCES"), "{text}");
     assert!(told[1].contains("GAVEL_WHATEVER ") && told.len() == 2, "{text}");
+}
+
+#[test]
+fn the_log_filter_has_a_second_variable_that_other_programs_use_too() {
+    let (_folder, path) = file("[server]\nlog_filter = \"error\"\n");
+    let path = path.to_string_lossy();
+    let (own, other) = (("GAVEL_LOG_FILTER", "warn"), ("RUST_LOG", "debug"));
+    for (options, variables, expected) in [
+        (&[][..], &[][..], "error\" # file"),
+        (&[], &[own], "warn\" # environment"),
+        (&[], &[other], "debug\" # environment"),
+        (&[], &[own, other], "warn\" # environment"),
+        (&["--log-filter", "trace"], &[own, other], "trace\" # command line"),
+    ] {
+        let output = gavel(&[&["serve", "--config", &*path, "--print-config"], options].concat(), variables);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = format!("log_filter = \"{expected}");
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        assert!(output.stderr.is_empty(), "{variables:?}");
+    }
 }
 
 #[test]

@@ -141,6 +141,7 @@ fn patterns() -> BTreeMap<&'static str, &'static str> {
         ("inspect-graded-partial", r"GRADE\s*:\s*[CPI]\z"),
         ("reward-bench-rating", r"\b([1-9]|10)\b\s*\z"),
         ("nemo-gym-equivalence", r"\[\[A!?=B\]\]"),
+        ("nemo-gym-math", r"\[\[A!?=B\]\]"),
         ("ms-swift-genrm", r"Reward:\s*(0\.[0-9]|1\.0)\z"),
         ("ms-swift-prm", r"Reward:\s*-?(0\.[0-9]|1\.0)\*\*\z"),
         ("deepeval-geval-4", r#"\A\{"reason": ".*", "score": (10|[0-9])\}\z"#),

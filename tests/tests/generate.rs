@@ -125,6 +125,54 @@ fn images_make_a_text_a_message_of_the_user() {
     assert_eq!(asked(json!("What is it?"), json!([]))["text"], plain["text"], "no image is none");
 }
 
+/// As SGLang's client fills the cache before it asks.
+#[test]
+fn with_no_tokens_to_write_a_text_is_read_and_counted() {
+    let server = Server::random();
+    let picture = image("tiny56-square-0.png");
+    let none = |text: Value| json!({ "text": text, "sampling_params": { "max_new_tokens": 0 } });
+    let is_empty = |read: &Value, prompt_tokens: &Value| {
+        let info = &read["meta_info"];
+        assert_eq!((&read["text"], &info["finish_reason"]), (&json!(""), &json!({ "type": "length" })));
+        assert_eq!((&info["completion_tokens"], &info["cached_tokens"]), (&json!(0), &json!(0)), "{read}");
+        assert!(!info["id"].as_str().unwrap().is_empty());
+        assert_eq!(&info["prompt_tokens"], prompt_tokens, "{read}");
+    };
+    let length = |mut body: Value| {
+        body["sampling_params"]["max_new_tokens"] = json!(1);
+        server.ok(GENERATE, &body)["meta_info"]["prompt_tokens"].clone()
+    };
+    let alone = length(none(json!(PROMPT)));
+    is_empty(&server.ok(GENERATE, &none(json!(PROMPT))), &alone);
+    let mut shown = none(json!(PROMPT));
+    shown["image_data"] = json!([picture]);
+    let with_image = length(shown.clone());
+    assert!(with_image.as_u64() > alone.as_u64());
+    is_empty(&server.ok(GENERATE, &shown), &with_image);
+    let mut several = none(json!([PROMPT, PROMPT]));
+    several["sampling_params"]["n"] = json!(2);
+    let several = server.ok(GENERATE, &several);
+    assert_eq!(several.as_array().unwrap().len(), 4);
+    several.as_array().unwrap().iter().for_each(|read| is_empty(read, &alone));
+    // All else is checked as if there were something to write.
+    let mut wrong = [("temperature", json!(3)), ("min_new_tokens", json!(1)), ("regex", json!("("))]
+        .map(|(name, value)| {
+            let mut body = none(json!(PROMPT));
+            body["sampling_params"][name] = value;
+            (body, format!("sampling_params.{name}"))
+        })
+        .to_vec();
+    wrong.push((none(json!([PROMPT, ""])), "text[1]".to_owned()));
+    wrong.push((none(json!("word ".repeat(100_000))), "text".to_owned()));
+    let mut damaged = none(json!(PROMPT));
+    damaged["image_data"] = json!("AAAA");
+    wrong.push((damaged, "image_data".to_owned()));
+    for (body, param) in wrong {
+        let refused = server.post(GENERATE, &body);
+        assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some(param.as_str())));
+    }
+}
+
 #[test]
 fn what_is_not_offered_or_makes_no_sense_is_refused_by_its_name() {
     let server = Server::random();
@@ -152,7 +200,9 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_its_name() {
         sampling("stop_token_ids", json!([1])),
         sampling("no_stop_trim", json!(true)),
         sampling("ebnf", json!("root ::= x")),
-        sampling("max_new_tokens", json!(0)),
+        sampling("max_new_tokens", json!(-1)),
+        sampling("max_new_tokens", json!("many")),
+        sampling("stop", json!(7)),
         sampling("min_new_tokens", json!(9)),
         sampling("temperature", json!(3)),
         sampling("top_p", json!(1e300)),

@@ -160,7 +160,10 @@ fn a_registered_image_has_the_limit_of_any_image() {
     let mut large = png();
     large.resize((1 << 20) + 1, 0);
     let (status, error) = judge(&server.keep(KEY, "vision", &large));
-    assert_eq!((status, &error["code"]), (400, &json!("invalid_image")), "{error}");
+    assert_eq!((status, &error["code"]), (400, &json!("image_file_too_large")), "{error}");
+    // An image in the body itself has the same code.
+    large.resize(2 << 20, 0);
+    assert_eq!(judge(&BASE64_STANDARD.encode(&large)).1["code"], error["code"]);
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("1048576 bytes") && message.contains("max_image_mib"), "{message}");
 }

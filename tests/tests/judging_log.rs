@@ -5,7 +5,7 @@
 use std::{fs, path::Path, process::Command};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use gavel_tests::{Server, binary, reference, wait_until};
+use gavel_tests::{Server, binary, image, reference, wait_until};
 use serde_json::{Value, json};
 
 fn picture() -> String {
@@ -123,6 +123,29 @@ fn each_verdict_has_a_line_and_becomes_an_example() {
     gavel(folder.path(), &["export", "log.jsonl", "--output", "whole.json", "--embed"]);
     let whole = fs::read_to_string(folder.path().join("whole.json")).unwrap();
     assert_eq!(whole.matches("data:image/png;base64,").count(), 3);
+}
+
+#[test]
+fn a_server_that_stops_after_a_burst_writes_all_its_lines() {
+    const VERDICTS: usize = 96;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log.jsonl");
+    let server = server(&log, &[]);
+    // What is judged is remembered, so that the verdicts come faster than their lines.
+    let mut body = score();
+    body["images"] = json!([image("geo384-square_1300-0.png")]);
+    server.ok("/judge", &body);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..VERDICTS / 4).for_each(|_| drop(server.ok("/judge", &body))));
+        }
+    });
+    server.signal("TERM");
+    assert!(server.wait(), "the server ended well");
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.ends_with('\n'));
+    assert_eq!(text.lines().count(), VERDICTS + 1);
+    assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
 }
 
 #[test]

@@ -362,15 +362,60 @@ fn a_ranking_is_a_bare_list_for_those_who_ask_as_clients_of_sglang() {
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         body
     };
-    let instruct = json!({ "instruct": "Look closely." });
-    let listed = server.ok("/v1/rerank/", &asked(QUESTION, instruct.clone()));
+    let listed = server.ok("/v1/rerank/", &asked(QUESTION, json!({ "instruct": "Look closely." })));
     let whole = format!("Look closely.\n\n{QUESTION}");
     let common = server.ok("/v1/rerank", &asked(&whole, json!({ "instruct": null })));
     assert_eq!(listed.as_array().unwrap().len(), 1);
     assert_eq!(listed[0]["score"], common["results"][0]["score"]);
     assert!(listed[0].get("document").is_none());
-    let refused = server.post("/v2/rerank", &asked(QUESTION, instruct));
-    assert_eq!(blamed(refused), (400, "instruct".to_owned()));
+}
+
+#[test]
+fn an_instruction_is_put_before_the_question() {
+    let server = Server::with_options(&[]);
+    let (told, documents) = ("Look closely.", ["The circle is purple.", ANSWER]);
+    let with = |mut body: Value, name: &str| {
+        body[name] = json!(told);
+        body
+    };
+    let whole = |question: &str| format!("{told}\n\n{question}");
+    let ranked = |query: &str| json!({ "query": query, "documents": documents });
+    let scored = |questions: [&str; 2]| json!({ "queries": questions, "documents": documents });
+    let others = [QUESTION, "What is it?"];
+    let expected = server.ok("/rerank", &ranked(&whole(QUESTION)))["results"].clone();
+    let data = server.ok("/score", &scored([&whole(others[0]), &whole(others[1])]))["data"].clone();
+    assert_ne!(server.ok("/rerank", &ranked(QUESTION))["results"][0]["score"], expected[0]["score"]);
+    for name in ["instruction", "instruct"] {
+        assert_eq!(server.ok("/rerank", &with(ranked(QUESTION), name))["results"], expected, "{name}");
+        assert_eq!(server.ok("/score", &with(scored(others), name))["data"], data, "{name}");
+        let texts = server.ok("/v2/rerank", &with(ranked(QUESTION), name));
+        assert_eq!(texts["results"][0]["score"], expected[0]["score"], "{name}");
+    }
+    // Clients of vLLM expect its form wherever they ask.
+    assert_eq!(server.ok("/v1/rerank", &with(ranked(QUESTION), "instruction"))["results"], expected);
+    for (path, body) in [("/rerank", ranked(QUESTION)), ("/score", scored(others))] {
+        let both = with(with(body, "instruction"), "instruct");
+        assert_eq!(blamed(server.post(path, &both)), (400, "instruction".to_owned()));
+    }
+}
+
+/// As vLLM's clients of mteb and litellm send them.
+#[test]
+fn how_a_long_text_would_be_truncated_changes_nothing() {
+    let server = Server::with_options(&[]);
+    for (path, body) in [
+        ("/score", json!({ "text_1": QUESTION, "text_2": ANSWER })),
+        ("/rerank", json!({ "query": QUESTION, "documents": [ANSWER] })),
+    ] {
+        let plain = server.ok(path, &body);
+        let mut truncated = body;
+        truncated["truncate_prompt_tokens"] = json!(-1);
+        truncated["truncation_side"] = json!("right");
+        let truncated = server.ok(path, &truncated);
+        for member in ["data", "results"] {
+            assert_eq!(truncated[member], plain[member], "{path}");
+        }
+    }
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn unsafe_code_is_where_it_is_said_to_be() {
         "crates/kernels-cuda/src/gpu.rs",
         "crates/kernels-cuda/src/matrix_product.rs",
         "crates/kernels-cuda/src/nccl.rs",
+        "crates/kernels-cuda/tests/driver.rs",
         "crates/kernels-cuda/tests/emulated/mod.rs",
     ];
     assert_eq!(others, expected.map(Path::new));
@@ -185,7 +186,7 @@ fn only_boot_names_where_critics_come_from() {
     assert_eq!(naming, [Path::new("crates/server/src/boot.rs")]);
 }
 
-/// Variables of options are named in `command.rs`, or made from the option's name in `configuration.rs`; clap reads
+/// Variables of options are named in `command.rs`, or made from the option's name in `environment.rs`; clap reads
 /// them.
 #[test]
 fn only_the_command_line_reads_the_environment() {

@@ -1,6 +1,6 @@
 //! The request forms of trainers: each of their paths accepts all forms; labels and rewards.
 
-use gavel_tests::{Server, picture};
+use gavel_tests::{Keys, Response, Server, image, picture, reference};
 use serde_json::{Value, json};
 
 const QUESTION: &str = "What colour is the circle?";
@@ -31,7 +31,7 @@ fn each_path_of_trainers_takes_all_their_forms() {
     let sample = sample(ANSWER, label);
     let expected = server.ok("/rm", &sample);
     assert!(expected.is_f64());
-    for path in ["/get_reward", "/get_reward_mllm/", "/rm", "/rm/", "/reward"] {
+    for path in ["/get_reward", "/get_reward_mllm/", "/rm", "/rm/", "/reward", "/reward/"] {
         let told = server.ok(path, &rollout);
         assert_eq!((&told["rewards"][0], &told["scores"][0]), (&expected, &expected), "{path}");
         assert!(told["extra_logs"]["label_mass"][0].is_f64(), "{path}");
@@ -78,6 +78,58 @@ fn the_native_path_answers_trainers_as_their_own_paths_do_and_is_strict_otherwis
     // Parameters of the URL apply to the forms of trainers only.
     let rewards = json!({ "question": QUESTION, "responses": [ANSWER, OTHER], "method": "pointwise" });
     assert!(server.ok("/reward?reward=best", &rewards)["rewards"].is_array());
+}
+
+#[test]
+fn images_in_the_labels_of_trainers_are_no_text_at_the_native_path_either() {
+    let server = Server::with_options(&[]);
+    let label = json!({ "image": format!("data:image/png;base64,{}", image("geo384-square_1300-0.png")) });
+    let label = label.to_string();
+    // As text they would be more than `max_text_mib`.
+    let count = (8 << 20) / label.len() + 1;
+    let rollout =
+        json!({ "query": vec![chat(QUESTION, ANSWER); count], "labels": vec![label.clone(); count] });
+    let told = server.ok("/reward", &rollout);
+    assert_eq!(told["rewards"].as_array().unwrap().len(), count);
+    assert_eq!(told, server.ok("/get_reward", &rollout));
+    // In the native interface images have a place of their own.
+    let refused = server.post("/reward", &json!({ "question": QUESTION, "responses": vec![label; count] }));
+    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("string_too_long")));
+}
+
+#[test]
+fn at_the_native_path_trainers_wait_for_their_key_and_others_are_refused() {
+    let keys = Keys::new(&[("a", "concurrent_requests = 1")]);
+    let model = reference().join("models/tiny56").to_string_lossy().into_owned();
+    let server = keys.server(&["--model", &model]);
+    let endless = json!({
+        "messages": [{ "role": "user", "content": "Hm?" }],
+        "max_tokens": 20_000,
+        "ignore_eos": true,
+        "stream": true,
+    });
+    let running = keys.post(&server, "a", ("/v1/chat/completions", &endless));
+    assert_eq!(running.status, 200);
+    let limited = |milliseconds: &str, body: &Value| {
+        let bearer = format!("Bearer {}", keys.key("a"));
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", &*bearer),
+            ("x-request-timeout-ms", milliseconds),
+        ];
+        server.send("POST", "/reward", &headers, body.to_string().as_bytes())
+    };
+    let code = |response: Response| (response.status, response.json()["code"].take());
+    let native = json!({ "question": QUESTION, "responses": [ANSWER, OTHER] });
+    assert_eq!(code(limited("60000", &native)), (429, json!("rate_limit_exceeded")));
+    let asked = sample(ANSWER, json!(null));
+    assert_eq!(code(limited("200", &asked)), (503, json!("overloaded")));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| limited("60000", &asked).status);
+        drop(running);
+        assert_eq!(waiting.join().unwrap(), 200);
+    });
+    assert_eq!(limited("60000", &asked).status, 200);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use critic::{EncodedImage, ImageTiling, Visual};
+use critic::{CacheScope, EncodedImage, ImageTiling, Visual};
 use critic_candle::{Checkpoint, Options, Segment, Source};
 
 /// Rounds of each measurement, of which the median is printed.
@@ -20,7 +20,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = checkpoint.backend.model();
     for file in arguments {
         let image = EncodedImage::new(std::fs::read(&file)?);
-        let encode = || checkpoint.processor.encode_segments(&[Segment::Image(&image)], ImageTiling::Trained);
+        let encode = || {
+            checkpoint.processor.encode_segments(
+                &[Segment::Image(&image)],
+                ImageTiling::Trained,
+                CacheScope::default(),
+            )
+        };
         let visual: Visual = encode()?.visuals.remove(0);
         let tiles: Vec<&[u8]> = (0..visual.tiles.count()).map(|index| visual.tiles.tile(index)).collect();
         let cutting = median(|| encode().map(drop))?;

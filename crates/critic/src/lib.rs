@@ -23,7 +23,7 @@ pub use critic::{Critic, GenerationDefaults};
 pub use figures::{BackendFigures, CacheFigures, GpuMemory, ProcessorFigures};
 pub use image::{ContentHash, Packing, Tiles, Visual};
 pub use processor::{EncodeError, Encoded, ImageFault, Processor};
-pub use prompt::{Detail, EncodedImage, ImageTiling, Message, Part, Prompt, Role};
+pub use prompt::{CacheScope, Detail, EncodedImage, ImageTiling, Message, Part, Prompt, Role};
 pub use sampling::{Report, SamplingParams};
 pub use size::ModelSize;
 pub use text::Utf8Stream;

@@ -125,7 +125,14 @@ pub struct Prompt {
     pub reply: String,
     /// How several images are cut.
     pub tiling: ImageTiling,
+    /// Who may find what is cached of its images. It is no part of the digest.
+    pub cache_scope: CacheScope,
 }
+
+/// A scope of caches: what was decoded or computed for a prompt of one scope is not found by prompts of another, so that nobody
+/// learns from the time that a request takes which images others have sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheScope(pub [u8; 32]);
 
 impl Prompt {
     /// Identifies the prompt: SHA-256 over its parts, each with its kind and length; an image enters as its own

@@ -3,7 +3,9 @@
 //!
 //! A client's request is one entry, however many parts it has: its [`Ticket`] is counted once, and after it was
 //! accepted, its parts join the queue as there is room. One part of it may always join, so that an accepted request
-//! makes progress. Beyond these, there are at most as many parts as requests may wait.
+//! makes progress. Beyond these, parts fill at most half of the queue, so that a request of many parts does not keep
+//! all others out. One part of each request may always be prepared; beyond these, at most as many parts are prepared
+//! or wait as requests may wait, so that the memory for encoded prompts is bounded too.
 
 use std::{collections::HashMap, sync::PoisonError};
 
@@ -14,9 +16,10 @@ use crate::{
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
+    queue_load::{Bound, Bounds, Demand, Load, Part, Wanted},
     request::{Lane, Tenant, Urgency},
     sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering::Relaxed},
-    ticket::{Comes, Counted, Standing, Ticket},
+    ticket::{Counted, Standing, Ticket},
 };
 
 /// Number of slots for keys of cached blocks: 512 KiB, enough for the blocks of two million tokens.
@@ -38,7 +41,7 @@ pub(crate) struct Backlog {
     /// one only makes a prompt count as longer than it is. Relaxed ordering is enough, since each slot is
     /// independent.
     known: Vec<AtomicU64>,
-    /// Notified whenever something leaves the queue.
+    /// Notified whenever there may be more room.
     left: Notify,
 }
 
@@ -52,17 +55,6 @@ pub(crate) struct Line {
     pub(crate) shares: HashMap<Tenant, Load>,
     refused_requests: u64,
     refused_tokens: u64,
-}
-
-/// The load of the queue or of one tenant.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Load {
-    /// Number of requests with a part that waits or is being prepared.
-    requests: usize,
-    /// Number of parts in the queue.
-    parts: usize,
-    /// Number of tokens of these parts.
-    tokens: usize,
 }
 
 /// A request that needs room.
@@ -94,6 +86,8 @@ pub(crate) struct QueueEntry<'a> {
 pub(crate) struct Preparation {
     backlog: Arc<Backlog>,
     ticket: Ticket,
+    /// The tenant whose share it uses, if that is limited.
+    tenant: Option<Tenant>,
 }
 
 /// The place of a part in the queue; dropping it leaves the queue.
@@ -104,32 +98,6 @@ pub(crate) struct QueueSlot {
     part: Part,
     /// The tenant whose share it uses, if that is limited.
     tenant: Option<Tenant>,
-}
-
-/// A part in the queue.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    lane: Lane,
-    /// Number of prompt tokens that neither are nor will be in the prefix cache.
-    tokens: usize,
-}
-
-/// A demand for room.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    comes: Comes,
-    /// Whether the request is not counted yet.
-    is_new: bool,
-    /// The part that joins; `None` for one that is only being prepared.
-    part: Option<Part>,
-}
-
-/// Upper bounds on a load.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    /// Maximum number of requests, and of parts beyond the one that each may always have.
-    requests: usize,
-    tokens: usize,
 }
 
 /// The upper bounds on the queue and on the tenant's share.
@@ -144,15 +112,6 @@ struct Most {
 struct Lack {
     bound: Bound,
     load: Load,
-}
-
-/// A bound that was exceeded.
-#[derive(Debug, Clone, Copy)]
-enum Bound {
-    Requests,
-    Tokens,
-    /// Either bound of the tenant's share.
-    Share,
 }
 
 impl Default for Backlog {
@@ -173,10 +132,12 @@ impl Backlog {
     }
 
     /// Counts a part being prepared for the queue, when `free` more sequences could run at once. A request for
-    /// which there will be no room is rejected before any work is done for it.
+    /// which there will be no room is rejected before any work is done for it. A further part of a request is not
+    /// prepared as long as there are too many parts, but the request is not rejected for that.
     ///
     /// # Errors
-    /// As for [`join`](Self::join), by the number of requests alone, since the number of tokens is not known yet.
+    /// As for [`join`](Self::join), by the numbers of requests and parts alone, since the number of tokens is not
+    /// known yet.
     pub(crate) fn prepare(
         self: &Arc<Self>,
         asker: Asker<'_>,
@@ -184,17 +145,19 @@ impl Backlog {
         free: usize,
     ) -> Result<Preparation, EngineError> {
         let mut standing = asker.ticket.standing();
-        self.take(asker, &mut standing, None, Most::of(asker, config).and(free))?;
+        let demand = if standing.prepares() { Demand::FurtherPreparation } else { Demand::Preparation };
+        self.take(asker, &mut standing, demand, Most::of(asker, config).and(free))?;
         standing.prepare();
-        Ok(Preparation { backlog: self.clone(), ticket: asker.ticket.clone() })
+        let tenant = asker.bounded().cloned();
+        Ok(Preparation { backlog: self.clone(), ticket: asker.ticket.clone(), tenant })
     }
 
     /// Adds a part to the queue. When no tokens wait, a single part of any length may join.
     ///
     /// # Errors
     /// [`EngineError::Overloaded`] when there is no room in the queue, [`EngineError::ShareTaken`] when there is
-    /// none in the tenant's share. If the ticket [waits](Ticket::waits), the error does not reject the request, and
-    /// the caller may try again.
+    /// none in the tenant's share. Unless the ticket [is refused](Ticket::is_refused) now, the error does not reject
+    /// the request, and the caller may try again.
     pub(crate) fn join(
         self: &Arc<Self>,
         entry: QueueEntry<'_>,
@@ -204,7 +167,7 @@ impl Backlog {
         let known = keys.iter().take_while(|key| self.knows(key)).count() * block_size;
         let part = Part { lane, tokens: tokens.saturating_sub(known) };
         let mut standing = asker.ticket.standing();
-        self.take(asker, &mut standing, Some(part), Most::of(asker, config))?;
+        self.take(asker, &mut standing, Demand::Join(part), Most::of(asker, config))?;
         standing.join();
         // Later prompts with the same prefix will find it computed.
         keys.iter().for_each(|key| self.learn(key));
@@ -213,22 +176,26 @@ impl Backlog {
     }
 
     /// Reserves room, and counts the request if it is not counted yet. Without room, the request is rejected as a
-    /// whole, unless it waits.
+    /// whole, unless it or the part waits.
     fn take(
         &self,
         asker: Asker<'_>,
         standing: &mut Standing,
-        part: Option<Part>,
+        demand: Demand,
         most: Most,
     ) -> Result<(), EngineError> {
         if let Some(refused) = &standing.refused {
             return Err(refused.clone());
         }
-        let wanted = Wanted { comes: standing.comes(), is_new: standing.counted.is_none(), part };
+        let wanted = Wanted { comes: standing.comes(), is_new: standing.counted.is_none(), demand };
         let mut line = self.line();
         if let Err(lack) = line.take(asker, wanted, most) {
             let error = self.error(lack);
-            if !standing.waits() {
+            let waits = match demand {
+                Demand::FurtherPreparation => true,
+                Demand::Preparation | Demand::Join(_) => standing.waits(),
+            };
+            if !waits {
                 line.note_refused(lack.bound);
                 standing.refused = Some(error.clone());
             }
@@ -254,9 +221,15 @@ impl Backlog {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something leaves the queue. Departures after this call count, even before the future is polled.
+    /// Waits until there may be room: something leaves the queue, is no longer prepared, or ends. What happens after
+    /// this call counts, even before the future is polled.
     pub(crate) fn left(&self) -> Notified<'_> {
         self.left.notified()
+    }
+
+    /// Wakes those that wait for room.
+    pub(crate) fn wake(&self) {
+        self.left.notify_waiters();
     }
 
     /// Number of requests with a part that waits or is being prepared.
@@ -348,7 +321,9 @@ impl Line {
             self.shares.entry(tenant.clone()).or_default().add(wanted);
         }
         self.all.add(wanted);
-        self.explaining += usize::from(wanted.part.is_some_and(|part| part.lane == Lane::Explain));
+        if let Demand::Join(Part { lane: Lane::Explain, .. }) = wanted.demand {
+            self.explaining += 1;
+        }
         Ok(())
     }
 
@@ -358,7 +333,7 @@ impl Line {
         let Some(tenant) = tenant else { return };
         if let Some(own) = self.shares.get_mut(tenant) {
             less(own);
-            if own.requests + own.parts == 0 {
+            if own.requests + own.preparing + own.parts == 0 {
                 self.shares.remove(tenant);
             }
         }
@@ -376,29 +351,6 @@ impl Line {
             Bound::Requests => self.refused_requests += 1,
             Bound::Tokens => self.refused_tokens += 1,
             Bound::Share => {}
-        }
-    }
-}
-
-impl Load {
-    /// The bound exceeded by a demand, if there is one.
-    fn lacks(&self, wanted: Wanted, most: Bounds) -> Option<Bound> {
-        if wanted.is_new && wanted.comes == Comes::First && self.requests >= most.requests {
-            return Some(Bound::Requests);
-        }
-        let Part { tokens, .. } = wanted.part?;
-        let is_too_much = self.tokens > 0 && self.tokens + tokens > most.tokens;
-        match wanted.comes {
-            Comes::Next => None,
-            Comes::Beside if self.parts >= most.requests => Some(Bound::Requests),
-            Comes::First | Comes::Beside => is_too_much.then_some(Bound::Tokens),
-        }
-    }
-
-    fn add(&mut self, wanted: Wanted) {
-        self.requests += usize::from(wanted.is_new);
-        if let Some(part) = wanted.part {
-            (self.parts, self.tokens) = (self.parts + 1, self.tokens + part.tokens);
         }
     }
 }
@@ -443,15 +395,17 @@ impl Drop for QueueSlot {
         });
         line.explaining -= usize::from(lane == Lane::Explain);
         drop((line, standing));
-        self.backlog.left.notify_waiters();
+        self.backlog.wake();
     }
 }
 
 impl Drop for Preparation {
     fn drop(&mut self) {
         let mut standing = self.ticket.standing();
-        self.backlog.line().end(standing.prepared());
-        drop(standing);
-        self.backlog.left.notify_waiters();
+        let mut line = self.backlog.line();
+        line.end(standing.prepared());
+        line.give_back(self.tenant.as_ref(), |load| load.preparing -= 1);
+        drop((line, standing));
+        self.backlog.wake();
     }
 }

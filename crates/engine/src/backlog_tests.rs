@@ -196,35 +196,95 @@ fn a_tenant_whose_share_is_taken_is_told_when_its_own_tokens_are_gone() {
 #[test]
 fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
     let backlog = Arc::new(Backlog::default());
-    let config = config(2, 100);
-    let tickets = [Ticket::default(), Ticket::default(), Ticket::default()];
+    let config = config(4, 200);
+    let tickets: [Ticket; 5] = Default::default();
     let join = |ticket: &Ticket, tokens| backlog.join(entry(asker(ticket), tokens, &[]), &config);
-    let [large, small, refused] = &tickets;
+    let [large, small, more, most, refused] = &tickets;
     // It is one request, however many parts are being prepared or wait.
-    let ready: Vec<_> = (0..9).map(|_| backlog.prepare(asker(large), &config, 0).unwrap()).collect();
+    let ready: Vec<_> = (0..3).map(|_| backlog.prepare(asker(large), &config, 0).unwrap()).collect();
     let first = join(large, 60).unwrap();
     assert_eq!((backlog.requests(), backlog.parts()), (1, 1));
-    assert!(join(large, 60).is_err() && large.waits(), "its tokens find no room, and it waits for some");
+    assert!(
+        join(large, 60).is_err() && !large.is_refused(),
+        "its tokens find no room, and it waits for some"
+    );
     let second = join(large, 40).unwrap();
-    assert!(join(large, 0).is_err(), "no more parts than requests are let in");
-    // Another request gets its place all the same; a third one exceeds the limit and is rejected, once.
-    let small = join(small, 0).unwrap();
-    assert!(join(refused, 0).is_err() && join(refused, 0).is_err() && !refused.waits());
+    assert!(join(large, 0).is_err(), "no more parts than half of the requests are let in");
+    // Other requests get their places all the same; one too many is rejected, once.
+    let others = [small, more, most].map(|ticket| join(ticket, 0).unwrap());
+    assert!(join(refused, 0).is_err() && join(refused, 0).is_err() && refused.is_refused());
     assert!(
         backlog.prepare(asker(refused), &config, 9).is_err(),
         "nor is there room for another part of it later"
     );
-    assert_eq!((backlog.requests(), backlog.parts(), backlog.refused()), (2, 3, (1, 0)));
+    assert_eq!((backlog.requests(), backlog.parts(), backlog.refused()), (4, 5, (1, 0)));
     drop((first, second, ready));
-    assert_eq!(backlog.requests(), 1);
+    assert_eq!(backlog.requests(), 3);
     // It was accepted, and makes progress although others have taken all the room meanwhile.
     let (other, flood) = (Ticket::default(), Config { max_waiting_tokens: 1000, ..config });
     let _other = backlog.join(entry(asker(&other), 900, &[]), &flood).unwrap();
     let next = join(large, 60).unwrap();
-    assert_eq!(backlog.requests(), 3);
+    assert_eq!(backlog.requests(), 5);
     assert!(join(large, 1).is_err(), "beside which there is no room");
-    drop((next, small));
+    drop((next, others));
     assert_eq!((backlog.requests(), backlog.refused()), (1, (1, 0)));
+}
+
+#[test]
+fn a_request_of_many_parts_leaves_room_for_others() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(8, 100);
+    let join = |ticket: &Ticket, tokens| backlog.join(entry(asker(ticket), tokens, &[]), &config);
+    let many = Ticket::default();
+    let mut parts = vec![join(&many, 30).unwrap(), join(&many, 20).unwrap()];
+    assert!(join(&many, 1).is_err() && !many.is_refused(), "half of the tokens are taken");
+    // Whoever comes first is not shut out by parts that take each room that becomes free.
+    let other = join(&Ticket::default(), 50).unwrap();
+    drop(parts.remove(0));
+    assert!(join(&many, 1).is_err());
+    drop(other);
+    parts.extend((0..3).map(|_| join(&many, 0).unwrap()));
+    assert!(join(&many, 0).is_err(), "half of the requests are taken by parts");
+    drop(parts);
+    assert!(join(&many, 500).is_ok(), "one part of any length may always join");
+    // The same holds for a tenant's share.
+    let (tenant, many) = (Tenant("a".into()), Ticket::default());
+    let own = Asker { tenant: &tenant, share: 0.5, ..asker(&many) };
+    let _first = backlog.join(entry(own, 20, &[]), &config).unwrap();
+    assert!(backlog.join(entry(own, 10, &[]), &config).is_err());
+    let _second = backlog.join(entry(own, 5, &[]), &config).unwrap();
+}
+
+#[test]
+fn no_more_parts_are_prepared_than_requests_may_wait_beside_one_of_each() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(3, 100);
+    let prepare = |ticket: &Ticket, free| backlog.prepare(asker(ticket), &config, free);
+    let [many, other, third] = [Ticket::default(), Ticket::default(), Ticket::default()];
+    let mut parts: Vec<_> = (0..3).map(|_| prepare(&many, 0).unwrap()).collect();
+    assert!(prepare(&many, 0).is_err() && !many.is_refused(), "a further part waits");
+    parts.push(prepare(&many, 1).unwrap());
+    // Each request may have one part prepared.
+    let first = prepare(&other, 0).unwrap();
+    assert!(prepare(&other, 0).is_err() && !other.is_refused());
+    let _third = prepare(&third, 0).unwrap();
+    assert_eq!(backlog.refused(), (0, 0));
+    // Parts in the queue count as well.
+    let queue_slot = backlog.join(entry(asker(&many), 1, &[]), &config).unwrap();
+    parts.truncate(1);
+    drop(first);
+    assert!(prepare(&many, 0).is_err(), "two are prepared and one waits");
+    drop(queue_slot);
+    parts.push(prepare(&many, 0).unwrap());
+    drop(parts);
+    assert_eq!(backlog.requests(), 1);
+    // A tenant's share bounds its parts, too, and is given back.
+    let (tenant, own) = (Tenant("a".into()), Ticket::default());
+    let own = Asker { tenant: &tenant, share: 0.4, ..asker(&own) };
+    let only = backlog.prepare(own, &config, 0).unwrap();
+    assert!(backlog.prepare(own, &config, 0).is_err());
+    drop(only);
+    assert!(backlog.line().shares.is_empty());
 }
 
 #[test]
@@ -234,7 +294,7 @@ fn a_patient_request_is_not_refused_until_it_waits_no_more() {
     let before = join(&backlog, 1, &[], &config).unwrap();
     let patient = Ticket::patient();
     let prepare = || backlog.prepare(asker(&patient), &config, 0);
-    assert!(prepare().is_err() && patient.waits() && backlog.refused() == (0, 0));
+    assert!(prepare().is_err() && !patient.is_refused() && backlog.refused() == (0, 0));
     drop(before);
     drop(prepare().unwrap());
     let _again = join(&backlog, 1, &[], &config).unwrap();

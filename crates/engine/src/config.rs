@@ -27,12 +27,15 @@ pub struct Config {
     /// The intended duration of a step, unless so few tokens would leave the device underused: a request that
     /// arrives during a step waits for its end.
     pub step_time: Duration,
-    /// Maximum number of requests waiting for admission; any further one is rejected at once. Requests with one
-    /// [`Ticket`](crate::Ticket) count as one. The same limit applies to the number of their waiting parts, beyond
-    /// one part per request that may always wait.
+    /// Maximum number of requests that wait or are being prepared, beyond those for which a sequence is free, so
+    /// that an idle engine lets in as many as this and [`max_sequences`](Self::max_sequences) together; any further
+    /// one is rejected at once. Requests with one [`Ticket`](crate::Ticket) count as one. One part of a request may
+    /// always be in the queue, and one be prepared. Further ones join the queue while fewer than half as many parts
+    /// as this are in it, and are prepared while fewer than this are being prepared or in the queue.
     pub max_waiting: usize,
     /// Maximum number of tokens in waiting prompts, without those that are or will be in the prefix cache. One
-    /// prompt of an accepted request may always wait.
+    /// prompt of an accepted request may always wait. Its further prompts may fill half of this, so that requests
+    /// of many prompts leave room for the first ones of others.
     pub max_waiting_tokens: usize,
     /// A request that has waited this long is admitted before all younger ones, whatever their tenants' shares.
     pub max_age: Duration,

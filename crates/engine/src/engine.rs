@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use critic::{Backend, Encoded, Limits, SamplingParams, SequenceId};
@@ -21,6 +21,7 @@ use crate::{
     error::{EngineError, Failure},
     observer::{Observer, Unobserved},
     prefix_cache::{BlockKey, block_keys, root},
+    queue_timeout::QueueTimeout,
     request::{Part, Request, Tenant, Terms, Urgency},
     scheduler::Scheduler,
     stats::{Counters, Stats},
@@ -51,7 +52,18 @@ pub struct Engine {
 /// A part of a request that is being prepared for the queue, until this is dropped.
 #[derive(Debug)]
 pub struct Preparing {
-    _coming: Preparation,
+    _preparation: Preparation,
+}
+
+/// Why a part of a request is not prepared.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PrepareError {
+    /// The request is rejected.
+    #[error(transparent)]
+    Rejected(#[from] EngineError),
+    /// The part would fail as soon as it joined the queue, so that preparing it would be in vain.
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 /// The request for which a part is prepared.
@@ -67,6 +79,8 @@ pub struct Claim<'a> {
     pub urgency: Urgency,
     /// The time after which the answer is useless.
     pub deadline: Option<Instant>,
+    /// How long the request may wait until its first part is started.
+    pub queue_timeout: Option<&'a QueueTimeout>,
 }
 
 /// Data derived from a request before it joins the queue.
@@ -118,24 +132,36 @@ impl Engine {
     /// Counts a request whose prompt is being encoded as one that will join the queue, until the result is dropped.
     /// The limit is the number of requests that can wait or run, so that a flood is rejected before its prompts are
     /// encoded and does not delay the encoding of others. A request counts once, however many parts it has; one
-    /// with a [patient](Ticket::patient) ticket waits for room.
+    /// with a [patient](Ticket::patient) ticket waits for room. A further part of a request waits while as many
+    /// parts as requests may wait are being prepared or in the queue, so that the memory for prompts is bounded.
     ///
     /// # Errors
-    /// [`EngineError::Overloaded`] or [`EngineError::ShareTaken`] when there will be no room.
-    pub async fn prepare(&self, claim: Claim<'_>) -> Result<Preparing, EngineError> {
-        let Claim { ticket, tenant, terms, urgency, deadline } = claim;
+    /// [`EngineError::Overloaded`] or [`EngineError::ShareTaken`] when there will be no room, [`Failure::Expired`]
+    /// when the deadline has passed, and [`Failure::QueueTimedOut`] when another part of the request waited too long
+    /// in the queue.
+    pub async fn prepare(&self, claim: Claim<'_>) -> Result<Preparing, PrepareError> {
+        let Claim { ticket, tenant, terms, urgency, deadline, queue_timeout } = claim;
         let asker = Asker { ticket, tenant, share: terms.queue_share, urgency };
-        let _turn = ticket.turn().await;
+        let _turn = ticket.preparation_turn().await;
         loop {
             let left = self.backlog.left();
             let free = self.config.max_sequences.saturating_sub(self.counters.running());
             let prepared = self.backlog.prepare(asker, &self.config, free);
+            if let Some(most) = queue_timeout.and_then(QueueTimeout::timed_out) {
+                return Err(self.queue_timed_out(most).into());
+            }
             match prepared {
-                Ok(coming) => return Ok(Preparing { _coming: coming }),
-                Err(error) if !ticket.waits() => return Err(error),
+                Ok(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return Err(Failure::Expired.into());
+                }
+                Ok(preparation) => return Ok(Preparing { _preparation: preparation }),
+                Err(error) if ticket.is_refused() => return Err(error.into()),
                 Err(_) => {}
             }
             if !leaves_in_time(left, deadline).await {
+                if ticket.is_counted() {
+                    return Err(Failure::Expired.into());
+                }
                 // The last attempt; without room, the request is rejected.
                 ticket.stop_waiting();
             }
@@ -156,26 +182,31 @@ impl Engine {
     }
 
     /// Adds a part of a client's request to the queue. It waits for room if another part was accepted or the ticket
-    /// is patient. If the deadline or the patience is over before there is room, the returned stream fails.
+    /// is patient. The returned stream fails if the deadline passes before there is room, or if the request times
+    /// out in the queue: then all of its parts do, including this one.
     ///
     /// # Errors
     /// As for [`submit`](Self::submit); a full queue rejects all parts of a request or none.
     pub async fn submit_part(&self, request: Request, ticket: &Ticket) -> Result<TokenStream, EngineError> {
         let named = self.name(&request)?;
         let turn = ticket.turn().await;
+        let queue_timeout = request.queue_timeout.as_ref();
         let queue_slot = loop {
             let left = self.backlog.left();
+            if let Some(most) = queue_timeout.and_then(QueueTimeout::timed_out) {
+                return Ok(TokenStream::failed(self.queue_timed_out(most)));
+            }
             let joined = self.join((&request, &named), ticket);
             match joined {
                 Ok(queue_slot) => break queue_slot,
-                Err(error) if !ticket.waits() => return Err(error),
+                Err(error) if ticket.is_refused() => return Err(error),
                 Err(_) => {}
             }
-            let over =
-                request.queue_timeout.as_ref().and_then(|queue_timeout| queue_timeout.over(Instant::now()));
-            if let Some(most) = over {
-                let retry_after_s = self.backlog.retry_after_s(self.backlog.tokens());
-                return Ok(TokenStream::failed(Failure::QueueTimedOut { most, retry_after_s }));
+            // Once any part was in the queue, the engine's thread alone decides whether the request has timed out:
+            // it may be about to start that part.
+            let undecided = queue_timeout.filter(|_| !ticket.is_let_in());
+            if let Some(most) = undecided.and_then(|queue_timeout| queue_timeout.time_out(Instant::now())) {
+                return Ok(TokenStream::failed(self.queue_timed_out(most)));
             }
             if !leaves_in_time(left, request.deadline).await {
                 return Ok(TokenStream::failed(Failure::Expired));
@@ -183,6 +214,11 @@ impl Engine {
         };
         drop(turn);
         self.send(request, named, queue_slot)
+    }
+
+    /// The failure of requests that waited in the queue for `most`.
+    fn queue_timed_out(&self, most: Duration) -> Failure {
+        Failure::QueueTimedOut { most, retry_after_s: self.backlog.retry_after_s(self.backlog.tokens()) }
     }
 
     /// Validates a request on its own and derives its keys.

@@ -70,7 +70,7 @@ pub enum Failure {
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,
-    /// It was not started within its patience.
+    /// It, or another part of the same request, was not started within the time for which it waits.
     #[error("the request waited in line for {} s and was not begun", .most.as_secs_f64())]
     QueueTimedOut {
         /// The maximum time that it would wait.

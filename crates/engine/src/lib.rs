@@ -23,6 +23,7 @@ mod observer;
 mod parallel;
 mod prefix_cache;
 mod probability;
+mod queue_load;
 mod queue_timeout;
 mod recent_tenants;
 mod reply;
@@ -41,7 +42,7 @@ mod turns;
 mod worker;
 
 pub use config::{Config, OnPanic};
-pub use engine::{Claim, Engine, Preparing};
+pub use engine::{Claim, Engine, PrepareError, Preparing};
 pub use error::{EngineError, Failure};
 pub use guide::{Allowed, Guide, GuideError, Guided, Rule, TokenOutcome};
 pub use labels::{Labels, LabelsError};

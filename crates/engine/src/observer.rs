@@ -43,7 +43,7 @@ pub enum Ending {
     Abandoned,
     /// The deadline of its last client passed.
     Expired,
-    /// It was not started within the patience of its clients.
+    /// It was not started within the time for which its clients wait.
     QueueTimedOut,
 }
 

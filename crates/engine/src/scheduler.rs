@@ -26,6 +26,7 @@ use crate::{
     observer::{Ending, SequenceReport},
     parallel,
     prefix_cache::{BlockKey, PrefixCache},
+    queue_timeout::QueueTimeout,
     recent_tenants::RecentTenants,
     request::Tenant,
     sequence::Sequence,
@@ -132,9 +133,17 @@ impl Scheduler {
         self.cache.len()
     }
 
-    /// Appends a sequence to the queue. If an equal one is waiting or running, its clients join that one instead.
-    pub(crate) fn enqueue(&mut self, sequence: Sequence) {
+    /// Appends a sequence to the queue. If an equal one is waiting or running, its clients join that one instead. If
+    /// the request of which it is a part has timed out in the queue, it fails at once.
+    pub(crate) fn enqueue(&mut self, mut sequence: Sequence) {
         self.recent_tenants.note(sequence.tenant(), sequence.arrived());
+        let backlog = &self.backlog;
+        let retry_after_s = || backlog.retry_after_s(backlog.tokens());
+        if sequence.subscribers.end_queue_timeouts(QueueTimeout::timed_out, retry_after_s) {
+            self.ended.push(sequence.report(Ending::QueueTimedOut, sequence.arrived()));
+            self.forget_promised(sequence.block_keys());
+            return;
+        }
         if self.asked.insert(*sequence.identity()) {
             self.waiting.push_back(Box::new(sequence));
             return;
@@ -297,12 +306,13 @@ impl Scheduler {
         }
     }
 
-    /// Drops the waiting sequences whose clients' patience is over.
+    /// Drops the waiting sequences whose clients have waited for as long as they may.
     fn end_queue_timeouts(&mut self, now: Instant) {
         let backlog = Arc::clone(&self.backlog);
         let retry_after_s = || backlog.retry_after_s(backlog.tokens());
         self.drop_waiting(now, |sequence| {
-            sequence.subscribers.end_queue_timeouts(now, retry_after_s).then_some(Ending::QueueTimedOut)
+            let timed_out = |queue_timeout: &QueueTimeout| queue_timeout.time_out(now);
+            sequence.subscribers.end_queue_timeouts(timed_out, retry_after_s).then_some(Ending::QueueTimedOut)
         });
     }
 

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -107,16 +107,20 @@ impl Subscribers {
             .for_each(QueueTimeout::begin);
     }
 
-    /// Removes listeners whose patience is over before the sequence has started, and sends them [`Failure::QueueTimedOut`]
-    /// with a time to retry. Returns whether no listener is left.
-    pub(crate) fn end_queue_timeouts(&mut self, now: Instant, retry_after_s: impl Fn() -> u64) -> bool {
+    /// Removes listeners for which `timed_out` returns a time, which they waited before the sequence was started, and
+    /// sends them [`Failure::QueueTimedOut`] with a time to retry. Returns whether no listener is left.
+    pub(crate) fn end_queue_timeouts(
+        &mut self,
+        timed_out: impl Fn(&QueueTimeout) -> Option<Duration>,
+        retry_after_s: impl Fn() -> u64,
+    ) -> bool {
         self.subscribers.retain(|subscriber| {
-            let over = subscriber.queue_timeout.as_ref().and_then(|queue_timeout| queue_timeout.over(now));
-            if let Some(most) = over {
+            let most = subscriber.queue_timeout.as_ref().and_then(&timed_out);
+            if let Some(most) = most {
                 let retry_after_s = retry_after_s();
                 subscriber.tell(Event::Failed(Failure::QueueTimedOut { most, retry_after_s }));
             }
-            over.is_none()
+            most.is_none()
         });
         self.subscribers.is_empty()
     }

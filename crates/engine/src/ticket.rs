@@ -9,8 +9,9 @@ use crate::{
 };
 
 /// The ticket of a client's request. Every part of the request has a clone of it, so that the request is accepted
-/// or rejected as a whole: once one part was accepted, the others wait for room. It counts as one request as long
-/// as any of its parts waits or is being prepared.
+/// or rejected as a whole: once one part was accepted, the others wait for room, and once one was rejected, all later
+/// ones are. It counts as one request as long as any of its parts waits or is being prepared. Another request needs
+/// another ticket, even if it is from the same client.
 #[derive(Debug, Clone, Default)]
 pub struct Ticket(Arc<Shared>);
 
@@ -22,6 +23,9 @@ struct Shared {
     /// Held while a part tries to join the queue, so that parts join in the order in which they were submitted, and
     /// at most one of them waits for room.
     turn: tokio::sync::Mutex<()>,
+    /// Held while a part tries to be prepared, so that at most one of them waits for room. It is not `turn`, since
+    /// that room comes from prepared parts of the same request, which need `turn` to join the queue.
+    preparation_turn: tokio::sync::Mutex<()>,
 }
 
 /// The state of a request relative to the queue.
@@ -56,7 +60,7 @@ pub(crate) enum Comes {
     /// While no other part is in the queue: it is accepted without a limit, so that an accepted request always
     /// makes progress.
     Next,
-    /// Beside other parts, as soon as there is room.
+    /// Beside other parts, as soon as there is room in the half of the queue that such parts may fill.
     Beside,
 }
 
@@ -65,16 +69,26 @@ impl Ticket {
     #[must_use]
     pub fn patient() -> Self {
         let standing = Standing { patient: true, ..Standing::default() };
-        Self(Arc::new(Shared { standing: Mutex::new(standing), turn: tokio::sync::Mutex::default() }))
+        Self(Arc::new(Shared { standing: Mutex::new(standing), ..Shared::default() }))
     }
 
     pub(crate) fn standing(&self) -> MutexGuard<'_, Standing> {
         self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether its parts wait when there is no room.
-    pub(crate) fn waits(&self) -> bool {
-        self.standing().waits()
+    /// Whether the request was rejected. Otherwise a part that finds no room may try again.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.standing().refused.is_some()
+    }
+
+    /// Whether any of its parts was ever in the queue.
+    pub(crate) fn is_let_in(&self) -> bool {
+        self.standing().let_in
+    }
+
+    /// Whether it counts as one of the queue's requests.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.standing().counted.is_some()
     }
 
     /// Makes the request be rejected when there is no room, unless it was already accepted.
@@ -85,6 +99,11 @@ impl Ticket {
     /// Waits until no other part of the request tries to join the queue.
     pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.turn.lock().await
+    }
+
+    /// Waits until no other part of the request tries to be prepared.
+    pub(crate) async fn preparation_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.preparation_turn.lock().await
     }
 }
 
@@ -101,6 +120,11 @@ impl Standing {
             (true, 0) => Comes::Next,
             (true, _) => Comes::Beside,
         }
+    }
+
+    /// Whether any of its parts is being prepared.
+    pub(crate) fn prepares(&self) -> bool {
+        self.preparing > 0
     }
 
     /// Records that a part is being prepared.

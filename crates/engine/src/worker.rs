@@ -56,7 +56,7 @@ impl Worker {
                 self.fail_everything(&Failure::GivenUp);
             }
             let batch = self.scheduler.schedule(Instant::now());
-            self.counters.set_state(&self.scheduler, self.backend.figures());
+            self.publish_state();
             self.tell_ended();
             self.note_running();
             let Some(batch) = batch else {
@@ -75,6 +75,15 @@ impl Worker {
             if stepped.is_err() && !self.survives_panic() {
                 return;
             }
+        }
+    }
+
+    /// Updates the statistics, by which requests are let in that will run at once.
+    fn publish_state(&self) {
+        let before = self.counters.running();
+        self.counters.set_state(&self.scheduler, self.backend.figures());
+        if self.counters.running() < before {
+            self.backlog.wake();
         }
     }
 

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "engine/parts.rs"]
+mod parts;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -14,10 +17,9 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
 use engine::{
-    Claim, Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic,
-    Part, QueueTimeout, Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Ticket, Urgency,
+    Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic, Part,
+    Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
 };
-use futures::{FutureExt, future::join_all};
 
 /// Writes the successor of the last token, modulo the vocabulary, and checks that every sequence's tokens arrive in
 /// order and once.
@@ -250,60 +252,6 @@ fn the_waiting_line_is_bounded_in_tokens_too() {
     assert_eq!(bench.engine.stats().waiting_tokens, 19);
     drop(bench.gate);
     assert_eq!(collect(running).0, [2, 3, 4]);
-}
-
-#[test]
-fn the_parts_of_a_request_that_was_let_in_wait_for_room_and_other_requests_are_refused() {
-    let bench = start(true, Config { max_sequences: 1, max_waiting: 1, ..Config::default() });
-    let running = bench.engine.submit(request(&[1], 3)).unwrap();
-    wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting() == 0);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let ticket = Ticket::default();
-    let parts = (2..8).map(|first| bench.engine.submit_part(request(&[first], 1), &ticket));
-    let mut parts = Box::pin(join_all(parts));
-    // The first part is in the queue, and the others wait for it to leave.
-    assert!(runtime.block_on(async { (&mut parts).now_or_never() }).is_none());
-    assert_eq!(bench.engine.stats().waiting(), 1);
-    // Another request is rejected once, whichever of its parts comes first.
-    let refused = Ticket::default();
-    for _ in 0..2 {
-        let part = runtime.block_on(bench.engine.submit_part(request(&[9], 1), &refused));
-        assert!(matches!(part, Err(EngineError::Overloaded { requests: 1, .. })));
-    }
-    // A patient request waits until its deadline, and is rejected then.
-    let (patient, tenant, terms) = (Ticket::patient(), Tenant::default(), Terms::default());
-    let claim = Claim {
-        ticket: &patient,
-        tenant: &tenant,
-        terms: &terms,
-        urgency: Urgency::Now,
-        deadline: Some(Instant::now()),
-    };
-    assert!(runtime.block_on(bench.engine.prepare(claim)).is_err());
-    assert_eq!(bench.engine.stats().refused_requests, 2);
-    drop(bench.gate);
-    for (first, part) in (2..).zip(runtime.block_on(parts)) {
-        assert_eq!(collect(part.unwrap()), (vec![first + 1], Ok(FinishReason::Length)));
-    }
-    assert_eq!(collect(running).0, [2, 3, 4]);
-    wait_for(&bench.engine, |stats| stats.free_blocks == stats.total_blocks);
-}
-
-#[test]
-fn a_part_whose_time_is_up_before_there_is_room_says_so() {
-    let bench = start(true, Config { max_sequences: 1, max_waiting: 1, ..Config::default() });
-    let _running = bench.engine.submit(request(&[1], 3)).unwrap();
-    wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting() == 0);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let ticket = Ticket::default();
-    let submit = |asked: Request| runtime.block_on(bench.engine.submit_part(asked, &ticket)).unwrap();
-    let _first = submit(request(&[2], 1));
-    let late = submit(Request { deadline: Some(Instant::now()), ..request(&[3], 1) });
-    assert_eq!(collect(late).1, Err("the request ran out of time".into()));
-    let queue_timeout = QueueTimeout::new(Instant::now(), Duration::ZERO);
-    let impatient = submit(Request { queue_timeout: Some(queue_timeout), ..request(&[4], 1) });
-    assert!(collect(impatient).1.unwrap_err().contains("waited in line"));
-    assert_eq!(bench.engine.stats().refused_requests, 0);
 }
 
 #[test]

@@ -37,6 +37,8 @@ mod average;
 #[path = "../src/backlog.rs"]
 #[expect(dead_code, reason = "only what threads share is tried here")]
 mod backlog;
+#[path = "../src/queue_load.rs"]
+mod queue_load;
 #[path = "../src/ticket.rs"]
 #[expect(
     dead_code,
@@ -45,7 +47,7 @@ mod backlog;
 )]
 mod ticket;
 
-use backlog::{Asker, Backlog, QueueEntry, QueueSlot};
+use backlog::{Asker, Backlog, Preparation, QueueEntry, QueueSlot};
 use engine::{Config, EngineError, Lane, Tenant, Urgency};
 use loom::thread;
 use prefix_cache::BlockKey;
@@ -80,6 +82,12 @@ fn part(
 ) -> Result<QueueSlot, EngineError> {
     let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now };
     line.join(QueueEntry { asker, lane: Lane::Score, tokens, keys, block_size: BLOCK }, config)
+}
+
+/// A part of the request of `ticket` is prepared, when no sequence is free.
+fn prepare(line: &Arc<Backlog>, ticket: &Ticket, config: &Config) -> Result<Preparation, EngineError> {
+    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now };
+    line.prepare(asker, config, 0)
 }
 
 /// Two threads join concurrently; returns the places that they got.
@@ -132,13 +140,30 @@ fn parts_of_one_request_that_come_and_go_count_as_one() {
         let leaving = thread::spawn(move || drop(first));
         // Beside the first part there is no room; after it there always is, since the request was accepted.
         let second = part(&line, &ticket, (3, &[]), &config);
-        assert!(second.is_ok() || ticket.waits());
+        assert!(second.is_ok() || !ticket.is_refused());
         leaving.join().unwrap();
         assert_eq!(line.requests(), usize::from(second.is_ok()));
         drop(second);
         assert!(part(&line, &ticket, (3, &[]), &config).is_ok());
         assert!(is_empty(&line));
         assert_eq!(line.refused(), (0, 0));
+    });
+}
+
+#[test]
+fn parts_prepared_at_once_are_no_more_than_may_wait() {
+    loom::model(|| {
+        let (line, ticket, config) = (line(), Ticket::default(), config(2, 100));
+        let first = prepare(&line, &ticket, &config).unwrap();
+        let other = {
+            let (line, ticket) = (line.clone(), ticket.clone());
+            thread::spawn(move || prepare(&line, &ticket, &config).ok())
+        };
+        let own = prepare(&line, &ticket, &config).ok();
+        let prepared = [own, other.join().unwrap()].into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!((prepared.len(), line.requests()), (1, 1), "neither both nor nobody");
+        drop((first, prepared));
+        assert!(is_empty(&line) && !ticket.is_refused());
     });
 }
 

@@ -7,8 +7,12 @@ use sha2::{Digest, Sha256};
 
 use crate::receipt::Sha;
 
-/// The client of a request. The default is a single tenant for all requests, without limits of its own and without
-/// a deadline.
+/// The client of one request. The default is a single tenant for all requests, without limits of its own and
+/// without a deadline.
+///
+/// A clone belongs to the same request as its original, since it has the same [`ticket`](Self::ticket). A program
+/// that judges many cases from one template gives each of them a new ticket:
+/// `Caller { ticket: Ticket::default(), ..template.clone() }`.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// The tenant: tenants share the device fairly, and never share cached prompts.
@@ -24,7 +28,8 @@ pub struct Caller {
     /// The urgency of the answer.
     pub urgency: Urgency,
     /// The ticket by which all sequences of the request are accepted into the queue, or rejected, as a whole.
-    /// Clones belong to the same request; each default belongs to a new one.
+    /// Clones belong to the same request; each default belongs to a new one. All requests with one ticket count as
+    /// one, and once one of them was rejected for lack of room, all later ones are.
     pub ticket: Ticket,
 }
 

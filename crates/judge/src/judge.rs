@@ -2,20 +2,18 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use critic::{
-    Build, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
+    Build, CacheScope, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
     SamplingParams, TokenId,
 };
 use engine::{
-    Claim, Engine, EngineError, Guided, Labels, Observer, Part, Preparing, Request, Stats, Suspect,
-    Unobserved,
+    Claim, Engine, EngineError, Guided, Labels, Observer, Part, PrepareError, Preparing, Request, Stats,
+    Suspect, Unobserved,
 };
-use lru::LruCache;
 use rubric::{Case, Kind, RubricError, RubricLibrary};
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -26,6 +24,7 @@ use crate::{
     completion::Charged,
     encoders::Encoders,
     grammar::{Grammars, Shape},
+    label_cache::LabelCache,
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
@@ -35,9 +34,6 @@ use crate::{
 
 /// How long work may wait for a thread before its request is rejected.
 const THREAD_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Number of tokenised label lists kept: more than the rubrics and formats of any server.
-const KEPT_LABELS: NonZeroUsize = NonZeroUsize::new(256).expect("it is not 0");
 
 /// A critic that is ready to judge. Clones are handles of the same judge.
 #[derive(Clone)]
@@ -61,9 +57,8 @@ struct Parts {
     memo: Memo,
     /// Distributions for content-free responses.
     priors: Priors,
-    /// Tokenised labels of the latest rubrics: a long scale has hundreds, which need not be tokenised for each
-    /// request. The lock is held only to look up or insert an entry.
-    labels: Mutex<LruCache<Vec<String>, Labels, RandomState>>,
+    /// Tokenised labels of the latest rubrics and choices: a long scale has hundreds.
+    labels: LabelCache,
     /// Compiled shapes of replies.
     grammars: Grammars,
     /// One permit per core: decoding images is bound by the CPU, and more at a time would only take more memory.
@@ -113,7 +108,7 @@ impl Judge {
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
         let (memo, priors) = (Memo::new(memo_entries), Priors::default());
-        let labels = Mutex::new(LruCache::with_hasher(KEPT_LABELS, RandomState::new()));
+        let labels = LabelCache::default();
         let grammars = Grammars::default();
         let parts = Parts {
             model,
@@ -325,19 +320,27 @@ impl Judge {
     }
 
     /// Counts a part of the caller's request that will be encoded, until the result is dropped. A request for which
-    /// there will be no room is rejected here, before it costs anything; a patient one waits for room.
+    /// there will be no room is rejected here, before it costs anything; a patient one waits for room. So does a
+    /// further part of a request while many parts are being encoded or wait in the queue: whoever holds the result
+    /// for one part must not wait for another part of the same request to be prepared.
     ///
     /// # Errors
-    /// [`JudgeError::Engine`] when the queue, or the tenant's share of it, is full.
+    /// [`JudgeError::Engine`] when the queue, or the tenant's share of it, is full, and [`JudgeError::Failed`] when
+    /// the deadline has passed or another part of the request timed out in the queue.
     pub async fn prepare_for(&self, caller: &Caller) -> Result<Preparing, JudgeError> {
-        let Caller { tenant, terms, urgency, deadline, ticket, .. } = caller;
-        let claim = Claim { ticket, tenant, terms, urgency: *urgency, deadline: *deadline };
-        Ok(self.parts.engine.prepare(claim).await?)
+        let Caller { tenant, terms, urgency, deadline, queue_timeout, ticket, .. } = caller;
+        let (urgency, deadline, queue_timeout) = (*urgency, *deadline, queue_timeout.as_ref());
+        let claim = Claim { ticket, tenant, terms, urgency, deadline, queue_timeout };
+        self.parts.engine.prepare(claim).await.map_err(|error| match error {
+            PrepareError::Rejected(error) => error.into(),
+            PrepareError::Failed(failure) => failure.into(),
+        })
     }
 
     /// Encodes a prompt on a thread for blocking work.
     pub(crate) async fn encode(&self, prompt: Prompt, caller: &Caller) -> Result<Encoded, JudgeError> {
         let limit = self.context_length();
+        let prompt = Prompt { cache_scope: CacheScope(caller.scope()), ..prompt };
         // A prompt that cannot fit is rejected before an image is decoded or megabytes of text are tokenised.
         let encode = move |processor: &dyn Processor| match processor.least_tokens(&prompt, limit)? {
             tokens if tokens >= limit => Ok(Err(EngineError::TooLong { tokens, limit })),
@@ -474,14 +477,10 @@ impl Judge {
     }
 
     /// The labels for `texts`, tokenised once for each list in use.
-    fn labels(&self, texts: &Vec<String>) -> Result<Labels, JudgeError> {
-        let kept = || self.parts.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(labels) = kept().get(texts) {
-            return Ok(labels.clone());
-        }
-        let tokens = texts.iter().map(|text| self.parts.processor.tokenize(text));
-        let labels = Labels::new(tokens.collect::<Result<Vec<_>, _>>()?)?;
-        kept().put(texts.clone(), labels.clone());
-        Ok(labels)
+    fn labels(&self, texts: &[String]) -> Result<Labels, JudgeError> {
+        self.parts.labels.labels(texts, || {
+            let tokens = texts.iter().map(|text| self.parts.processor.tokenize(text));
+            Ok(Labels::new(tokens.collect::<Result<Vec<_>, _>>()?)?)
+        })
     }
 }

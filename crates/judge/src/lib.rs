@@ -11,6 +11,7 @@ mod encoders;
 mod error;
 mod grammar;
 mod judge;
+mod label_cache;
 mod memo;
 mod options;
 mod prepared;

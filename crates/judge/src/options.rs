@@ -139,7 +139,8 @@ pub struct JudgeOptions {
     pub remembering: Remembering,
     /// Measures against manipulation and bias.
     pub guards: Guards,
-    /// The client for which the case is judged.
+    /// The client for which the case is judged. Clones of these options belong to the same request: whoever judges
+    /// several cases independently gives each a [`ticket`](Caller::ticket) of its own.
     pub caller: Caller,
 }
 

@@ -1,7 +1,8 @@
 // The driver's interface, as far as the host code calls it, for two GPUs that are the CPU itself.
 //
-// All work is done when a call returns. Mistakes that a GPU would forgive are detected here: memory is initialised to
-// NaN, the bytes around every allocation are checked, and what cannot be part of a graph fails while one is captured.
+// All work is done when a call returns, except large copies from the host: these read their source as late as they may.
+// Mistakes that a GPU would forgive are detected here: memory is initialised to NaN, the bytes around every allocation
+// are checked, and what cannot be part of a graph fails while one is captured.
 // So are calls that would hold up several GPUs only sometimes: those that may wait for a GPU while a sum is still
 // being submitted to another one.
 
@@ -17,6 +18,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include <unistd.h>
 
@@ -43,12 +45,33 @@ constexpr unsigned char UNWRITTEN = 0xff;
 // Memory that must be free for a module to be loaded.
 constexpr size_t MODULE_BYTES = 64 << 10;
 
+// Bytes of a copy from the host that are read before the call returns.
+constexpr size_t READ_AT_ONCE = 64 << 10;
+
+// Dynamic shared memory that a block has without asking for more, and the most that it gets: as little as any GPU that
+// has the kernels' compute capability.
+constexpr unsigned USUAL_SHARED = 48 << 10, MOST_SHARED = 99 << 10;
+// Shared memory of a multiprocessor: that of the smallest of these GPUs, and that of A100.
+constexpr int MULTIPROCESSOR_SHARED[] = {100 << 10, 164 << 10};
+
+// Attributes of GPUs and of kernels.
+enum Attribute {
+    MULTIPROCESSORS = 16,
+    CAPABILITY_MAJOR = 75,
+    CAPABILITY_MINOR = 76,
+    SHARED_OF_MULTIPROCESSOR = 81,
+    MOST_SHARED_OF_BLOCK = 97,
+    MEMORY_POOLS = 115,
+    KERNEL_DYNAMIC_SHARED = 8,
+};
+
 struct Memory {
     std::mutex lock;
     std::map<unsigned long long, size_t> allocations; // address, bytes
     size_t used = 0;
     size_t reserved = 0;           // by the pool: the largest `used` since it was trimmed
     std::atomic<int> capturing{0}; // streams that capture a graph
+    std::atomic<bool> lost{false}; // all further work of this GPU fails
 
     size_t total() const {
         const char *told = getenv("GAVEL_EMULATED_BYTES");
@@ -65,18 +88,14 @@ struct Memory {
     }
 };
 
-// After GAVEL_EMULATED_LAUNCHES kernels the GPU is lost, as real ones may be: further work fails.
-struct Life {
-    std::atomic<unsigned long long> launched{0};
-    std::atomic<bool> lost{false};
+std::atomic<unsigned long long> launched{0};
 
-    void launch() {
-        const char *told = getenv("GAVEL_EMULATED_LAUNCHES");
-        if (told && ++launched > strtoull(told, nullptr, 10)) lost = true;
-    }
-};
+// After GAVEL_EMULATED_LAUNCHES kernels a GPU is lost, as real ones may be.
+void count_launch(Memory &gpu) {
+    const char *told = getenv("GAVEL_EMULATED_LAUNCHES");
+    if (told && ++launched > strtoull(told, nullptr, 10)) gpu.lost = true;
+}
 
-Life life;
 // Each GPU's memory is also its context.
 constexpr int GPU_COUNT = 2;
 // Never destroyed: a process may end while its engine still runs.
@@ -102,7 +121,23 @@ struct Event {
     std::chrono::steady_clock::time_point time;
 };
 
+// A kernel of a module, and the dynamic shared memory that its blocks may have.
+struct Function {
+    const emulator::Kernel *kernel;
+    unsigned most_shared = USUAL_SHARED;
+};
+
+// The kernels that were taken from a module, by name.
+using Module = std::map<std::string, Function>;
+
 Stream &of(void *stream) { return stream ? *static_cast<Stream *>(stream) : default_stream; }
+
+Memory &gpu_of_stream(void *stream) { return stream ? gpu_of(of(stream).context) : current_gpu(); }
+
+// Makes the copies from the host that a stream has put off.
+void make_copies(Stream &stream) {
+    for (auto &copy : std::exchange(stream.copies, {})) copy();
+}
 
 // Whether a stream belongs to the current GPU: launches in another GPU's stream fail, as on real GPUs.
 bool is_current(void *stream) { return !stream || of(stream).context == current_context; }
@@ -123,7 +158,7 @@ Result allocate(unsigned long long *address, size_t bytes) {
     may_wait("cuMemAlloc");
     Memory &memory = current_gpu();
     std::lock_guard<std::mutex> guard(memory.lock);
-    if (life.lost) return ILLEGAL_ADDRESS;
+    if (memory.lost) return ILLEGAL_ADDRESS;
     if (bytes == 0) return INVALID_VALUE;
     if (memory.used + bytes > memory.total()) return OUT_OF_MEMORY;
     unsigned char *first = static_cast<unsigned char *>(aligned_alloc(256, (bytes + 2 * GUARD + 255) / 256 * 256));
@@ -156,6 +191,7 @@ namespace emulator {
 // Runs an operation of a stream, or keeps it for the graph that is being captured.
 void run(void *stream, std::function<void()> operation) {
     Stream &own = of(stream);
+    make_copies(own);
     if (own.captured)
         own.captured->operations.push_back(std::move(operation));
     else
@@ -195,17 +231,22 @@ int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, is_gpu(ord
 int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "emulated GPU"), SUCCESS; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { return *bytes = gpus[device].total(), SUCCESS; }
 
-int cuDeviceGetAttribute(int *value, int attribute, int) {
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    if (!is_gpu(device)) return INVALID_DEVICE;
     switch (attribute) {
-    case 16: *value = 4; break;       // multiprocessors
-    case 75: *value = 9; break;       // compute capability, major
-    case 76: *value = 0; break;       // minor
-    case 97: *value = 232448; break;  // shared memory of a block, at most
-    case 115: *value = 1; break;      // memory pools
+    case MULTIPROCESSORS: *value = 4; break;
+    case CAPABILITY_MAJOR: *value = 9; break;
+    case CAPABILITY_MINOR: *value = 0; break;
+    case SHARED_OF_MULTIPROCESSOR: *value = MULTIPROCESSOR_SHARED[device]; break;
+    case MOST_SHARED_OF_BLOCK: *value = MOST_SHARED; break;
+    case MEMORY_POOLS: *value = 1; break;
     default: *value = 0;
     }
     return SUCCESS;
 }
+
+// Not a function of the driver: a test loses a GPU by it.
+void gavel_lose_gpu(int device) { gpus[device].lost = true; }
 
 int cuDevicePrimaryCtxRetain(void **context, int device) { return *context = &gpus[device], SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
@@ -231,6 +272,7 @@ int cuMemAllocAsync(unsigned long long *address, size_t bytes, void *stream) {
 }
 
 int cuMemFreeAsync(unsigned long long address, void *stream) {
+    make_copies(of(stream));
     return of(stream).captured ? CAPTURE_UNSUPPORTED : release(address);
 }
 
@@ -260,13 +302,16 @@ int cuMemFreeHost(void *address) {
 
 int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
-    memcpy(reinterpret_cast<void *>(to), from, bytes);
+    make_copies(of(stream));
+    of(stream).copies.push_back([=] { memcpy(reinterpret_cast<void *>(to), from, bytes); });
+    if (bytes <= READ_AT_ONCE) make_copies(of(stream));
     return SUCCESS;
 }
 
 int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t bytes, void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
-    if (life.lost) return ILLEGAL_ADDRESS;
+    if (gpu_of_stream(stream).lost) return ILLEGAL_ADDRESS;
+    make_copies(of(stream));
     memcpy(to, reinterpret_cast<const void *>(from), bytes);
     return SUCCESS;
 }
@@ -283,13 +328,19 @@ int cuMemsetD8Async(unsigned long long to, unsigned char value, size_t bytes, vo
 
 // Streams and events.
 
-int cuStreamCreate(void **stream, unsigned) { return *stream = new Stream{nullptr, current_context}, SUCCESS; }
-int cuStreamDestroy_v2(void *stream) { return delete static_cast<Stream *>(stream), SUCCESS; }
+int cuStreamCreate(void **stream, unsigned) { return *stream = new Stream{nullptr, current_context, {}}, SUCCESS; }
+
+int cuStreamDestroy_v2(void *stream) {
+    make_copies(of(stream));
+    return delete static_cast<Stream *>(stream), SUCCESS;
+}
+
 int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
 
 int cuStreamSynchronize(void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
-    if (life.lost) return ILLEGAL_ADDRESS;
+    if (gpu_of_stream(stream).lost) return ILLEGAL_ADDRESS;
+    make_copies(of(stream));
     for (Memory &memory : gpus) {
         std::lock_guard<std::mutex> guard(memory.lock);
         for (auto &[address, bytes] : memory.allocations) memory.check(address, bytes);
@@ -319,26 +370,33 @@ int cuModuleLoadData(void **module, const void *) {
     may_wait("cuModuleLoadData");
     Memory &memory = current_gpu();
     std::lock_guard<std::mutex> guard(memory.lock);
-    *module = &gpus;
-    return memory.used + MODULE_BYTES > memory.total() ? OUT_OF_MEMORY : SUCCESS;
+    if (memory.used + MODULE_BYTES > memory.total()) return OUT_OF_MEMORY;
+    return *module = new Module, SUCCESS;
 }
 
-int cuModuleUnload(void *) { return SUCCESS; }
+int cuModuleUnload(void *module) { return delete static_cast<Module *>(module), SUCCESS; }
 
-int cuModuleGetFunction(void **function, void *, const char *name) {
+int cuModuleGetFunction(void **function, void *module, const char *name) {
     may_wait("cuModuleGetFunction");
-    *function = const_cast<emulator::Kernel *>(emulator::find_kernel(name));
-    return *function ? SUCCESS : NOT_FOUND;
+    const emulator::Kernel *kernel = emulator::find_kernel(name);
+    if (!kernel) return NOT_FOUND;
+    return *function = &static_cast<Module *>(module)->emplace(name, Function{kernel}).first->second, SUCCESS;
 }
 
-int cuFuncSetAttribute(void *, int, int) { return SUCCESS; }
+int cuFuncSetAttribute(void *function, int attribute, int value) {
+    if (attribute != KERNEL_DYNAMIC_SHARED) return SUCCESS;
+    if (value < 0 || static_cast<unsigned>(value) > MOST_SHARED) return INVALID_VALUE;
+    return static_cast<Function *>(function)->most_shared = value, SUCCESS;
+}
+
 int cuFuncGetAttribute(int *value, int, void *) { return *value = 0, SUCCESS; }
 
 int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
                    unsigned block_z, unsigned shared_bytes, void *stream, void **arguments, void **) {
-    const emulator::Kernel *kernel = static_cast<emulator::Kernel *>(function);
+    const auto [kernel, most_shared] = *static_cast<Function *>(function);
     bool empty = !grid_x || !grid_y || !grid_z || !block_x || !block_y || !block_z;
-    bool large = block_x * block_y * block_z > 1024 || grid_y > 65535 || grid_z > 65535 || shared_bytes > 232448;
+    bool large =
+        block_x * block_y * block_z > 1024 || grid_y > 65535 || grid_z > 65535 || shared_bytes > most_shared;
     if (empty || large) return INVALID_VALUE;
     if (!is_current(stream)) return INVALID_HANDLE;
     // The arguments are valid only until this call returns.
@@ -347,9 +405,10 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
         const char *first = static_cast<const char *>(arguments[index]);
         kept.emplace_back(first, first + kernel->argument_bytes[index]);
     }
-    emulator::run(stream, [=]() mutable {
-        life.launch();
-        if (life.lost) return;
+    emulator::run(stream, [=, kernel = kernel]() mutable {
+        Memory &gpu = gpu_of_stream(stream);
+        count_launch(gpu);
+        if (gpu.lost) return;
         std::vector<void *> pointers;
         for (auto &argument : kept) pointers.push_back(argument.data());
         emulator::Dim grid{grid_x, grid_y, grid_z}, block{block_x, block_y, block_z};

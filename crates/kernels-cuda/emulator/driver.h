@@ -17,6 +17,7 @@ struct Graph {
 struct Stream {
     Graph *captured = nullptr; // the graph that is being captured, or null
     void *context = nullptr;   // of the stream's GPU
+    std::vector<std::function<void()>> copies; // copies from the host that are yet to be made
 };
 
 // Runs an operation of a stream, or keeps it for the graph that the stream captures.

@@ -18,10 +18,20 @@ use crate::{
 const LONG_THREADS: u32 = 256;
 const SHORT_THREADS: u32 = 128;
 
-/// Tiles of keys and values that a block has shared memory for: in `attend_split_*`, as in `cuda/attention_split.cu`,
-/// and in the other kernels.
+/// Tiles of keys and values that a block has shared memory for: in `attend_split_*`, if not fewer as in
+/// `FEWER_STAGES`, and in the other kernels.
 const SPLIT_STAGES: usize = 3;
 const STAGES: usize = 2;
+
+/// `attend_split_*` for the largest heads with fewer tiles, for GPUs on whose multiprocessors more blocks then have
+/// room.
+const FEWER_STAGES: (usize, KernelName) = (2, ("attention_split", "attend_split_128_2"));
+
+/// The most numbers of a head: the kernels are made for no larger ones.
+pub const MOST_HEAD_SIZE: usize = 128;
+
+/// Shared memory that the driver takes for each block.
+const DRIVER_SHARED_BYTES: usize = 1 << 10;
 
 /// The kernels for head sizes up to `size`.
 struct Kernels {
@@ -47,6 +57,7 @@ macro_rules! kernels {
     };
 }
 
+/// The last ones are for heads of up to `MOST_HEAD_SIZE`.
 const KERNELS: [Kernels; 5] =
     [kernels!(16, 128), kernels!(32, 128), kernels!(64, 128), kernels!(80, 128), kernels!(128, 256)];
 
@@ -62,6 +73,21 @@ impl Kernels {
     fn shared_bytes(&self, stages: usize) -> u32 {
         let stride = if self.size.is_multiple_of(64) { self.size } else { self.size + 8 };
         (stages * (64 + 64) * stride * 2) as u32
+    }
+
+    /// Returns the kernel for few queries and its tiles, for multiprocessors of `bytes` of shared memory.
+    ///
+    /// One tile is used while the others are on their way from memory: where twice as many blocks have room with two
+    /// tiles as with three, as much is on its way, and there are more warps to compute meanwhile. So it is for the
+    /// largest heads on A100 (164 KiB: two blocks or one), not on H100 (228 KiB: three or two) nor on GPUs with 100
+    /// KiB (one).
+    fn split(&self, bytes: usize) -> (usize, KernelName) {
+        let (fewer, name) = FEWER_STAGES;
+        let blocks = |stages| bytes / (self.shared_bytes(stages) as usize + DRIVER_SHARED_BYTES);
+        match self.size == MOST_HEAD_SIZE && blocks(fewer) >= 2 * blocks(SPLIT_STAGES) {
+            true => (fewer, name),
+            false => (SPLIT_STAGES, self.split),
+        }
     }
 }
 
@@ -132,9 +158,9 @@ impl PagedCache {
         }
         if sharing.short_tiles() > 0 {
             let blocks = (sharing.short_tiles(), told.kv_heads, sharing.stretches as u32);
-            let shared_bytes = kernels.shared_bytes(SPLIT_STAGES);
-            let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes };
-            let kernel = gpu.kernel(kernels.split, grid)?;
+            let (stages, name) = kernels.split(sharing.multiprocessor_bytes);
+            let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes: kernels.shared_bytes(stages) };
+            let kernel = gpu.kernel(name, grid)?;
             let mut arguments = gpu.arguments(&kernel);
             arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes);
             arguments.arg(&told.tile_rows).arg(&projections.numbers).arg(&told.row_stride);
@@ -201,4 +227,17 @@ pub fn attend_all(projections: &Rows, (heads, length): (usize, usize), attended:
 
 fn scale(head_size: usize) -> f32 {
     (head_size as f32).sqrt().recip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_tiles_are_taken_where_more_blocks_have_room_with_them() {
+        let stages = |size, kib: usize| Kernels::of(size).split(kib << 10).0;
+        assert_eq!([100, 164, 228].map(|kib| stages(128, kib)), [3, 2, 3]);
+        assert_eq!([100, 164, 228].map(|kib| stages(96, kib)), [3, 2, 3]);
+        assert_eq!([100, 164, 228].map(|kib| stages(64, kib)), [3, 3, 3]);
+    }
 }

@@ -11,8 +11,8 @@ use std::{
 
 use cudarc::{
     driver::{
-        CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DeviceRepr, LaunchArgs, LaunchConfig,
-        PinnedHostSlice, ValidAsZeroBits, result,
+        CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtrMut, DeviceRepr, LaunchArgs,
+        LaunchConfig, PinnedHostSlice, ValidAsZeroBits, result,
         sys::{
             self, CUdevice_attribute as Attribute, CUfunction_attribute as FunctionAttribute,
             CUmemPool_attribute as PoolAttribute,
@@ -40,6 +40,11 @@ static STREAMS: Mutex<Vec<Arc<CudaStream>>> = Mutex::new(Vec::new());
 
 /// Dynamic shared memory that a kernel may use without raising its limit.
 const USUAL_SHARED_BYTES: u32 = 48 << 10;
+
+/// The largest copies from the host after which a call need not wait: drivers take over so many bytes before they
+/// return. Of more bytes in memory that is not pinned, NVIDIA's "API synchronization behavior" says only that the
+/// call might be synchronous.
+const TAKEN_OVER_BYTES: usize = 64 << 10;
 
 /// A GPU.
 pub struct Gpu {
@@ -127,7 +132,7 @@ impl Gpu {
         keep_freed_memory(&context)?;
         // The pool is kept with the context: memory freed while the GPU was open before would otherwise not count as
         // free.
-        finish_closed_streams()?;
+        finish_closed_streams(&context)?;
         give_back_freed_memory(&context)?;
         STREAMS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&stream));
         let mut modules = HashMap::new();
@@ -176,6 +181,13 @@ impl Gpu {
     pub(crate) fn give_back_freed_memory(&self) -> Result<()> {
         self.wait()?;
         give_back_freed_memory(&self.context)
+    }
+
+    /// Returns the bytes of shared memory of a multiprocessor, for all its blocks.
+    pub(crate) fn shared_bytes(&self) -> Result<usize> {
+        let bytes =
+            self.context.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)?;
+        Ok(usize::try_from(bytes).unwrap_or_default())
     }
 
     /// Returns the number of multiprocessors.
@@ -267,13 +279,24 @@ impl Gpu {
         self.stream.alloc_zeros(count.max(1)).map_err(|error| full(error, count * size_of::<T>()))
     }
 
-    /// Copies `values` to the GPU.
+    /// Copies `values` to the GPU. When it returns they have been read.
     pub(crate) fn upload<T: DeviceRepr>(&self, values: &[T]) -> Result<CudaSlice<T>> {
         let mut copy = self.memory_for(values.len())?;
-        if !values.is_empty() {
-            self.stream.memcpy_htod(values, &mut copy)?;
-        }
+        self.overwrite(&mut copy, values)?;
         Ok(copy)
+    }
+
+    /// Overwrites the beginning of `place` by `values`, which have been read when it returns.
+    pub(crate) fn overwrite<T: DeviceRepr>(
+        &self,
+        place: &mut impl DevicePtrMut<T>,
+        values: &[T],
+    ) -> Result<()> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.stream.memcpy_htod(values, place)?;
+        if size_of_val(values) > TAKEN_OVER_BYTES { self.wait() } else { Ok(()) }
     }
 
     /// Allocates host memory for `count` numbers, to and from which a GPU copies at full speed.
@@ -354,15 +377,17 @@ fn keep_freed_memory(context: &CudaContext) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the streams of GPUs that were closed: memory is freed in the order of a stream, so the pool has it when
-/// the stream has finished. The whole context cannot be waited for, since another thread may be capturing a graph
-/// there.
-fn finish_closed_streams() -> Result<()> {
+/// Waits for the streams in which the GPU of `context` ran while it was open before: memory is freed in the order of a
+/// stream, so the pool has it when the stream has finished. The whole context cannot be waited for, since another
+/// thread may be capturing a graph there. Streams of other GPUs are not waited for: these may be busy or have failed.
+fn finish_closed_streams(context: &CudaContext) -> Result<()> {
     let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
-    // All memory holds a reference to its stream, so that only this list has one when all of it was freed.
-    let is_closed = |stream: &Arc<CudaStream>| Arc::strong_count(stream) == 1;
-    let (closed, open): (Vec<_>, Vec<_>) = mem::take(&mut *streams).into_iter().partition(is_closed);
-    *streams = open;
+    let is_closed = |stream: &Arc<CudaStream>| {
+        // All memory holds a reference to its stream, so that only this list has one when all of it was freed.
+        Arc::strong_count(stream) == 1 && stream.context().ordinal() == context.ordinal()
+    };
+    let (closed, others): (Vec<_>, Vec<_>) = mem::take(&mut *streams).into_iter().partition(is_closed);
+    *streams = others;
     drop(streams);
     Ok(closed.iter().try_for_each(|stream| stream.synchronize())?)
 }

@@ -34,7 +34,7 @@ mod sharing;
 mod step;
 
 pub use activation::Activation;
-pub use attention::attend_all;
+pub use attention::{MOST_HEAD_SIZE, attend_all};
 pub use cache::{BLOCK_SIZE, Heads, PagedCache, RotaryTable};
 pub use communicators::Communicators;
 pub use draw::Draw;
@@ -47,4 +47,5 @@ pub use patches::PatchCutter;
 pub use products::{Bf16Weights, Bias, Destination, FEW_ROWS, Floats};
 pub use quantised::{Blocks, CodeBits, QuantisedWeights, RoundedRows};
 pub use rows::{Mixture, Rows};
+pub use sharing::MOST_GROUP;
 pub use step::{Chunk, Step};

@@ -19,16 +19,24 @@ const NUMBERS: usize = 256 << 20;
 /// Rows and columns of the matrices that are multiplied.
 const SIDE: usize = 8192;
 
-/// The minimum number of runs of each measurement.
+/// The minimum number of rounds of each measurement.
 const ROUNDS: usize = 8;
+
+/// Runs of a round, which are timed together: to submit one and to wait for its end takes some per cent of the time
+/// of a copy.
+const RUNS: u32 = 8;
+
+/// The name of the GPU of `emulator/`, which is slow.
+const EMULATED: &str = "emulated GPU";
 
 /// The minimum duration of each measurement. A GPU that was idle computes faster for a moment than it can sustain.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
-/// The amounts that are copied and multiplied, and the minimum duration.
+/// The amounts that are copied and multiplied, and how often at least.
 struct Sizes {
     numbers: usize,
     side: usize,
+    rounds: usize,
     long_enough: Duration,
 }
 
@@ -48,11 +56,12 @@ impl Gpu {
     }
 
     fn measure_limits(self: &Arc<Self>) -> Result<(f64, f64)> {
-        let Sizes { numbers, side, long_enough } = if self.multiprocessors()? < 16 {
-            Sizes { numbers: NUMBERS >> 8, side: 512, long_enough: Duration::ZERO }
+        let sizes = if self.name()? == EMULATED {
+            Sizes { numbers: NUMBERS >> 8, side: 512, rounds: 1, long_enough: Duration::ZERO }
         } else {
-            Sizes { numbers: NUMBERS, side: SIDE, long_enough: LONG_ENOUGH }
+            Sizes { numbers: NUMBERS, side: SIDE, rounds: ROUNDS, long_enough: LONG_ENOUGH }
         };
+        let Sizes { numbers, side, .. } = sizes;
         let (mut from, mut to) = (Rows::empty(self)?, Rows::empty(self)?);
         let rows = 0..numbers / 1024;
         for (key, filled) in [(1, &mut from), (2, &mut to)] {
@@ -63,25 +72,27 @@ impl Gpu {
         product.room((side, side))?;
         let shape = Shape { rows: side, output: side, input: side, stride: side, after: After::Replace };
         // Products come before the copies, after which both operands would be the same.
-        let multiplying = self.median(long_enough, || {
+        let multiplying = self.median(&sizes, || {
             let operands = (&from.numbers.as_view(), &to.numbers.as_view(), None);
             self.products.run(shape, operands, &mut product.numbers.as_view_mut())
         })?;
-        let copying = self.median(long_enough, || to.copy(0, &from, rows.clone()))?;
+        let copying = self.median(&sizes, || to.copy(0, &from, rows.clone()))?;
         let bytes = (2 * numbers * size_of::<half::bf16>()) as f64;
         Ok((bytes / copying / 1e9, 2.0 * (side as f64).powi(3) / multiplying / 1e9))
     }
 
-    /// Returns the median of the seconds that `work` takes, from its submission to its end.
-    fn median(&self, long_enough: Duration, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    /// Returns the seconds that `work` takes where one run follows the other: the median of all rounds.
+    fn median(&self, sizes: &Sizes, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
         let begin = Instant::now();
         let mut times = Vec::new();
-        while times.len() < ROUNDS || begin.elapsed() < long_enough {
+        while times.len() < sizes.rounds || begin.elapsed() < sizes.long_enough {
             self.wait()?;
             let start = Instant::now();
-            work()?;
+            for _ in 0..RUNS {
+                work()?;
+            }
             self.wait()?;
-            times.push(start.elapsed());
+            times.push(start.elapsed() / RUNS);
         }
         times.sort_unstable();
         Ok(times[times.len() / 2].as_secs_f64())

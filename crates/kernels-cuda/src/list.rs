@@ -27,9 +27,7 @@ impl List {
             self.numbers = gpu.memory_for(numbers.len() * 2)?;
             self.moves += 1;
         }
-        if !numbers.is_empty() {
-            gpu.stream().memcpy_htod(numbers, &mut self.numbers.slice_mut(..numbers.len()))?;
-        }
+        gpu.overwrite(&mut self.numbers, numbers)?;
         self.length = numbers.len();
         Ok(())
     }

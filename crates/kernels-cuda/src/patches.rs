@@ -54,7 +54,7 @@ impl PatchCutter {
         let mut uploaded = gpu.memory_for::<u8>(tiles.len() * bytes)?;
         for (index, tile) in tiles.iter().enumerate() {
             let mut place = uploaded.slice_mut(index * bytes..(index + 1) * bytes);
-            gpu.stream().memcpy_htod(*tile, &mut place)?;
+            gpu.overwrite(&mut place, tile)?;
         }
         let grid = Grid::new(((side * side) as u32, tiles.len() as u32, 1), THREADS);
         let kernel = gpu.kernel(("patches", "cut_patches"), grid)?;

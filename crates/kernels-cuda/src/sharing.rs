@@ -18,6 +18,8 @@ use crate::{
 pub(crate) const LONG_ROWS: usize = 128;
 /// Rows of queries in a tile of `attend_split_*`: `SPLIT_ROWS` in `cuda/attention_split.cu`.
 const SHORT_ROWS: usize = 16;
+/// The most query heads that share a KV head: a tile of `attend_split_*` has at least one position.
+pub const MOST_GROUP: usize = SHORT_ROWS;
 /// Positions to which `attend_split_*` sums attention separately: `STRETCH` in `cuda/attention_paged.cuh`.
 const STRETCH: usize = 512;
 /// A chunk with at most this many rows for each KV head goes to `attend_split_*`: with so few rows the tiles of the
@@ -32,6 +34,8 @@ const WORTH_SHARING: usize = 12;
 pub(crate) struct Sharing {
     pub(crate) heads: Heads,
     multiprocessors: usize,
+    /// Bytes of shared memory of a multiprocessor.
+    pub(crate) multiprocessor_bytes: usize,
     /// Tiles of `attend_paged_*`, four numbers each, as described there.
     pub(crate) long: List,
     /// Tiles of `attend_split_*`.
@@ -100,12 +104,13 @@ impl Sharing {
         (tokens, sequences, context): (usize, usize, usize),
     ) -> Result<Self> {
         assert!(heads.kv_heads > 0 && heads.heads.is_multiple_of(heads.kv_heads), "{heads:?}");
-        assert!(heads.group() <= SHORT_ROWS, "{heads:?}");
+        assert!(heads.group() <= MOST_GROUP, "{heads:?}");
         let stretches = sequences * context.div_ceil(STRETCH);
         let rows = stretches * heads.heads;
         Ok(Self {
             heads,
             multiprocessors: gpu.multiprocessors()?,
+            multiprocessor_bytes: gpu.shared_bytes()?,
             // A list that grew with a prompt would move, and graphs of decoding steps would be discarded. A long tile
             // has at least two tokens, a short one has at least one.
             long: List::new(gpu, tokens / 2 * 4)?,

@@ -37,6 +37,18 @@ fn assert_rounded(found: &[f32], wanted: &[f32]) {
     }
 }
 
+/// A driver may return from a large copy before it has read what is copied.
+#[test]
+fn numbers_that_were_uploaded_may_change_at_once() {
+    let gpu = emulated::gpu();
+    for count in [1024, 1 << 16] {
+        let mut numbers = vec![bf16::ONE; count];
+        let rows = Rows::upload(&gpu, &numbers, 1024).unwrap();
+        numbers.fill(bf16::ZERO);
+        assert!(rows.download().unwrap().iter().all(|number| *number == 1.0), "{count} numbers");
+    }
+}
+
 #[test]
 fn norms_are_their_twins() {
     let gpu = emulated::gpu();

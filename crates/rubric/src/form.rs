@@ -44,13 +44,13 @@ pub enum FormPart {
 }
 
 impl FormPart {
-    /// An example of this piece for a check of the answer as JSON: the choice number `index` modulo the number of
-    /// choices, and the empty string for free text. `None` for free text that is not escaped for a JSON string.
-    fn sample(&self, index: usize) -> Option<&str> {
+    /// Examples of this piece for a check of the answer as JSON: all choices, and the empty string for free text.
+    /// `None` for free text that is not escaped for a JSON string.
+    fn samples(&self) -> Option<Vec<&str>> {
         match self {
-            Self::Say(text) => Some(text),
-            Self::Choose(texts) => texts.get(index % texts.len().max(1)).map(String::as_str),
-            Self::Write(restraint) => restraint.escape.map(|Escape::Json| ""),
+            Self::Say(text) => Some(vec![text.as_str()]),
+            Self::Choose(texts) => Some(texts.iter().map(String::as_str).collect()),
+            Self::Write(restraint) => restraint.escape.map(|Escape::Json| vec![""]),
         }
     }
 }
@@ -80,6 +80,9 @@ pub enum Escape {
 /// The minimum length of a fingerprint in bytes, over all its texts: shorter ones occur in many prompts.
 const FINGERPRINT: usize = 24;
 
+/// The maximum number of answers that are checked to be JSON: more than a decision with two scores out of ten has.
+const MOST_ANSWERS: usize = 1024;
+
 impl Form {
     /// Collapses white space in the fingerprint, the opening and the words around the points, as is done with
     /// prompts.
@@ -103,20 +106,30 @@ impl Form {
         Some(self)
     }
 
-    /// Whether every possible answer is one JSON object, whatever is chosen and written.
+    /// Whether every possible answer is one JSON object, whatever is chosen and written. Not for forms with more than
+    /// `MOST_ANSWERS` combinations of choices, which are not checked.
     pub fn is_json_object(&self) -> bool {
-        let choices = |part: &FormPart| match part {
-            FormPart::Choose(texts) => texts.len(),
-            FormPart::Say(_) | FormPart::Write(_) => 1,
-        };
-        let most = self.reply.iter().map(choices).max().unwrap_or(0);
-        self.points.is_none()
-            && most > 0
-            && (0..most).all(|index| {
-                let answer: Option<String> = self.reply.iter().map(|part| part.sample(index)).collect();
-                let read = answer.and_then(|answer| serde_json::from_str(&answer).ok());
-                matches!(read, Some(serde_json::Value::Object(_)))
-            })
+        let is_object =
+            |answer: &String| matches!(serde_json::from_str(answer), Ok(serde_json::Value::Object(_)));
+        let are_objects = |answers: Vec<String>| !answers.is_empty() && answers.iter().all(is_object);
+        self.points.is_none() && self.answers().is_some_and(are_objects)
+    }
+
+    /// All combinations of choices, with the empty string for free text. `None` if there are more than
+    /// `MOST_ANSWERS`, or free text is not escaped for a JSON string.
+    fn answers(&self) -> Option<Vec<String>> {
+        let mut begun = vec![String::new()];
+        for part in &self.reply {
+            let samples = part.samples()?;
+            if begun.len() * samples.len() > MOST_ANSWERS {
+                return None;
+            }
+            begun = begun
+                .iter()
+                .flat_map(|beginning| samples.iter().map(move |sample| format!("{beginning}{sample}")))
+                .collect();
+        }
+        Some(begun)
     }
 
     /// Validates the form; the error is the key at fault and the reason.
@@ -298,6 +311,17 @@ mod tests {
             !object(&format!("{begin}, {}", choose.replace(": 10}", ": 1"))),
             "some choice leaves it open"
         );
+        // Each choice fits one of the other piece, but not both.
+        let (begins, ends) = (r#"{ choose = ['{"a": ', '{"a": ['] }"#, r#"{ choose = ['1}', '1]}'] }"#);
+        assert!(!object(&format!("{begins}, {ends}")));
+        let score = r#"{ choose = ['"a": 1, ', '"a": 2, ', '"b": 3, '] }"#;
+        let scored = |scores: usize| {
+            let pieces = vec![score; scores].join(", ");
+            object(&format!("{{ say = '{{' }}, {pieces}, {{ say = '\"c\": 0}}' }}"))
+        };
+        assert!(scored(6), "729 answers");
+        assert!(!scored(7), "too many to be checked");
+        assert!(!object("{ choose = [] }"));
         assert!(!object(r#"{ choose = ["1", "2"] }"#));
         assert!(!object(""));
     }

@@ -1,6 +1,6 @@
 //! The prompt formats and answer forms on which one family of critics was trained.
 
-use critic::{ImageTiling, Message, Part, Prompt, Role};
+use critic::{Message, Part, Prompt, Role};
 use serde::Deserialize;
 
 use crate::{
@@ -161,7 +161,7 @@ impl Profile {
         let video = Some(&case.frames).filter(|frames| !frames.is_empty()).cloned().map(Part::Video);
         let parts = images.chain(video).chain([Part::Text(format.text(case, rubric))]).collect();
         let messages = system.into_iter().chain([Message { role: Role::User, parts }]).collect();
-        Ok(Prompt { messages, reply: format.reply(rubric).to_owned(), tiling: ImageTiling::Trained })
+        Ok(Prompt { messages, reply: format.reply(rubric).to_owned(), ..Prompt::default() })
     }
 
     /// Checks that every format answers its own kind and that each kind has a format that is not held out.

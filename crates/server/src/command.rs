@@ -31,7 +31,7 @@ pub(crate) use bench::{
 pub(crate) use bulk::{Files, PairForm, PreferOptions, Urls, left_out_beside};
 pub(crate) use convert::{ConvertOptions, GgufFormChoice};
 pub(crate) use device::DeviceChoice;
-pub(crate) use environment::{log_filter, problem_of};
+pub(crate) use environment::{log_filter, problem_of, variable_of};
 pub(crate) use evaluate::{AttackOptions, EvaluateOptions, LabelledOptions};
 pub(crate) use given::{Given, check_configuration, unknown_variables};
 pub(crate) use images::ImageOptions;
@@ -272,8 +272,8 @@ pub(crate) struct HttpOptions {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
     /// What is logged: a level (error, warn, info, debug, trace, off), or several by target, such as
-    /// `warn,gavel=debug`.
-    #[arg(long, default_value = log::DEFAULT_FILTER, env = log::FILTER_VARIABLE, value_parser = log::filter)]
+    /// `warn,gavel=debug`. If neither this option nor GAVEL_LOG_FILTER is set, RUST_LOG in the environment is used.
+    #[arg(long, default_value = log::DEFAULT_FILTER, value_parser = log::filter)]
     pub(crate) log_filter: String,
     /// Whether chat answers have the form that a known program looks for, recognised by its prompt; the request header
     /// `x-gavel-form` overrides it.

@@ -18,7 +18,7 @@ use toml::{
 
 use crate::{
     access::{KEYS, read_keys},
-    command::problem_of,
+    command::{problem_of, variable_of},
 };
 
 /// The command whose options the file sets.
@@ -205,14 +205,14 @@ fn known_keys<'a>(serve: &'a Command, name: &str) -> Vec<&'a str> {
     options(serve).filter(|option| section(option) == name).map(|option| option.get_id().as_str()).collect()
 }
 
-/// Lets each option without a variable of its own be set by `GAVEL_` and its name in capitals.
+/// Lets each option without a variable of its own be set by the one that follows from its name.
 pub(crate) fn with_environment(serve: Command) -> Command {
     serve.mut_args(|option| {
         let name = option.get_id().as_str();
         if option.get_env().is_some() || NO_SETTINGS.contains(&name) {
             return option;
         }
-        let variable = format!("GAVEL_{}", name.to_uppercase());
+        let variable = variable_of(name);
         let option = option.env(variable).hide_env(true);
         // Environments write booleans in many ways, such as `1`, `yes` and `on`.
         let is_flag = matches!(option.get_action(), ArgAction::SetTrue);

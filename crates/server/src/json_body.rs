@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use futures::StreamExt;
 use judge::Tenant;
@@ -25,7 +25,7 @@ use crate::{
     state::AppState,
 };
 
-/// The bytes of a body that is JSON within the limits.
+/// The bytes of a body that is JSON within the limits, unless it was read [`unchecked`](JsonBytes::unchecked).
 pub(crate) struct JsonBytes {
     bytes: Bytes,
     /// The reservation of their memory; `None` where it is not counted.
@@ -37,6 +37,19 @@ impl FromRequest<AppState> for JsonBytes {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
+        let body = Self::unchecked(&head, body, state).await?;
+        let texts = head.extensions.get::<Texts>().copied().unwrap_or_default();
+        body.check(&state.limits.content.shape, texts)?;
+        Ok(body)
+    }
+}
+
+impl JsonBytes {
+    /// Reads a body of at most the limit's size, for callers whose way to [`check`](Self::check) it depends on it.
+    ///
+    /// # Errors
+    /// When its type is not JSON, or it is too large, comes too slowly or ends early.
+    pub(crate) async fn unchecked(head: &Parts, body: Body, state: &AppState) -> Result<Self, ApiError> {
         if !is_json(&head.headers) {
             let message = "The body must be JSON, with the header content-type: application/json.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
@@ -51,20 +64,25 @@ impl FromRequest<AppState> for JsonBytes {
         };
         let (bytes, memory) =
             read(body, &head.headers, state.limits.max_body_bytes, (memory, dialect)).await?;
-        let texts = head.extensions.get::<Texts>().copied().unwrap_or_default();
-        Ok(Self { memory: Some(memory), ..Self::checked(bytes, &state.limits.content.shape, texts)? })
+        Ok(Self { bytes, memory: Some(memory) })
     }
-}
 
-impl JsonBytes {
-    /// Checks a body that was read.
+    /// A body of these bytes, whose memory is not counted.
+    ///
+    /// # Errors
+    /// As those of [`check`](Self::check).
+    pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, texts: Texts) -> Result<Self, ApiError> {
+        let body = Self { bytes, memory: None };
+        body.check(limits, texts)?;
+        Ok(body)
+    }
+
+    /// Checks the whole body, before it is parsed: damage at its end is not hidden by a wrong value at its start.
     ///
     /// # Errors
     /// When it is not JSON or exceeds one of the limits.
-    pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, texts: Texts) -> Result<Self, ApiError> {
-        // The whole body is checked first, so that damage at its end is not hidden by a wrong value at its start.
-        json_limits::check(&bytes, limits, texts)?;
-        Ok(Self { bytes, memory: None })
+    pub(crate) fn check(&self, limits: &JsonLimits, texts: Texts) -> Result<(), ApiError> {
+        json_limits::check(&self.bytes, limits, texts)
     }
 
     /// Drops the bytes after parsing: the parsed request waits and takes about as much memory again. The returned

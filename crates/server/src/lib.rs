@@ -46,6 +46,7 @@ mod probe_command;
 mod rejected_body;
 mod reload;
 mod remote_images;
+mod replaced_file;
 mod report;
 mod request_head;
 mod request_id;

@@ -1,11 +1,11 @@
 //! Reports of commands: printed, and saved as JSON where a path is given.
 
-use std::{fmt::Display, fs, io::Write, path::Path};
+use std::{fmt::Display, io::Write, path::Path};
 
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::stdout::stdout;
+use crate::{replaced_file, stdout::stdout};
 
 /// Saves the report as JSON if a path is given, then prints it. Printing is last, since the reader may leave before
 /// its end.
@@ -37,24 +37,19 @@ pub(crate) fn save(report: &impl Serialize, json: Option<&Path>) -> anyhow::Resu
     replace(path, &(serde_json::to_string_pretty(report)? + "\n"))
 }
 
-/// Writes a file. A regular one is replaced as a whole: if the program is killed meanwhile, the earlier file is still
-/// there.
+/// Writes a file, which is [replaced](replaced_file::replace) as a whole.
 ///
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let written = if path.exists() && !path.is_file() {
-        fs::write(path, text)
-    } else {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".part");
-        fs::write(&name, text).and_then(|()| fs::rename(&name, path))
-    };
-    written.with_context(|| format!("{} cannot be written", path.display()))
+    let written = replaced_file::replace(path, text.as_bytes());
+    written.map(drop).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -76,6 +76,7 @@ fn guarded_routes(lifecycle: &Lifecycle, times: RequestTimes) -> OpenApiRouter<A
         .merge(other_paths().into());
     let scoring = dialects::scoring::routes().merge(dialects::scoring::aliases().into());
     admitted(working, lifecycle, QuotaPolicy::Refuse)
+        .merge(admitted(dialects::native::rewards(), lifecycle, QuotaPolicy::ByBody(times.whole)))
         .merge(
             admitted(scoring, lifecycle, QuotaPolicy::Wait(times.whole))
                 .layer(middleware::from_fn(dialects::scoring::told)),

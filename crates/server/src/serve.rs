@@ -63,6 +63,9 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// Time limit for abandoned requests to get their error: the engine notices it only between two steps.
 const GIVING_UP: Duration = Duration::from_secs(4);
 
+/// Time limit for writing the waiting lines of the judging log when no request runs any more.
+const LAST_LINES: Duration = Duration::from_secs(3);
+
 /// Times and limits of serving.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -143,7 +146,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
         names: ModelNames::new(judge.model(), options.models),
         telemetry,
         config_dir: config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder))),
-        judging_log,
+        judging_log: judging_log.clone(),
         remote_images,
         storage,
         ..server.service((judge.clone(), metrics))
@@ -153,7 +156,12 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
     signals.on_hangup(state);
     announce(scheme, address);
     systemd.ready();
-    server.finish(&judge, &crash_record, &systemd, signals).await
+    let ended = server.finish(&judge, &crash_record, &systemd, signals).await;
+    // Whether or not the engine died. It may block this thread: nothing else is to be done.
+    if let Some(log) = judging_log {
+        log.finish(LAST_LINES);
+    }
+    ended
 }
 
 /// Loads the critic. Loading cannot be interrupted: if a signal comes first, the process ends at once.

@@ -6,7 +6,7 @@ pub(crate) mod llava_onevision;
 use std::{fmt::Debug, sync::Arc};
 
 use candle_core::{Result, Tensor};
-use critic::{Batch, EncodeError, Encoded, ImageTiling, Processor, TokenId, Visual};
+use critic::{Batch, CacheScope, EncodeError, Encoded, ImageTiling, Processor, TokenId, Visual};
 
 use crate::{
     chat::Segment,
@@ -99,6 +99,7 @@ pub trait SegmentEncoder: Processor + Debug {
         &self,
         segments: &[Segment<'_>],
         tiling: ImageTiling,
+        scope: CacheScope,
     ) -> std::result::Result<Encoded, EncodeError>;
 
     /// The control token that is written as `text`; `None` where the vocabulary has no such token.

@@ -1,6 +1,7 @@
 //! The sizes and settings of a decoder.
 
 use kernels::Heads;
+use kernels_cuda::{MOST_GROUP, MOST_HEAD_SIZE};
 
 use super::DecoderNames;
 use crate::{
@@ -70,30 +71,96 @@ impl TextAnatomy {
         }
     }
 
-    /// Checks that the decoder, configured in `file`, can be split over ranks on `devices`.
+    /// Checks that the decoder, configured in `file`, can be split over ranks on `devices`, and that kernels can run it
+    /// where these are GPUs.
     ///
     /// # Errors
-    /// [`LoadError::Unsupported`] with the first size that is not divisible.
+    /// [`LoadError::Unsupported`] with the first size that is too large or not divisible.
     pub(crate) fn check_split(&self, devices: &[ComputeDevice], file: &str) -> Result<(), LoadError> {
         let ranks = devices.len();
         let on_gpus = devices.iter().any(|device| matches!(device, ComputeDevice::Gpu(_)));
-        let wide_unit = if on_gpus && ranks > 1 { GPU_COLUMNS } else { 1 };
-        let wanted = [
+        let columns = if on_gpus { GPU_COLUMNS } else { 1 };
+        let sizes = [
             // With whole key heads, a rank also has all query heads that share them.
             ("num_key_value_heads", self.kv_heads, ranks),
             ("num_attention_heads", self.heads, ranks),
-            ("intermediate_size", self.intermediate_size, ranks * wide_unit),
+            ("intermediate_size", self.intermediate_size, ranks * columns),
         ];
-        for (key, found, unit) in wanted {
-            if !found.is_multiple_of(unit) {
-                return Err(LoadError::Unsupported {
-                    file: file.into(),
-                    key,
-                    found: found.to_string(),
-                    expected: format!("a multiple of {unit}, to be split over {ranks} ranks"),
-                });
-            }
+        let uneven = sizes.into_iter().find(|(_, found, unit)| !found.is_multiple_of(*unit));
+        let uneven = uneven.map(|(key, found, unit)| {
+            (key, found, format!("a multiple of {unit}, to be split over {ranks} ranks"))
+        });
+        let refused = if on_gpus { self.unsupported_on_gpus().or(uneven) } else { uneven };
+        refused.map_or(Ok(()), |(key, found, expected)| {
+            Err(LoadError::Unsupported { file: file.into(), key, found: found.to_string(), expected })
+        })
+    }
+
+    /// The first size for which there are no kernels on GPUs: its key, its value, and what is expected.
+    fn unsupported_on_gpus(&self) -> Option<(&'static str, usize, String)> {
+        let sizes = [
+            ("hidden_size", self.hidden_size),
+            ("head_dim", self.head_size),
+            ("intermediate_size", self.intermediate_size),
+        ];
+        if let Some((key, found)) = sizes.into_iter().find(|(_, found)| !found.is_multiple_of(GPU_COLUMNS)) {
+            return Some((key, found, format!("a multiple of {GPU_COLUMNS} on a GPU")));
         }
-        Ok(())
+        if self.head_size > MOST_HEAD_SIZE {
+            return Some(("head_dim", self.head_size, format!("at most {MOST_HEAD_SIZE} on a GPU")));
+        }
+        if self.heads > self.kv_heads * MOST_GROUP {
+            let expected = format!("at most {MOST_GROUP} for each of num_key_value_heads on a GPU");
+            return Some(("num_attention_heads", self.heads, expected));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A decoder that runs on GPUs.
+    const SMALL: TextAnatomy = TextAnatomy {
+        hidden_size: 64,
+        intermediate_size: 176,
+        layers: 3,
+        heads: 32,
+        kv_heads: 2,
+        head_size: 128,
+        vocabulary: 704,
+        context_length: 512,
+        norm_epsilon: 1e-6,
+        rope_theta: 1e6,
+        activation: Activation::Silu,
+        tied: false,
+        stored_head_counts: false,
+    };
+
+    #[test]
+    fn sizes_for_which_gpus_have_no_kernels_are_named() {
+        let refused =
+            |anatomy: TextAnatomy| anatomy.unsupported_on_gpus().map(|(key, found, _)| (key, found));
+        assert_eq!(refused(SMALL), None);
+        let refusals = [
+            (TextAnatomy { hidden_size: 60, ..SMALL }, ("hidden_size", 60)),
+            (TextAnatomy { head_size: 20, ..SMALL }, ("head_dim", 20)),
+            (TextAnatomy { head_size: 136, ..SMALL }, ("head_dim", 136)),
+            (TextAnatomy { intermediate_size: 172, ..SMALL }, ("intermediate_size", 172)),
+            (TextAnatomy { heads: 34, ..SMALL }, ("num_attention_heads", 34)),
+        ];
+        for (anatomy, wanted) in refusals {
+            assert_eq!(refused(anatomy), Some(wanted));
+        }
+    }
+
+    #[test]
+    fn ranks_on_the_processor_split_whole_numbers_of_any_size() {
+        let splits = |anatomy: &TextAnatomy, ranks| {
+            anatomy.check_split(&vec![ComputeDevice::Kernels; ranks], "config.json").is_ok()
+        };
+        let odd = TextAnatomy { hidden_size: 60, intermediate_size: 172, head_size: 136, ..SMALL };
+        assert!(splits(&odd, 1) && splits(&odd, 2) && !splits(&odd, 4));
     }
 }

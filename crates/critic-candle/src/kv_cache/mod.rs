@@ -138,12 +138,12 @@ impl LayerCache {
     /// Causal attention of a step. Each row of `projections` `[T, (H + 2 K) * D]` holds queries, keys and values.
     /// Rotates queries and keys by their positions, writes keys and values to the cache, and attends with the
     /// queries of the `wanted` tokens to their sequences up to their own positions. `attended` becomes `[wanted, H
-    /// * D]`.
+    /// * D]`; `scratch` is working memory.
     pub(crate) fn attend(
         &mut self,
         projections: &mut Rows,
         (plan, wanted): (&Plan<'_>, TokensOf<'_>),
-        attended: &mut Rows,
+        (attended, scratch): (&mut Rows, &mut Rows),
     ) -> Result<()> {
         match (self, plan) {
             (Self::Paged(cache, heads), Plan::Host(plan)) => {
@@ -176,9 +176,9 @@ impl LayerCache {
                     TokensOf::Every => gpu_result(cache.attend(projections, step, attended)),
                     TokensOf::These([]) => Ok(()),
                     TokensOf::These(tokens) => {
-                        let mut all = gpu_result(kernels_cuda::Rows::empty(projections.gpu()))?;
-                        gpu_result(cache.attend(projections, step, &mut all))?;
-                        gpu_result(attended.gather(&all, tokens))
+                        let all = scratch.on(projections.gpu())?;
+                        gpu_result(cache.attend(projections, step, all))?;
+                        gpu_result(attended.gather(all, tokens))
                     }
                 }
             }

@@ -121,7 +121,8 @@ impl Reduce {
                 // They meet again after all have started it. Otherwise, a rank could continue to a call that waits
                 // for its GPU, and so for the other GPUs' parts of the sum, while it holds driver locks that other
                 // ranks need to start theirs. A rank that fails to start the sum does not come, but abandons the
-                // step, which ends the sum for the others.
+                // step, which ends the sum for the others. What two meetings for each sum cost is the next thing to
+                // measure on several GPUs: there are two sums in each layer.
                 meeting.meet(self.rank).map_err(Error::wrap)
             }
         }

@@ -11,7 +11,7 @@ use std::fs;
 
 use candle_core::{DType, Device, Tensor};
 use copy::{Copy, answer, reference, worst_difference};
-use critic::{Backend, Batch, BlockId, Chunk, Detail, Message, Prompt, Role, SequenceId, Wants};
+use critic::{Backend, Batch, BlockId, CacheScope, Chunk, Detail, Message, Prompt, Role, SequenceId, Wants};
 use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm, inspect};
 
 fn wanted() -> Vec<f32> {
@@ -310,6 +310,24 @@ fn image_prompt() -> Prompt {
     let image = fs::read(reference("../images/tiny56-square-0.png")).unwrap();
     let parts = vec![critic::Part::Image(critic::EncodedImage::new(image))];
     Prompt { messages: vec![Message { role: Role::User, parts }], ..Default::default() }
+}
+
+#[test]
+fn an_image_that_was_cut_for_one_scope_is_not_found_from_another() {
+    let processor = Copy::of("tiny56").load().unwrap().processor;
+    let [own, same, other] = [1, 1, 2].map(|scope| {
+        let prompt = Prompt { cache_scope: CacheScope([scope; 32]), ..image_prompt() };
+        (processor.encode(&prompt).unwrap(), processor.figures().tiles)
+    });
+    assert_eq!([&own, &same, &other].map(|(_, tiles)| (tiles.hits, tiles.misses)), [(0, 1), (1, 1), (1, 2)]);
+    // Features are kept by this name, keys and values by names that follow from it.
+    let names = [&own, &same, &other].map(|(encoded, _)| encoded.visuals[0].hash);
+    assert!(names[0] == names[1] && names[0] != names[2]);
+    assert!(own.0.tokens == other.0.tokens && own.0.visuals[0].tiles == other.0.visuals[0].tiles);
+    assert_eq!(
+        Prompt { cache_scope: CacheScope([1; 32]), ..image_prompt() }.digest(),
+        image_prompt().digest()
+    );
 }
 
 /// A prompt is refused by its lower bound, which must not exceed its real number of tokens.

@@ -5,6 +5,7 @@ use critic_candle::{Checkpoint, Device, Options, Source, WeightForm};
 
 use crate::{
     change::change,
+    copy::Copy,
     emulated,
     golden::{cases, path},
     runner::{Sequence, decode, encode_raw},
@@ -77,5 +78,28 @@ fn steps_that_run_as_graphs_have_the_bits_of_those_that_do_not() {
     let first = answer(&mut checkpoint);
     for _ in 0..2 {
         assert_eq!(answer(&mut checkpoint), first);
+    }
+}
+
+/// A decoder for whose sizes there are no kernels is refused before its weights are read, on a single GPU too.
+#[test]
+fn sizes_that_no_kernel_can_process_are_refused_by_their_keys() {
+    let _open = emulated::gpu();
+    for (key, value, wanted) in [
+        ("head_dim", 136, "head_dim is 136; expected at most 128 on a GPU"),
+        ("head_dim", 20, "head_dim is 20; expected a multiple of 8 on a GPU"),
+        ("hidden_size", 60, "hidden_size is 60; expected a multiple of 8 on a GPU"),
+        ("intermediate_size", 172, "intermediate_size is 172; expected a multiple of 8 on a GPU"),
+        ("num_attention_heads", 34, "num_attention_heads is 34; expected at most 16 for each"),
+    ] {
+        let copy = Copy::of("tiny56");
+        copy.edit_json("config.json", |config| {
+            config["text_config"]["head_dim"] = 16.into();
+            config["text_config"][key] = value.into();
+        });
+        let source = Source::Folder(copy.path().into());
+        let refused = Checkpoint::load(&Options { device: Device::Cuda(0), ..Options::new(source) });
+        let refused = refused.err().unwrap().to_string();
+        assert!(refused.contains(wanted), "{refused}");
     }
 }

@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use critic::Backend;
 use critic::{
-    Batch, BlockId, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Prompt, Role, SequenceId,
-    TokenId, Wants,
+    Batch, BlockId, CacheScope, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Prompt, Role,
+    SequenceId, TokenId, Wants,
 };
 use critic_candle::{CandleBackend, Segment, SegmentEncoder};
 
@@ -36,7 +36,7 @@ pub(crate) fn encode_raw(processor: &dyn SegmentEncoder, case: &Case) -> Encoded
         });
         rest = &rest[at + mark.len()..];
     }
-    processor.encode_segments(&segments, ImageTiling::Trained).unwrap()
+    processor.encode_segments(&segments, ImageTiling::Trained, CacheScope::default()).unwrap()
 }
 
 /// Encodes the messages of a case in the checkpoint's chat format; `None` where the case has only a raw prompt.

@@ -135,8 +135,9 @@ impl Scheduler {
 
     /// Starts a sequence that fits.
     fn start(&mut self, mut sequence: Box<Sequence>, now: Instant) {
-        self.assign_blocks(&mut sequence, now);
+        // Before its place in the queue is free: whoever is woken by that finds that the request has begun.
         sequence.subscribers.begin();
+        self.assign_blocks(&mut sequence, now);
         self.computing.extend(sequence.unshared_keys());
         self.running.push(*sequence);
     }

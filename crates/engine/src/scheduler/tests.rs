@@ -11,7 +11,7 @@ use critic::{Chunk, Encoded, SamplingParams, SequenceId, TokenId, Wants};
 use super::*;
 use crate::{
     arrival::Arrival,
-    backlog::{Asker, QueueEntry},
+    backlog::{Asker, QueueEntry, QueueSlot},
     labels::Labels,
     prefix_cache::{block_keys, root},
     queue_timeout::QueueTimeout,
@@ -66,6 +66,8 @@ struct Bench {
     favours: fn(&[u32]) -> u32,
     /// The duration of a step per token.
     token_time: Duration,
+    /// The place in the queue that the next request takes.
+    queue_slot: Option<QueueSlot>,
 }
 
 impl Bench {
@@ -88,6 +90,7 @@ impl Bench {
             now: Instant::now(),
             favours: |_| 1,
             token_time: Duration::ZERO,
+            queue_slot: None,
         }
     }
 
@@ -127,7 +130,7 @@ impl Bench {
             fingerprint: Fingerprint([serial; 32]),
             runs_alone: traits.runs_alone,
             subscribers: Subscribers::new(subscriber),
-            queue_slot: None,
+            queue_slot: self.queue_slot.take(),
             arrived: self.now,
             request,
         };

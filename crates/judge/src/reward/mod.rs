@@ -10,8 +10,8 @@ mod tournament;
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
-use critic::ImageTiling;
-use engine::EngineError;
+use critic::{EncodeError, ImageTiling};
+use engine::{EngineError, Failure};
 use futures::{StreamExt, stream};
 use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
@@ -34,7 +34,7 @@ pub enum Method {
     /// A knockout tournament: 2 (K - 1) comparisons instead of K (K - 1); more if some fail, but at most K (K - 1).
     /// It determines only the best response: the others are ranked by the round in which they lost, so that ranks
     /// are shared, and one wrong verdict can eliminate a good response. After a failed comparison both responses
-    /// continue against others.
+    /// continue against others, unless all further comparisons would fail as well, as after the deadline.
     Tournament,
     /// Scores each response alone; a reward is its expected score, negated where lower scores are better.
     Pointwise,
@@ -275,6 +275,26 @@ fn concerns_all(error: &JudgeError) -> bool {
     )
 }
 
+/// Whether every further comparison of the same responses would fail as well. Unlike an error that
+/// [concerns all](concerns_all) verdicts, it leaves those valid that were made before.
+fn is_hopeless(error: &JudgeError) -> bool {
+    match error {
+        JudgeError::Failed(failure) => match failure {
+            Failure::Expired | Failure::QueueTimedOut { .. } | Failure::GivenUp | Failure::Panicked => true,
+            Failure::Backend(_) | Failure::GuideError(_) => false,
+        },
+        // All comparisons show the same images, in conversations of the same form.
+        JudgeError::Encode(error) => match error {
+            EncodeError::Image { .. }
+            | EncodeError::ImageTooLarge { .. }
+            | EncodeError::EmptyVideo
+            | EncodeError::Conversation(_) => true,
+            EncodeError::Busy | EncodeError::Tokenizer(_) => false,
+        },
+        other => concerns_all(other),
+    }
+}
+
 impl Asking<'_> {
     /// An empty matrix for these candidates.
     fn matrix(&self) -> Matrix {
@@ -427,7 +447,37 @@ fn ranked(rewards: &[Option<f64>]) -> Vec<(usize, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pick, pick, ranked};
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn what_fails_for_one_comparison_is_told_from_what_fails_for_all() {
+        let most = Duration::from_secs(1);
+        let fault = critic::ImageFault::Damaged;
+        let image = EncodeError::Image { index: 0, fault, reason: String::new() };
+        let hopeless: [JudgeError; 8] = [
+            Failure::Expired.into(),
+            Failure::QueueTimedOut { most, retry_after_s: 1 }.into(),
+            Failure::GivenUp.into(),
+            Failure::Panicked.into(),
+            image.into(),
+            EncodeError::EmptyVideo.into(),
+            EngineError::Stopped.into(),
+            JudgeError::NoThread,
+        ];
+        assert!(hopeless.iter().all(is_hopeless));
+        let single: [JudgeError; 5] = [
+            Failure::Backend(Arc::new(critic::BackendError::NonFinite)).into(),
+            EncodeError::Busy.into(),
+            EngineError::TooLong { tokens: 2, limit: 1 }.into(),
+            EngineError::Quarantined { left_s: 1 }.into(),
+            JudgeError::Silent,
+        ];
+        assert!(!single.iter().any(is_hopeless));
+        // Verdicts that were made before a deadline are valid.
+        assert!(!concerns_all(&hopeless[0]) && concerns_all(&hopeless[6]));
+    }
 
     #[test]
     fn of_equal_responses_the_first_is_picked_at_either_end() {

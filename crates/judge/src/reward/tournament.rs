@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Asking, Matrix, Tally, concerns_all};
+use super::{Asking, Matrix, Tally, is_hopeless};
 
 /// Two responses to be compared in both orders, by their indices, the lower one first.
 type Meeting = (usize, usize);
@@ -83,8 +83,7 @@ impl Asking<'_> {
         let mut bracket = Bracket::new(count);
         loop {
             let meetings = bracket.meetings();
-            let hopeless = tally.failures.iter().any(|failure| concerns_all(&failure.error));
-            if meetings.is_empty() || hopeless {
+            if meetings.is_empty() || tally.failures.iter().any(|failure| is_hopeless(&failure.error)) {
                 break;
             }
             let pairs = meetings.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]).collect();

@@ -12,6 +12,7 @@ pub struct Points {
     /// Words of the prompt that follow the worths.
     pub before: String,
     /// The text for one part: `{part}` is its number from 1, `{points}` the points given and `{worth}` the maximum.
+    /// The points are followed by a character that is not a digit, so that it is clear where they end.
     pub part: String,
     /// The text for the total after the parts: `{points}` given of `{worth}`.
     pub total: String,
@@ -19,7 +20,7 @@ pub struct Points {
 
 /// Upper bound on the combinations of points: each one is a label whose probability is read from the logits. Five
 /// parts worth two points each have 243.
-const MOST: usize = 1024;
+const MOST: usize = 256;
 
 impl Points {
     /// Validates the definition; returns the key at fault and the reason.
@@ -30,6 +31,9 @@ impl Points {
         let lacks = |text: &str, places: &[&str]| places.iter().any(|place| !text.contains(place));
         if lacks(&self.part, &["{part}", "{points}"]) {
             return Some(("points.part", "it needs {part} and {points}"));
+        }
+        if !ends_points(&self.part) {
+            return Some(("points.part", "{points} needs a character after it that is no digit"));
         }
         lacks(&self.total, &["{points}"]).then_some(("points.total", "it needs {points}"))
     }
@@ -60,6 +64,15 @@ impl Points {
         let whole = |(text, sum): (String, u32)| text + &with_points(&self.total, sum, all);
         Some(begun.into_iter().map(whole).collect())
     }
+}
+
+/// Whether the first `{points}` in `text` are followed by a character that is neither a digit nor the beginning of
+/// another number. The texts of two combinations then differ, and none is the beginning of another, since the first
+/// points in which they differ end in both.
+fn ends_points(text: &str) -> bool {
+    let after = text.split_once("{points}").map_or("", |(_, after)| after);
+    let is_number = ["{part}", "{points}", "{worth}"].iter().any(|place| after.starts_with(place));
+    !is_number && after.chars().next().is_some_and(|character| !character.is_ascii_digit())
 }
 
 fn with_points(text: &str, points: u32, worth: u32) -> String {
@@ -104,6 +117,7 @@ mod tests {
             |said: &str| points().texts(&format!("depends on it. {said} List")).map(|texts| texts.len());
         assert_eq!(ways("The first component is worth: 10 scores."), Some(11));
         assert_eq!(ways("2, 2, 2, 2, and 2 scores."), Some(243));
+        assert_eq!((ways("15 and 15"), ways("15 and 16")), (Some(256), None));
     }
 
     #[test]
@@ -132,5 +146,23 @@ mod tests {
         assert_eq!(wrong(|points| points.after = " ".into()), Some("points"));
         assert_eq!(wrong(|points| points.part = "{points}".into()), Some("points.part"));
         assert_eq!(wrong(|points| points.total.clear()), Some("points.total"));
+    }
+
+    #[test]
+    fn it_is_clear_where_points_end() {
+        let problem = |part: &str| Points { part: part.into(), ..points() }.problem();
+        // 1 of 11 points is the beginning of 11 of 11, and "1=1" + "11" may be "1=11" + "1".
+        for part in ["{part}={points}", "{part}={points}1", "{part}={points}{worth}", "{points}{part}. "] {
+            assert_eq!(problem(part).map(|(key, _)| key), Some("points.part"), "{part}");
+        }
+        for part in ["{part}={points} ", "{points} for {part}", "{part}{points}/{worth}", "{part}:{points}{x"]
+        {
+            assert_eq!(problem(part), None, "{part}");
+            let texts =
+                Points { part: part.into(), ..points() }.texts("depends on it. 11 and 11 List").unwrap();
+            let begins =
+                |text: &String| texts.iter().filter(|other| other.starts_with(text.as_str())).count();
+            assert!(texts.iter().all(|text| begins(text) == 1), "{part}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use host::HostRule;
 pub(crate) use key::{FormsOfKey, Key, new_key};
 pub(crate) use key_file::{KEYS, read_keys};
 pub(crate) use key_ring::KeyRing;
-pub(crate) use rate_limit::{QuotaPolicy, rate_limit};
+pub(crate) use rate_limit::{Admission, QuotaPolicy, rate_limit};
 
 /// The files that keys are read from, in the tables `[[keys]]`.
 #[derive(Debug, Clone, Default)]

@@ -1,14 +1,14 @@
 //! Counts requests against the quotas of their key, and reports the quotas in response headers.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method},
+    http::{Extensions, HeaderName, HeaderValue, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -28,40 +28,112 @@ pub(crate) enum QuotaPolicy {
     Refuse,
     /// Let it wait for at most this time: clients of this interface treat a refusal as a failure.
     Wait(Duration),
+    /// Leave it to the handler, which knows by the body which clients these are; see [`Admission`]. A request waits for
+    /// at most this time. Its body is in memory meanwhile, unlike those of requests under the other policies.
+    ByBody(Duration),
+}
+
+/// The admission of a request by the quota of its key. Clones belong to the same request, which counts as running until
+/// the last one is dropped. Without a key, and thus by default, a request is admitted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Admission(Option<Arc<Admitted>>);
+
+#[derive(Debug)]
+struct Admitted {
+    grant: Arc<Grant>,
+    /// When a request that waits is refused; `None` for never.
+    end: Option<Instant>,
+    /// Set once the request is admitted.
+    running: OnceLock<RunningRequest>,
+}
+
+impl Admission {
+    fn new(grant: Arc<Grant>, end: Option<Instant>) -> Self {
+        Self(Some(Arc::new(Admitted { grant, end, running: OnceLock::new() })))
+    }
+
+    /// The admission of a request with these extensions, on a route with [`QuotaPolicy::ByBody`].
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    /// Admits the request as [`QuotaPolicy::Refuse`] does. It is to be admitted once.
+    ///
+    /// # Errors
+    /// 429 if the key has no quota left.
+    pub(crate) fn or_refuse(&self) -> Result<(), ApiError> {
+        if let Some(admitted) = &self.0 {
+            admitted.set(begin(admitted.grant.account())?);
+        }
+        Ok(())
+    }
+
+    /// Admits the request as [`QuotaPolicy::Wait`] does. It is to be admitted once.
+    ///
+    /// # Errors
+    /// 429 if the key had no quota left until the end of the time.
+    pub(crate) async fn or_wait(&self) -> Result<(), ApiError> {
+        if let Some(admitted) = &self.0 {
+            admitted.set(begin_within(admitted.grant.account(), admitted.end).await?);
+        }
+        Ok(())
+    }
+}
+
+impl Admitted {
+    fn set(&self, running: RunningRequest) {
+        // A request that is admitted twice would only use its quota twice.
+        let _ = self.running.set(running);
+    }
 }
 
 /// Middleware that admits requests whose key has quota left, and adds the rate-limit headers of OpenAI's interface
 /// to every response. Only POST requests count: lookups are free.
 pub(crate) async fn rate_limit(
     State(policy): State<QuotaPolicy>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     let grant = request.extensions().get::<Arc<Grant>>().cloned();
     let Some(grant) = grant.filter(|_| request.method() == Method::POST) else {
         return next.run(request).await;
     };
-    let account = grant.account();
-    let begun = match policy {
-        // The batch runner retries by itself.
-        QuotaPolicy::Wait(_) if request.extensions().get::<OnBehalfOf>().is_some() => begin(account),
-        QuotaPolicy::Refuse => begin(account),
-        QuotaPolicy::Wait(most) => {
+    // The batch runner retries by itself.
+    let on_behalf = request.extensions().get::<OnBehalfOf>().is_some();
+    let policy = if on_behalf { QuotaPolicy::Refuse } else { policy };
+    let answered = answer(policy, (grant.clone(), request), next).await;
+    let mut response = answered.unwrap_or_else(ApiError::into_response);
+    tell(grant.account(), &mut response);
+    response
+}
+
+/// The response to a request that is admitted by `policy`.
+///
+/// # Errors
+/// The refusal of a request that is not admitted, or whose own time limit is invalid.
+async fn answer(
+    policy: QuotaPolicy,
+    (grant, mut request): (Arc<Grant>, Request),
+    next: Next,
+) -> Result<Response, ApiError> {
+    let end = match policy {
+        QuotaPolicy::Refuse => None,
+        QuotaPolicy::Wait(most) | QuotaPolicy::ByBody(most) => {
             let arrived = Instant::now();
             // The wait counts towards the time limit of the request.
             request.extensions_mut().insert(ArrivedAt(arrived));
-            match time_limit(request.headers(), most) {
-                Ok(most) => begin_within(account, arrived.checked_add(most)).await,
-                Err(error) => Err(error),
-            }
+            arrived.checked_add(time_limit(request.headers(), most)?)
         }
     };
-    let mut response = match begun {
-        Ok(running) => next.run(request).await.map(|body| Body::new(Held::new(body, running))),
-        Err(error) => error.into_response(),
-    };
-    tell(account, &mut response);
-    response
+    let admission = Admission::new(grant, end);
+    match policy {
+        QuotaPolicy::Refuse => admission.or_refuse()?,
+        QuotaPolicy::Wait(_) => admission.or_wait().await?,
+        QuotaPolicy::ByBody(_) => {
+            request.extensions_mut().insert(admission.clone());
+        }
+    }
+    Ok(next.run(request).await.map(|body| Body::new(Held::new(body, admission))))
 }
 
 fn begin(account: &Account) -> Result<RunningRequest, ApiError> {

@@ -2,15 +2,15 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 
-use crate::json_line::reason;
+use crate::{json_line::reason, replaced_file};
 
 /// A file of JSON lines, each with an `id`.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Journal {
         if all {
             file.set_len(whole as u64)?;
         } else {
-            file = replace(path, &kept.concat())
+            file = replaced_file::replace(path, &kept.concat())
                 .with_context(|| format!("{} cannot be replaced", path.display()))?;
         }
         file.seek(SeekFrom::End(0))?;
@@ -76,21 +76,6 @@ impl Journal {
         text.push('\n');
         self.file.write_all(text.as_bytes()).context("the output cannot be written")
     }
-}
-
-/// Replaces the content of a file: the new content is written to a file beside it, which is renamed. If the process
-/// ends before that, the old content remains. Returns the new file, at its end.
-fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
-    // A symbolic link remains one: the file that it names is replaced.
-    let path = path.canonicalize()?;
-    let mut part = path.clone().into_os_string();
-    part.push(".part");
-    let mut file = File::create(&part)?;
-    file.set_permissions(fs::metadata(&path)?.permissions())?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&part, &path)?;
-    Ok(file)
 }
 
 /// Whether a line reports a failed row.

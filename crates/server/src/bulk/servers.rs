@@ -24,8 +24,8 @@ use crate::{command::Urls, retry_after::retry_after};
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause after failures of a server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The run ends if no server has answered anything for this long. Results so far are kept, and the run can be
-/// resumed.
+/// The run ends if every server has failed and none has answered anything for this long, beyond the time limit of an
+/// attempt. Results so far are kept, and the run can be resumed.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The number of failed attempts at a row, on any server, after which the row is recorded as failed.
 const MOST_FAILURES: usize = 5;
@@ -48,6 +48,8 @@ pub(crate) struct Servers {
     bearer: Option<HeaderValue>,
     /// Time limit of an attempt at a POST request, from connecting to the end of the answer.
     answer_timeout: Duration,
+    /// How long no server may answer anything, once all have failed.
+    longest_silence: Duration,
     /// When any server last answered. The lock is held only for an assignment.
     answered: Mutex<Instant>,
 }
@@ -103,7 +105,9 @@ impl Servers {
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let servers = urls.iter().map(|url| Server::at(url)).collect::<anyhow::Result<_>>()?;
         let answer_timeout = Duration::from_secs(*answer_timeout_s);
-        Ok(Self { client, servers, bearer, answer_timeout, answered: Mutex::new(Instant::now()) })
+        let longest_silence = PATIENCE.saturating_add(answer_timeout);
+        let answered = Mutex::new(Instant::now());
+        Ok(Self { client, servers, bearer, answer_timeout, longest_silence, answered })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -181,10 +185,12 @@ impl Servers {
                     server.rest(&reason, None);
                 }
             }
+            // A server that has not failed may still answer, however long the attempts at others took.
+            let all_failed = order.iter().all(|server| server.state().failures > 0);
             ensure!(
-                silent() < PATIENCE,
+                !all_failed || silent() < self.longest_silence,
                 "no server has answered for {} seconds; what was done is kept",
-                PATIENCE.as_secs()
+                self.longest_silence.as_secs()
             );
         }
     }
@@ -365,6 +371,29 @@ mod tests {
         let sent = servers.send(&servers.servers[0], (Method::POST, "/judge"), Bytes::from("{}")).await;
         let Attempt::Failed(reason, None) = attempt(sent) else { panic!("it was no failure") };
         assert!(reason.contains("no complete answer after 1s"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_to_another_server_after_one_was_silent() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let answering = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let urls = [silent.local_addr().unwrap(), answering.local_addr().unwrap()]
+            .map(|address| format!("http://{address}"));
+        let verdict = serde_json::json!({ "score": 7 });
+        let answer = verdict.clone();
+        let router = axum::Router::new()
+            .route("/judge", axum::routing::post(move || std::future::ready(axum::Json(answer.clone()))));
+        tokio::spawn(async move { axum::serve(answering, router).await });
+        // An attempt takes longer than any silence that is allowed.
+        let impatient = |urls: &[&str]| Servers { longest_silence: Duration::ZERO, ..servers(urls).unwrap() };
+        let both = impatient(&[&urls[0], &urls[1]]);
+        let first = |key: &String| urls[0].ends_with(both.order(key)[0].authority.as_str());
+        let key = (0..).map(|key| key.to_string()).find(first).unwrap();
+        let body = serde_json::json!({});
+        assert_eq!(both.post("/judge", &body, &key).await.unwrap().unwrap(), verdict);
+        // Where there is no other server, the run ends.
+        let gone = impatient(&[&urls[0]]).post("/judge", &body, &key).await.unwrap_err();
+        assert!(gone.to_string().contains("no server has answered"), "{gone}");
     }
 
     #[test]

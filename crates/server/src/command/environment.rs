@@ -25,6 +25,17 @@ const FOR_OTHERS: [&str; 9] = [
     "GAVEL_URL",
 ];
 
+/// The option that can also be set by [`FILTER_VARIABLE`].
+const LOG_FILTER: &str = "log_filter";
+
+/// The variable that sets the option `name`: `GAVEL_` and the name in capitals. The log filter has [`FILTER_VARIABLE`]
+/// where that is set and its own variable is not.
+pub(crate) fn variable_of(name: &str) -> String {
+    let own = format!("{PREFIX}{}", name.to_uppercase());
+    let is_set = |variable: &str| env::var_os(variable).is_some();
+    if name == LOG_FILTER && is_set(FILTER_VARIABLE) && !is_set(&own) { FILTER_VARIABLE.into() } else { own }
+}
+
 /// The log filter, for commands without an option for it; `None` if the variable is unset or not Unicode.
 pub(crate) fn log_filter() -> Option<String> {
     env::var_os(FILTER_VARIABLE)?.into_string().ok()

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 /// The default log filter.
 pub(crate) const DEFAULT_FILTER: &str = "info";
 
-/// The environment variable with the log filter, for all commands.
+/// The environment variable with the log filter, for all commands; other programs in Rust use it too.
 pub(super) const FILTER_VARIABLE: &str = "RUST_LOG";
 
 /// Parses a log filter.

@@ -75,7 +75,8 @@ fn read(
     if bytes.len() > limit {
         let reason =
             format!("The file {name:?} has more than {limit} bytes, which is the limit (max_image_mib)");
-        return Err(ApiError::image(param, reason));
+        // The code of an image in the body itself, which `json_limits` refuses.
+        return Err(ApiError::image(param, reason).with_code("image_file_too_large"));
     }
     Ok(EncodedImage::new(bytes))
 }

@@ -80,9 +80,14 @@ fn named(digest: [u8; 32]) -> String {
 }
 
 impl Entry {
-    /// The size of its case and criteria in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        let Case { question, images, frames, responses, reference, description } = &self.case;
+    /// The images and frames of its case.
+    pub(super) fn images(&self) -> impl Iterator<Item = &EncodedImage> {
+        self.case.images.iter().chain(&self.case.frames)
+    }
+
+    /// The size of the texts of its case and of its criteria in bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        let Case { question, images: _, frames: _, responses, reference, description } = &self.case;
         let responses = match responses {
             Responses::One(one) => one.len(),
             Responses::Pair(first, second) => first.len() + second.len(),
@@ -92,8 +97,7 @@ impl Entry {
             RubricChoice::Default | RubricChoice::Named(_) => 0,
         };
         let optional = [reference, description].into_iter().flatten().map(String::len);
-        let images = images.iter().chain(frames).map(|image| image.bytes().len());
-        question.len() + responses + criteria + optional.chain(images).sum::<usize>()
+        question.len() + responses + criteria + optional.sum::<usize>()
     }
 
     /// Formats the line, including the newline. This runs on the writer's thread, because images are large.

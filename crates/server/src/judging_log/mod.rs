@@ -1,33 +1,32 @@
 //! The judging log: one line for each verdict, written in the background so that requests never wait for it.
 
 mod line;
+mod memory;
 mod writer;
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{SyncSender, sync_channel},
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, channel, sync_channel},
     },
-    thread::JoinHandle,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use judge::{Case, RubricChoice, Tenant};
+use judge::{Case, RubricChoice};
 use serde_json::Value;
 
 pub(crate) use line::{Line, digest_of};
 pub(crate) use writer::{RotatingFile, Rotation};
 
 use crate::{
-    body_memory::{BodyMemory, BodyReservation},
-    command::Redaction,
-    dialects::native::VerdictBody,
-    metrics::Metrics,
-    request_id::RequestId,
-    state::AppState,
+    body_memory::BodyMemory, command::Redaction, dialects::native::VerdictBody, metrics::Metrics,
+    request_id::RequestId, state::AppState,
 };
 use line::Entry;
+use memory::{LineMemory, RequestLines};
 
 /// The largest number of lines that wait for the disk. Further lines are dropped and counted, so that a request
 /// never waits for its line. This many arrive while a slow disk stalls for a second; without images they take a few
@@ -35,28 +34,30 @@ use line::Entry;
 const MOST_WAITING: usize = 1024;
 
 /// The largest size of the cases of waiting lines in bytes, including images: a few requests with bodies of the
-/// largest size, because the memory that is counted for a body is released when its request is answered. A single
-/// line may be larger.
+/// largest size, because the memory that is counted for a body is released when its request is answered. The lines of
+/// a single request may be larger.
 const MOST_WAITING_BYTES: usize = 128 << 20;
 
-/// A handle to the log. Clones write to the same log; when the last one is dropped, waiting lines are written and
-/// the file is closed.
+/// A handle to the log. Clones write to the same log, until one of them [finishes](JudgingLog::finish) it.
 #[derive(Clone)]
 pub(crate) struct JudgingLog(Arc<Shared>);
 
 struct Shared {
-    /// `None` once the log ends, which stops the writer.
-    lines: Option<SyncSender<Waiting>>,
+    /// `None` once the log is finished, which stops the writer. The lock is held only to send or to finish.
+    lines: Mutex<Option<SyncSender<Waiting>>>,
     /// Limits the memory of waiting lines.
     memory: BodyMemory,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// The number of lines that were sent and are not written; 0 when they are given up.
+    unwritten: Arc<AtomicU64>,
+    /// Closed when the writer has ended.
+    ended: Mutex<Receiver<Infallible>>,
     metrics: Metrics,
 }
 
 /// An entry for the writer, and the memory that is reserved for it until it is written.
 struct Waiting {
     entry: Entry,
-    _memory: BodyReservation,
+    _memory: Arc<LineMemory>,
 }
 
 impl JudgingLog {
@@ -70,100 +71,165 @@ impl JudgingLog {
         (model, metrics): (String, Metrics),
     ) -> anyhow::Result<Self> {
         let (sender, receiver) = sync_channel::<Waiting>(MOST_WAITING);
-        let counted = metrics.clone();
+        let (running, ended) = channel();
+        let unwritten = Arc::new(AtomicU64::new(0));
+        let (counted, left) = (metrics.clone(), unwritten.clone());
         counted.log_line(0);
-        let thread = std::thread::Builder::new().name("judging-log".into()).spawn(move || {
+        std::thread::Builder::new().name("judging-log".into()).spawn(move || {
+            // Dropped when the thread ends, also by a panic.
+            let _running = running;
             for Waiting { entry, _memory } in receiver {
-                match file.append(&entry.into_line(&model, &redactions)) {
+                let written = file.append(&entry.into_line(&model, &redactions));
+                if left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
+                    // This line and all others were given up, and are counted as lost.
+                    return;
+                }
+                match written {
                     Ok(()) => counted.log_line(1),
                     Err(error) => {
                         tracing::warn!("a line of the judging log cannot be written: {error:#}");
-                        counted.log_dropped();
+                        counted.log_dropped(1);
                     }
                 }
             }
         })?;
         let memory = BodyMemory::new(MOST_WAITING_BYTES);
-        let shared = Shared { lines: Some(sender), memory, writer: Mutex::new(Some(thread)), metrics };
-        Ok(Self(Arc::new(shared)))
+        let (lines, ended) = (Mutex::new(Some(sender)), Mutex::new(ended));
+        Ok(Self(Arc::new(Shared { lines, memory, unwritten, ended, metrics })))
     }
 
-    /// Sends an entry to the writer. It is dropped and counted if too many entries wait or they use too much
-    /// memory.
-    fn send(&self, entry: Entry) {
-        let Shared { lines, memory, metrics, .. } = &*self.0;
-        let mut memory = memory.begin(&Tenant::default(), 1.0);
-        let has_room = memory.grow(entry.bytes()).is_ok();
-        let waiting = Waiting { entry, _memory: memory };
-        if !has_room || lines.as_ref().is_none_or(|lines| lines.try_send(waiting).is_err()) {
-            metrics.log_dropped();
+    /// Sends an entry of the request of `lines` to the writer. It is dropped and counted if too many entries wait, if
+    /// they use too much memory, or if the log is finished.
+    fn send(&self, entry: Entry, lines: &RequestLines) {
+        let Shared { memory, metrics, .. } = &*self.0;
+        let sent = lines
+            .reserve(&entry, memory)
+            .is_some_and(|memory| self.try_send(Waiting { entry, _memory: memory }));
+        if !sent {
+            metrics.log_dropped(1);
         }
     }
-}
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.lines = None;
-        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A panic of the writer was already reported by the panic hook.
-        let _ = thread.map(JoinHandle::join);
+    /// Whether the writer takes the entry.
+    fn try_send(&self, waiting: Waiting) -> bool {
+        let Shared { lines, unwritten, .. } = &*self.0;
+        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(lines) = &*lines else { return false };
+        // Counted first, so that the writer never counts below 0.
+        unwritten.fetch_add(1, Relaxed);
+        let taken = lines.try_send(waiting).is_ok();
+        if !taken {
+            unwritten.fetch_sub(1, Relaxed);
+        }
+        taken
+    }
+
+    /// Takes no more entries, and waits for up to `most` until those that wait are written. Those that are left then
+    /// are lost, which is logged and counted. Blocks the thread.
+    pub(crate) fn finish(&self, most: Duration) {
+        let lost = self.end(most);
+        if lost > 0 {
+            tracing::warn!(lost, "lines of the judging log were not written before the end");
+            self.0.metrics.log_dropped(lost);
+        }
+    }
+
+    /// As [`finish`](Self::finish); returns the number of lost lines.
+    fn end(&self, most: Duration) -> u64 {
+        let Shared { lines, unwritten, ended, .. } = &*self.0;
+        drop(lines.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // Whether the writer ended, panicked or is still writing is told by what is left.
+        let _ = ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(most);
+        unwritten.swap(0, Relaxed)
     }
 }
 
 /// Records the verdicts of a request; does nothing if there is no log.
-pub(crate) struct Recorder(Option<(JudgingLog, String)>);
+pub(crate) struct Recorder(Option<RequestLog>);
+
+/// The log, for one request.
+#[derive(Clone)]
+struct RequestLog {
+    log: JudgingLog,
+    /// The id of the request.
+    id: String,
+    lines: RequestLines,
+}
 
 impl FromRequestParts<AppState> for Recorder {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
         let id = || parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
-        Ok(Self(state.judging_log.clone().map(|log| (log, id()))))
+        let request = |log| RequestLog { log, id: id(), lines: RequestLines::default() };
+        Ok(Self(state.judging_log.clone().map(request)))
     }
 }
 
 impl Recorder {
     /// Starts a line, before the case is handed over to be judged.
     pub(crate) fn begin(&self, case: &Case, rubric: &RubricChoice) -> Note {
-        Note(self.0.as_ref().map(|(log, id)| (log.clone(), id.clone(), case.clone(), rubric.clone())))
+        Note(self.0.as_ref().map(|request| (request.clone(), case.clone(), rubric.clone())))
     }
 }
 
 /// A line that lacks its verdict.
-pub(crate) struct Note(Option<(JudgingLog, String, Case, RubricChoice)>);
+pub(crate) struct Note(Option<(RequestLog, Case, RubricChoice)>);
 
 impl Note {
     /// Completes the line and sends it to the writer, once. It is dropped if too many lines wait or they use too
     /// much memory.
     pub(crate) fn verdict(&mut self, body: &VerdictBody) {
-        let Some((log, id, case, rubric)) = self.0.take() else { return };
+        let Some((RequestLog { log, id, lines }, case, rubric)) = self.0.take() else { return };
         let verdict = serde_json::to_value(body).unwrap_or(Value::Null);
-        log.send(Entry { time: SystemTime::now(), id, case, rubric, verdict });
+        log.send(Entry { time: SystemTime::now(), id, case, rubric, verdict }, &lines);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, io::Read, path::Path, process::Command, thread};
+
     use judge::{EncodedImage, Responses};
 
     use super::*;
 
-    #[test]
-    fn lines_that_wait_take_so_much_memory_and_others_are_dropped() {
+    /// An entry whose texts have as many bytes as `question` and three more.
+    fn entry(question: &str, images: Vec<EncodedImage>) -> Entry {
+        let case = Case { images, ..Case::new(question, Responses::One("abc".into())) };
+        let (time, rubric) = (SystemTime::now(), RubricChoice::Default);
+        Entry { time, id: String::new(), case, rubric, verdict: Value::Null }
+    }
+
+    /// An image of this many bytes, each with this value.
+    fn image(byte: u8, bytes: usize) -> EncodedImage {
+        EncodedImage::new(vec![byte; bytes])
+    }
+
+    /// A log without a writer, whose waiting lines may use 100 bytes.
+    fn waiting() -> (JudgingLog, Receiver<Waiting>) {
         let (sender, receiver) = sync_channel(MOST_WAITING);
         let shared = Shared {
-            lines: Some(sender),
+            lines: Mutex::new(Some(sender)),
             memory: BodyMemory::new(100),
-            writer: Mutex::default(),
+            unwritten: Arc::default(),
+            ended: Mutex::new(channel().1),
             metrics: Metrics::new("null", "none"),
         };
-        let log = JudgingLog(Arc::new(shared));
-        let send = |image: usize| {
-            let images = vec![EncodedImage::new(vec![0; image])];
-            let case = Case { images, ..Case::new("ab", Responses::One("c".into())) };
-            let (time, rubric) = (SystemTime::now(), RubricChoice::Default);
-            log.send(Entry { time, id: String::new(), case, rubric, verdict: Value::Null });
-        };
+        (JudgingLog(Arc::new(shared)), receiver)
+    }
+
+    /// A log that writes to `path`.
+    fn written_to(path: &Path) -> JudgingLog {
+        let rotation = Rotation { path: path.to_owned(), most_bytes: 1 << 40, kept: 1 };
+        let file = RotatingFile::open(rotation).unwrap();
+        JudgingLog::start(file, Vec::new(), ("model".into(), Metrics::new("null", "none"))).unwrap()
+    }
+
+    #[test]
+    fn lines_that_wait_take_so_much_memory_and_others_are_dropped() {
+        let (log, receiver) = waiting();
+        let send = |bytes| log.send(entry("", vec![image(0, bytes)]), &RequestLines::default());
         send(60);
         send(38);
         assert_eq!(receiver.try_iter().count(), 1, "there was no room beside the first");
@@ -172,5 +238,64 @@ mod tests {
         assert_eq!(receiver.try_iter().count(), 2, "what was written gives its memory back");
         send(1000);
         assert_eq!(receiver.try_iter().count(), 1, "one that is alone is never too large");
+    }
+
+    #[test]
+    fn lines_of_a_request_count_each_of_their_images_once() {
+        let (log, receiver) = waiting();
+        let send = |lines: &RequestLines, byte| log.send(entry("ab", vec![image(byte, 40)]), lines);
+        let (one, another) = (RequestLines::default(), RequestLines::default());
+        for _ in 0..4 {
+            send(&one, 1);
+        }
+        // Four lines of 5 bytes and an image are 60 bytes.
+        send(&another, 1);
+        assert_eq!(receiver.try_iter().count(), 4, "another request has its own image");
+        send(&one, 1);
+        send(&one, 2);
+        send(&one, 1);
+        assert_eq!(log.0.memory.bytes(), 95, "what was written before counts again");
+        assert_eq!((receiver.try_iter().count(), log.0.memory.bytes()), (3, 0));
+    }
+
+    #[test]
+    fn a_log_that_is_finished_has_all_lines_though_somebody_still_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let log = written_to(&path);
+        let held = log.clone();
+        for _ in 0..200 {
+            log.send(entry(&"x".repeat(1000), Vec::new()), &RequestLines::default());
+        }
+        assert_eq!(log.end(Duration::from_secs(600)), 0);
+        held.send(entry("too late", Vec::new()), &RequestLines::default());
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 200);
+        assert!(text.ends_with('\n') && !text.contains("too late"));
+        assert_eq!(held.end(Duration::from_secs(600)), 0, "it is finished once");
+    }
+
+    #[test]
+    fn lines_that_are_not_written_in_time_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("log.jsonl");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // A pipe can be opened for writing when somebody has it open for reading.
+        let opened = pipe.clone();
+        let reader = thread::spawn(move || fs::File::open(opened).unwrap());
+        let log = written_to(&pipe);
+        let mut reader = reader.join().unwrap();
+        // Each is more than a pipe holds, so that the first one is not written before somebody reads.
+        for _ in 0..3 {
+            log.send(entry(&"x".repeat(1 << 20), Vec::new()), &RequestLines::default());
+        }
+        assert_eq!(log.end(Duration::ZERO), 3);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(
+            (text.lines().count(), text.ends_with('\n')),
+            (1, true),
+            "the writer stops after its line"
+        );
     }
 }

@@ -123,9 +123,9 @@ impl Metrics {
         self.counter("gavel_judging_log_lines_total", &[]).increment(count);
     }
 
-    /// Counts a line lost by the judging log.
-    pub(crate) fn log_dropped(&self) {
-        self.counter("gavel_judging_log_dropped_total", &[]).increment(1);
+    /// Counts lines lost by the judging log.
+    pub(crate) fn log_dropped(&self, count: u64) {
+        self.counter("gavel_judging_log_dropped_total", &[]).increment(count);
     }
 
     fn distribution(&self, distribution: &Distribution) {

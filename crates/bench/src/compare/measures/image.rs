@@ -3,9 +3,7 @@
 
 use std::time::Instant;
 
-use critic::{
-    Batch, BlockId, Chunk, Critic, EncodedImage, ImageTiling, Message, Part, Prompt, Role, SequenceId,
-};
+use critic::{Batch, BlockId, Chunk, Critic, EncodedImage, Message, Part, Prompt, Role, SequenceId};
 
 use crate::{
     bounds::Bounds,
@@ -61,7 +59,7 @@ fn features(critic: &mut Critic, image: Vec<u8>) -> Result<(f64, usize), BenchEr
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| BenchError::Critic(error);
     let parts = vec![Part::Image(EncodedImage::new(image)), Part::Text("What is shown?".to_owned())];
     let messages = vec![Message { role: Role::User, parts }];
-    let prompt = Prompt { messages, reply: String::new(), tiling: ImageTiling::Trained };
+    let prompt = Prompt { messages, ..Prompt::default() };
     let mut encoded = critic.processor.encode(&prompt).map_err(|error| failed(error.into()))?;
     let visual = encoded.visuals.first().ok_or_else(|| failed("the prompt has lost its image".into()))?;
     let (tiles, end) = (visual.tiles.count(), visual.start + 1);

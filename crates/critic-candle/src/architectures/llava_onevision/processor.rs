@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use critic::{
-    Detail, EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor, ProcessorFigures, Prompt,
-    Tiles, TokenId, Visual,
+    CacheScope, Detail, EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor,
+    ProcessorFigures, Prompt, Tiles, TokenId, Visual,
 };
 use sha2::{Digest, Sha256};
 
@@ -60,7 +60,12 @@ impl Cutting {
 }
 
 impl SegmentEncoder for LlavaProcessor {
-    fn encode_segments(&self, segments: &[Segment<'_>], tiling: ImageTiling) -> Result<Encoded, EncodeError> {
+    fn encode_segments(
+        &self,
+        segments: &[Segment<'_>],
+        tiling: ImageTiling,
+        scope: CacheScope,
+    ) -> Result<Encoded, EncodeError> {
         let images = segments.iter().filter(|segment| matches!(segment, Segment::Image(_))).count();
         let cutting = Cutting::of_images(images, tiling);
         let mut encoded = Encoded::default();
@@ -76,12 +81,12 @@ impl SegmentEncoder for LlavaProcessor {
                 Segment::Text(_) => unreachable!("texts are gathered above"),
                 Segment::Control(token) => encoded.tokens.push(*token),
                 Segment::Image(image) => {
-                    let cut = self.image(image, image_index, cutting)?;
+                    let cut = self.image(image, image_index, cutting, scope)?;
                     image_index += 1;
                     self.append_visual(cut, self.placeholders.image, &mut encoded);
                 }
                 Segment::Video(frames) => {
-                    let cut = self.video(frames, image_index)?;
+                    let cut = self.video(frames, image_index, scope)?;
                     image_index += frames.len();
                     self.append_visual(cut, self.placeholders.video, &mut encoded);
                 }
@@ -115,13 +120,20 @@ impl LlavaProcessor {
     }
 
     /// The tiles of an image, the `index`-th of the prompt, cut by its [`Detail`] or else by `cutting`.
-    fn image(&self, image: &EncodedImage, index: usize, cutting: Cutting) -> Result<Cut, EncodeError> {
+    fn image(
+        &self,
+        image: &EncodedImage,
+        index: usize,
+        cutting: Cutting,
+        scope: CacheScope,
+    ) -> Result<Cut, EncodeError> {
         let cutting = cutting.of(image);
         let (kind, padding) = match cutting {
             Cutting::OwnResolution => (1, Padding::None),
             Cutting::Square => (0, Padding::ToSquare),
         };
-        let key = Sha256::new().chain_update([kind]).chain_update(image.digest()).finalize();
+        let key =
+            Sha256::new().chain_update([kind]).chain_update(scope.0).chain_update(image.digest()).finalize();
         self.cuts.find_or(key.into(), || {
             let loaded = self.loader.load(image, index, padding)?;
             let image = &loaded.image;
@@ -129,18 +141,23 @@ impl LlavaProcessor {
                 Cutting::OwnResolution => self.tile(image),
                 Cutting::Square => (self.square(image), Packing::Single),
             };
-            Ok(named(tiles, packing))
+            Ok(named(tiles, packing, scope))
         })
     }
 
     /// The tiles of a video, one for each frame; `first_index` is the index of its first frame among the prompt's
     /// images.
-    fn video(&self, frames: &[EncodedImage], first_index: usize) -> Result<Cut, EncodeError> {
-        let mut key = Sha256::new().chain_update([2]);
+    fn video(
+        &self,
+        frames: &[EncodedImage],
+        first_index: usize,
+        scope: CacheScope,
+    ) -> Result<Cut, EncodeError> {
+        let mut key = Sha256::new().chain_update([2]).chain_update(scope.0);
         for frame in frames {
             key.update(frame.digest());
         }
-        let cut = || Ok(named(self.frames(frames, first_index)?, Packing::Video));
+        let cut = || Ok(named(self.frames(frames, first_index)?, Packing::Video, scope));
         self.cuts.find_or(key.finalize().into(), cut)
     }
 
@@ -183,9 +200,10 @@ impl LlavaProcessor {
     }
 }
 
-/// Tiles with the hash of their content.
-fn named(tiles: Tiles, packing: Packing) -> Cut {
+/// Tiles with the hash of their content and scope.
+fn named(tiles: Tiles, packing: Packing, scope: CacheScope) -> Cut {
     let mut hasher = Sha256::new();
+    hasher.update(scope.0);
     hasher.update(format!("{} {packing:?}", tiles.size));
     hasher.update(&tiles.pixels);
     Cut { tiles: Arc::new(tiles), packing, hash: hasher.finalize().into() }
@@ -193,7 +211,7 @@ fn named(tiles: Tiles, packing: Packing) -> Cut {
 
 impl Processor for LlavaProcessor {
     fn encode(&self, prompt: &Prompt) -> Result<Encoded, EncodeError> {
-        self.encode_segments(&self.format.write(prompt, &self.control)?, prompt.tiling)
+        self.encode_segments(&self.format.write(prompt, &self.control)?, prompt.tiling, prompt.cache_scope)
     }
 
     fn least_tokens(&self, prompt: &Prompt, capacity: usize) -> Result<usize, EncodeError> {

@@ -135,6 +135,7 @@ impl Qwen2 {
         batch: &Batch,
         caches: &mut [LayerCache],
     ) -> Result<()> {
+        let wanted = wanted.of_step(x.shape()?.0);
         if let Some(on_gpu) = &mut self.on_gpu {
             return on_gpu.forward((&self.layers, &self.rope), (x, wanted), batch, caches);
         }
@@ -258,6 +259,8 @@ impl Attention {
         buffers: &mut Buffers,
     ) -> Result<()> {
         self.projections.forward(&buffers.normed, &mut buffers.projections)?;
-        cache.attend(&mut buffers.projections, (plan, wanted), &mut buffers.attended)
+        // The normed rows have been used, and are as large as the attention of all tokens, or about so.
+        let (attended, scratch) = (&mut buffers.attended, &mut buffers.normed);
+        cache.attend(&mut buffers.projections, (plan, wanted), (attended, scratch))
     }
 }

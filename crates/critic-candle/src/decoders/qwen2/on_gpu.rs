@@ -141,7 +141,7 @@ impl OnGpu {
             x.gpu()?,
             0..class.tokens,
         ))?;
-        // A graph computes all tokens, since all tokens of a short step are usually wanted.
+        // A graph computes all tokens, since all tokens of a short step are usually wanted: then one copy follows.
         let all = DecoderStep { plan: &plan, wanted: TokensOf::Every };
         let mut work = || layers.forward(own, all, caches, buffers);
         self.graphs.uses += 1;

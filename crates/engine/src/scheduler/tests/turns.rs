@@ -167,3 +167,64 @@ fn who_is_not_begun_in_time_is_refused_and_who_is_begun_in_part_waits_on() {
     endings.retain(|ending| *ending != Ending::Finished);
     assert_eq!(endings, [Ending::QueueTimedOut]);
 }
+
+#[test]
+fn a_part_that_comes_after_its_request_was_refused_is_not_started() {
+    let mut bench = Bench::new(1);
+    let queue_timeout = Some(QueueTimeout::new(bench.now, Duration::from_secs(1)));
+    let in_parts = Traits { queue_timeout, ..Traits::default() };
+    let equal = Traits { name: Some(1), ..Traits::default() };
+    bench.ask(&[1; 6], vec![Part::Write(9)], equal.clone());
+    bench.step();
+    bench.ask(&[2; 6], vec![Part::Write(2)], in_parts.clone());
+    bench.step();
+    bench.now += Duration::from_secs(2);
+    bench.step();
+    // Neither beside an equal request, which is running, nor when there is room.
+    bench.ask(&[1; 6], vec![Part::Write(9)], Traits { name: Some(1), ..in_parts.clone() });
+    bench.drain();
+    bench.ask(&[3; 6], vec![Part::Write(2)], in_parts);
+    assert!(bench.step().is_none());
+    for client in &mut bench.clients[1..] {
+        let events: Vec<Event> = std::iter::from_fn(|| client.stream.as_mut().unwrap().try_next()).collect();
+        assert!(
+            matches!(events[..], [Event::Failed(Failure::QueueTimedOut { .. })]),
+            "{:?} got {events:?}",
+            client.prompt
+        );
+    }
+    let endings: Vec<Ending> = bench.scheduler.take_ended().iter().map(|report| report.ending).collect();
+    let timed_out = Ending::QueueTimedOut;
+    assert_eq!(endings, [timed_out, timed_out, Ending::Finished, timed_out]);
+}
+
+/// Records whether a request has begun when this is woken.
+struct Woken {
+    queue_timeout: QueueTimeout,
+    has_begun: std::sync::Mutex<Option<bool>>,
+}
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let late = Instant::now() + Duration::from_secs(9);
+        *self.has_begun.lock().unwrap() = Some(self.queue_timeout.time_out(late).is_none());
+    }
+}
+
+#[test]
+fn whoever_waits_for_the_place_of_a_request_finds_that_it_has_begun() {
+    let mut bench = Bench::new(1);
+    let backlog = bench.scheduler.backlog.clone();
+    let (ticket, tenant) = (Ticket::default(), Tenant::default());
+    let asker = Asker { ticket: &ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now };
+    let entry = QueueEntry { asker, lane: Lane::Explain, tokens: 6, keys: &[], block_size: 4 };
+    bench.queue_slot = Some(backlog.join(entry, &bench.scheduler.config).unwrap());
+    let queue_timeout = QueueTimeout::new(bench.now, Duration::from_secs(1));
+    let traits = Traits { queue_timeout: Some(queue_timeout.clone()), ..Traits::default() };
+    bench.ask(&[1; 6], vec![Part::Write(1)], traits);
+    let woken = Arc::new(Woken { queue_timeout, has_begun: std::sync::Mutex::default() });
+    let mut left = std::pin::pin!(backlog.left());
+    assert!(left.as_mut().poll(&mut std::task::Context::from_waker(&woken.clone().into())).is_pending());
+    bench.step();
+    assert_eq!(*woken.has_begun.lock().unwrap(), Some(true));
+}

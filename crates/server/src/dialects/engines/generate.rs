@@ -1,27 +1,24 @@
 //! `POST /generate`: SGLang's own interface, which continues text without a conversation.
 
-use std::collections::HashMap;
-
 use axum::{Json, extract::State};
 use futures::future::try_join_all;
 use judge::{
-    Completion, CompletionParams, CompletionStream, EncodedImage, FinishReason, JudgeError, Message, Prompt,
-    Role,
+    Caller, Completion, CompletionParams, CompletionStream, EncodedImage, EngineError, FinishReason,
+    JudgeError, Message, Piece, Prompt, RawPrompt, Role, TokenId, Usage,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::examples;
+use super::{
+    examples,
+    sampling::{self, SamplingBody},
+};
 use crate::{
     caller::RequestCaller,
     dialects::{
         content::ImageUrl,
         null_as_default,
-        openai::{
-            completions::{self, CompletionBody},
-            detached_images,
-        },
+        openai::{completions, detached_images},
         scoring::{
             bodies::OneOrMany,
             parameters::{self, Members},
@@ -30,14 +27,10 @@ use crate::{
     error::{ApiError, Dialect, ErrorBody, image_of},
     images::{ImageReader, with_images},
     json_body::JsonBytes,
-    json_errors,
     metrics::RequestKind,
     request_id,
     state::AppState,
 };
-
-/// The default of `max_new_tokens`, as SGLang's clients expect.
-const DEFAULT_MAX_NEW_TOKENS: i64 = 128;
 
 /// The members that are read of a body. The last three only have a meaning with `return_logprob`, which is refused.
 const READ: [&str; 6] = [
@@ -47,28 +40,6 @@ const READ: [&str; 6] = [
     "logprob_start_len",
     "return_text_in_logprobs",
     "top_logprobs_num",
-];
-
-/// The members that are read of `sampling_params`. The last one, which SGLang's clients always send, has no effect.
-const READ_OF_SAMPLING: [&str; 18] = [
-    "max_new_tokens",
-    "min_new_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "stop",
-    "n",
-    "sampling_seed",
-    "ignore_eos",
-    "skip_special_tokens",
-    "regex",
-    "json_schema",
-    "spaces_between_special_tokens",
 ];
 
 /// Text to continue. Members that are not read are refused by name, unless they change nothing; so is `stream`.
@@ -83,53 +54,6 @@ pub(super) struct GenerateBody {
     /// Images of the text. Each text is then a message of the user, put into the chat format: its images replace
     /// `<image>` in it, in order, and those that are left over are put before it.
     image_data: Option<ImageData>,
-}
-
-/// How a text is continued. Decoding is greedy unless `temperature` is above 0.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-struct SamplingBody {
-    /// Maximum number of tokens to write; a value above the remaining context means all of it.
-    #[schema(minimum = 1, default = 128)]
-    max_new_tokens: Option<i64>,
-    /// Minimum number of tokens before the text may end.
-    #[schema(minimum = 0, default = 0)]
-    min_new_tokens: Option<i64>,
-    /// Temperature of sampling; 0 is greedy.
-    #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    temperature: Option<f64>,
-    /// Draws only from the smallest set of tokens whose probabilities reach this sum.
-    #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    top_p: Option<f64>,
-    /// Draws only from this many most probable tokens; 0 and -1 mean all.
-    top_k: Option<i64>,
-    /// Draws only from tokens with at least this fraction of the most probable token's probability.
-    #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
-    min_p: Option<f64>,
-    /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint.
-    repetition_penalty: Option<f64>,
-    /// Subtracted from the logit of each token that was already written.
-    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    presence_penalty: Option<f64>,
-    /// Subtracted from a token's logit once for each time that it was written.
-    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    frequency_penalty: Option<f64>,
-    /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
-    logit_bias: Option<HashMap<String, f64>>,
-    /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
-    stop: Option<OneOrMany<String>>,
-    /// Number of texts to return for each text. With more than one the answer is a list.
-    #[schema(minimum = 1, maximum = 128, default = 1)]
-    n: Option<i64>,
-    /// Seed of the random numbers; if absent, a random one.
-    sampling_seed: Option<i64>,
-    /// Whether to write until the maximum number of tokens, ignoring end tokens.
-    ignore_eos: Option<bool>,
-    /// Whether control tokens are left out of the text; by default `true`.
-    skip_special_tokens: Option<bool>,
-    /// A regular expression that the whole text matches.
-    regex: Option<String>,
-    /// A JSON schema for the text, as an object or as JSON in a string.
-    json_schema: Option<Value>,
 }
 
 /// Images of texts.
@@ -184,49 +108,19 @@ struct FinishBody {
     kind: &'static str,
 }
 
-impl SamplingBody {
-    /// The body of a completion of `texts` with these parameters.
-    fn into_completion(self, texts: &[String]) -> Result<CompletionBody, ApiError> {
-        let most = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
-        let least = self.min_new_tokens.unwrap_or(0);
-        let refused = |name: &str, words: String| {
-            Err(ApiError::invalid(format!("sampling_params.{name}"), format!("{name} {words}.")))
-        };
-        if most < 1 {
-            return refused("max_new_tokens", format!("must be at least 1, not {most}"));
-        }
-        if !(0..=most).contains(&least) {
-            return refused("min_new_tokens", format!("must be from 0 to {most}, not {least}"));
-        }
-        let schema = match self.json_schema {
-            Some(Value::String(text)) => match serde_json::from_str::<Value>(&text) {
-                Ok(schema) => Some(schema),
-                Err(_) => return refused("json_schema", "is not JSON".to_owned()),
-            },
-            schema => schema,
-        };
-        let body = json!({
-            "prompt": texts,
-            "max_tokens": most,
-            "min_tokens": least,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "presence_penalty": self.presence_penalty,
-            "frequency_penalty": self.frequency_penalty,
-            "logit_bias": self.logit_bias,
-            "stop": self.stop.map(OneOrMany::into_vec),
-            "n": self.n,
-            "seed": self.sampling_seed,
-            "ignore_eos": self.ignore_eos,
-            "skip_special_tokens": self.skip_special_tokens,
-            "regex": self.regex,
-            "guided_json": schema,
-        });
-        serde_json::from_value(body).map_err(|_| json_errors::no_form("sampling_params"))
-    }
+/// A request with its images, one list for each text, or none at all.
+struct Asked {
+    texts: Vec<String>,
+    images: Vec<Vec<EncodedImage>>,
+    sampling: SamplingBody,
+}
+
+/// A text as the critic reads it.
+enum Input {
+    /// Text alone, without the chat format.
+    Text(String),
+    /// A message of the user, with images.
+    Message(Prompt),
 }
 
 impl ImageData {
@@ -315,14 +209,7 @@ pub(super) async fn generate_text(
     let _memory = body.into_memory();
     RequestKind::Completion.note();
     let is_list = matches!(text, OneOrMany::Many(_)) || sampling.n.is_some_and(|count| count > 1);
-    let texts = text.into_vec();
-    let completion = sampling.into_completion(&texts)?;
-    let written = if images.iter().all(Vec::is_empty) {
-        completions::continued(&state, caller, completion).await.map_err(renamed)?
-    } else {
-        let params = completions::params(&state, caller, completion).await.map_err(renamed)?;
-        shown(&state, params, texts.into_iter().zip(images).collect()).await?
-    };
+    let written = Asked { texts: text.into_vec(), images, sampling }.written(&state, caller).await?;
     let generated: Vec<Generated> = written.into_iter().flatten().map(Generated::from).collect();
     Ok(Json(match <[Generated; 1]>::try_from(generated) {
         Ok([only]) if !is_list => GeneratedBody::One(only),
@@ -340,7 +227,7 @@ fn check(body: &JsonBytes) -> Result<(), ApiError> {
     }
     parameters::check(body, &READ)?;
     let Sampling { sampling_params } = body.parse()?;
-    parameters::check_members(&sampling_params, &READ_OF_SAMPLING, "sampling_params.")
+    parameters::check_members(&sampling_params, &sampling::READ, "sampling_params.")
 }
 
 /// The error of a completion, with the parameter of this interface.
@@ -354,32 +241,101 @@ fn renamed(error: ApiError) -> ApiError {
     error.with_param(path)
 }
 
-/// Answers texts that have images, each as a message of the user, `count` times.
+impl Asked {
+    /// What is written for each text.
+    async fn written(self, state: &AppState, caller: Caller) -> Result<Vec<Vec<Completion>>, ApiError> {
+        let Self { texts, images, sampling } = self;
+        let has_images = images.iter().any(|images| !images.is_empty());
+        let only_reads = sampling.only_reads();
+        let completion = sampling.into_completion(&texts)?;
+        if !has_images && !only_reads {
+            return completions::continued(state, caller, completion).await.map_err(renamed);
+        }
+        let (params, count) = completions::params(state, caller, completion).await.map_err(renamed)?;
+        if !has_images {
+            return read(state, (&params.caller, count), texts.into_iter().map(Input::Text).collect()).await;
+        }
+        let messages = texts.into_iter().zip(images).map(message).collect::<Result<Vec<_>, ApiError>>()?;
+        if only_reads {
+            let messages = messages.into_iter().map(Input::Message).collect();
+            return read(state, (&params.caller, count), messages).await;
+        }
+        shown(state, (params, count), messages).await
+    }
+}
+
+/// A text and its images as a message of the user.
+fn message((text, images): (String, Vec<EncodedImage>)) -> Result<Prompt, ApiError> {
+    let mut messages = vec![Message::text(Role::User, text)];
+    detached_images::place(&mut messages, images)?;
+    Ok(Prompt { messages, ..Prompt::default() })
+}
+
+/// The path of text number `index` of `texts`, or of its images: `name` is the member.
+fn place(name: &str, index: usize, texts: usize) -> String {
+    if texts > 1 { format!("{name}[{index}]") } else { name.to_owned() }
+}
+
+/// The error of a message; one about an image names its `place`.
+fn failed(error: JudgeError, place: &str) -> ApiError {
+    let is_image = image_of(&error).is_some();
+    let told = ApiError::from_judge(error, Dialect::OpenAi);
+    if is_image { told.with_param(place) } else { told }
+}
+
+/// Counts the tokens of texts for which nothing is written; each has `count` empty continuations. A text that could
+/// not be continued is refused.
+async fn read(
+    state: &AppState,
+    (caller, count): (&Caller, usize),
+    inputs: Vec<Input>,
+) -> Result<Vec<Vec<Completion>>, ApiError> {
+    let (judge, texts) = (&state.judge, inputs.len());
+    let preparing = judge.prepare_for(caller).await;
+    let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
+    let limit = judge.context_length();
+    let mut written = Vec::with_capacity(texts);
+    for (index, input) in inputs.into_iter().enumerate() {
+        let tokens = match input {
+            Input::Text(text) => judge.tokens(RawPrompt::Text(text), limit, caller).await,
+            Input::Message(prompt) => judge.conversation_tokens(prompt, caller).await,
+        };
+        let prompt_tokens = tokens.and_then(|tokens| continuable(&tokens, limit)).map_err(|error| {
+            let is_image = image_of(&error).is_some();
+            let name = if is_image { "image_data" } else { "text" };
+            ApiError::from_judge(error, Dialect::OpenAi).with_param(place(name, index, texts))
+        })?;
+        let usage = Usage { prompt_tokens, ..Usage::default() };
+        let nothing = Completion { piece: Piece::default(), reason: FinishReason::Length, usage };
+        written.push(vec![nothing; count]);
+    }
+    Ok(written)
+}
+
+/// The number of tokens of a prompt after which at least one could be written.
+fn continuable(tokens: &[TokenId], limit: usize) -> Result<usize, JudgeError> {
+    match tokens.len() {
+        0 => Err(EngineError::Empty.into()),
+        tokens if tokens >= limit => Err(EngineError::TooLong { tokens, limit }.into()),
+        tokens => Ok(tokens),
+    }
+}
+
+/// Answers messages, each `count` times.
 async fn shown(
     state: &AppState,
     (params, count): (CompletionParams, usize),
-    texts: Vec<(String, Vec<EncodedImage>)>,
+    prompts: Vec<Prompt>,
 ) -> Result<Vec<Vec<Completion>>, ApiError> {
-    let several = texts.len() > 1;
-    let mut begun = Vec::with_capacity(texts.len());
-    for (index, (text, images)) in texts.into_iter().enumerate() {
-        let failed = |error: JudgeError| {
-            let is_image = image_of(&error).is_some();
-            let told = ApiError::from_judge(error, Dialect::OpenAi);
-            match (is_image, several) {
-                (false, _) => told,
-                (true, false) => told.with_param("image_data"),
-                (true, true) => told.with_param(format!("image_data[{index}]")),
-            }
-        };
-        let mut messages = vec![Message::text(Role::User, text)];
-        detached_images::place(&mut messages, images)?;
+    let texts = prompts.len();
+    let mut begun = Vec::with_capacity(texts);
+    for (index, prompt) in prompts.into_iter().enumerate() {
         // Each text has seeds of its own, so that equal texts get different samples.
         let first = (index * count) as u64;
         let params =
             CompletionParams { seed: params.seed.map(|seed| seed.wrapping_add(first)), ..params.clone() };
-        let prompt = Prompt { messages, ..Prompt::default() };
-        begun.push(state.judge.complete(prompt, &params, count).await.map_err(failed)?);
+        let begins = state.judge.complete(prompt, &params, count).await;
+        begun.push(begins.map_err(|error| failed(error, &place("image_data", index, texts)))?);
     }
     let texts = begun.into_iter().map(|texts| try_join_all(texts.into_iter().map(CompletionStream::collect)));
     try_join_all(texts).await.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))
@@ -400,17 +356,5 @@ mod tests {
             assert_eq!(renamed(ApiError::invalid(param, "No.")).param(), Some(renamed_to));
         }
         assert_eq!(renamed(ApiError::invalid("n", "No.").without_param()).param(), None);
-    }
-
-    #[test]
-    fn the_bounds_of_tokens_are_named_as_in_the_request() {
-        let texts = ["a".to_owned()];
-        let refused = |sampling: SamplingBody| sampling.into_completion(&texts).unwrap_err();
-        let none = refused(SamplingBody { max_new_tokens: Some(0), ..SamplingBody::default() });
-        assert_eq!(none.param(), Some("sampling_params.max_new_tokens"));
-        let few =
-            SamplingBody { max_new_tokens: Some(3), min_new_tokens: Some(4), ..SamplingBody::default() };
-        assert_eq!(refused(few).message(), "min_new_tokens must be from 0 to 3, not 4.");
-        assert!(SamplingBody::default().into_completion(&texts).is_ok());
     }
 }

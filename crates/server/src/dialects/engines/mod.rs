@@ -3,27 +3,31 @@
 
 mod examples;
 mod generate;
+mod sampling;
 mod state;
 mod tokens;
 
 use axum::{
-    Router,
+    Extension, Router,
     routing::{get, post},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::state::AppState;
+use crate::{error::Dialect, state::AppState};
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(tokens::tokenize))
         .routes(routes!(tokens::detokenize))
+        .routes(routes!(generate::generate_text))
+        // Applies to the routes above only: their handlers report errors to clients of this dialect, so that those of
+        // their bodies must be reported alike. The routes below have no body.
+        .layer(Extension(Dialect::OpenAi))
         .routes(routes!(state::version))
         .routes(routes!(state::model_info))
         .routes(routes!(state::server_info))
         .routes(routes!(state::generate))
-        .routes(routes!(generate::generate_text))
 }
 
 /// Additional paths of the same routes.
@@ -31,5 +35,6 @@ pub(crate) fn aliases() -> Router<AppState> {
     Router::new()
         .route("/v1/tokenize", post(tokens::tokenize))
         .route("/v1/detokenize", post(tokens::detokenize))
+        .layer(Extension(Dialect::OpenAi))
         .route("/model_info", get(state::model_info))
 }

@@ -50,9 +50,15 @@ use request::{JudgeBody, JudgeRequest};
 pub(crate) use response::VerdictBody;
 use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
 
-/// The routes that run the critic, and count against a key's quota.
+/// The routes that run the critic and take bodies of this interface alone. They count against a key's quota.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(judge)).merge(reward::routes())
+    OpenApiRouter::new().routes(routes!(judge))
+}
+
+/// The routes for rewards, which also take bodies of trainers. They count against a key's quota, by a policy that
+/// follows from the body.
+pub(crate) fn rewards() -> OpenApiRouter<AppState> {
+    reward::routes()
 }
 
 /// The routes that list and reload the rubrics. They count against no quota.

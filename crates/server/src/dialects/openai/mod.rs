@@ -46,6 +46,7 @@ pub(crate) use batches::batch_endpoints;
 use best_of::best_of;
 use forms::{KnownObject, WantedForm};
 use image_params::ImageParams;
+pub(in crate::dialects) use request::Stop;
 use request::{ChatBody, ChatRequest, Texts};
 pub(crate) use response::PromptDetails;
 use response::{ChatCompletion, ChatCompletionChunk, Header, UsageBody};

@@ -171,7 +171,7 @@ pub(super) struct ChatBody {
 /// One string or several.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Stop {
+pub(in crate::dialects) enum Stop {
     /// One string.
     One(String),
     /// Several strings.
@@ -180,7 +180,7 @@ pub(super) enum Stop {
 
 /// Options of a stream.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-pub(super) struct StreamOptions {
+pub(in crate::dialects) struct StreamOptions {
     /// Whether the last chunk has the token counts.
     #[serde(default, deserialize_with = "null_as_default")]
     pub(super) include_usage: bool,

@@ -41,8 +41,9 @@ use crate::{
     state::AppState,
     url_query,
 };
-use scorer::{ScoreQuery, Scorer, WithoutImage};
-pub(crate) use trainers::TrainerForms;
+pub(crate) use scorer::ScoreQuery;
+use scorer::{Scorer, WithoutImage};
+pub(crate) use trainers::NativeOrTrainer;
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

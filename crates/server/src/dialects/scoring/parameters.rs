@@ -20,8 +20,8 @@ pub(in crate::dialects) type Members = BTreeMap<String, Value>;
 /// Only routes check their members whose clients choose what the numbers mean: `/score`, `/rerank`, `/predict`,
 /// `/generative_scoring`, `/v1/decisions`, `/v1/systemone` and `/generate`. The routes of reward models (`/classify`,
 /// `/pooling`, `/v1/embeddings`, `/v1/chat/reward`, `/v1/score/evaluation`, `/get_reward`, `/rm`) have one number to
-/// return, the reward. Trainers call them with a fixed body, which also has members for generation or for another
-/// server's model, and cannot change it, so that a refusal would only end their run.
+/// return, the reward. Trainers call them with a fixed body that has members for another server's model (verl sends
+/// `use_activation: false`) and cannot change it, so that a refusal would only end their run.
 const HARMLESS: [&str; 16] = [
     "cache_salt",
     "encoding_format",

@@ -169,9 +169,10 @@ pub(super) fn instruction(
 ) -> Result<Option<String>, ApiError> {
     let told = |text: &String| !text.trim().is_empty();
     match (instruct.filter(told), instruction.filter(told)) {
-        (Some(_), Some(_)) => {
-            Err(ApiError::invalid("instruction", "Give one of instruct and instruction, which mean the same."))
-        }
+        (Some(_), Some(_)) => Err(ApiError::invalid(
+            "instruction",
+            "Give one of instruct and instruction, which mean the same.",
+        )),
         (one, other) => Ok(one.or(other)),
     }
 }

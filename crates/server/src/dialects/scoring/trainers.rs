@@ -1,11 +1,8 @@
 //! The forms in which trainers ask for rewards, told apart by the keys of a body: each path of theirs takes all of them.
 
-use std::convert::Infallible;
-
 use axum::{
     Json,
-    extract::FromRequestParts,
-    http::request::Parts,
+    extract::{FromRequest, FromRequestParts, Request},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -16,8 +13,10 @@ use super::{
     slime, with_count,
 };
 use crate::{
+    access::Admission,
     error::{ApiError, retold},
     json_body::JsonBytes,
+    json_limits::Texts,
     metrics::RequestKind,
     state::AppState,
 };
@@ -76,34 +75,52 @@ impl RewardForm {
     }
 }
 
-/// Answers bodies in the forms of trainers on a path of the native interface.
-pub(crate) struct TrainerForms {
-    /// A refusal of the URL matters to these bodies only.
-    scorer: Result<Scorer, ApiError>,
+/// A request on a path of the native interface that trainers are often pointed at.
+pub(crate) enum NativeOrTrainer {
+    /// A body of the native interface, or of none.
+    Native(JsonBytes),
+    /// A body in a form of trainers.
+    Trainer(Box<TrainerRequest>),
+}
+
+/// A request in a form of trainers.
+pub(crate) struct TrainerRequest {
+    form: RewardForm,
+    body: JsonBytes,
+    scorer: Scorer,
     without_image: WithoutImage,
 }
 
-impl FromRequestParts<AppState> for TrainerForms {
-    type Rejection = Infallible;
+impl FromRequest<AppState> for NativeOrTrainer {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+    /// Reads the body. Its form decides what its key's quota and the limit of texts mean for it: the same as on the paths
+    /// of the trainers or of the native interface.
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let body = JsonBytes::unchecked(&parts, body, state).await?;
+        let admission = Admission::of(&parts.extensions);
+        let limits = &state.limits.content.shape;
+        let Some(form) = RewardForm::on_native_path(&body) else {
+            admission.or_refuse()?;
+            body.check(limits, Texts::Plain)?;
+            return Ok(Self::Native(body));
+        };
+        RequestKind::Score.note();
+        admission.or_wait().await.map_err(ApiError::unavailable)?;
+        body.check(limits, Texts::Transcripts)?;
         let without_image = WithoutImage::default();
-        let scorer = Scorer::from_request_parts(parts, state).await;
-        let scorer = scorer.map(|scorer| scorer.counting(without_image.clone()));
-        Ok(Self { scorer, without_image })
+        let scorer = Scorer::from_request_parts(&mut parts, state).await?.counting(without_image.clone());
+        Ok(Self::Trainer(Box::new(TrainerRequest { form, body, scorer, without_image })))
     }
 }
 
-impl TrainerForms {
-    /// The answer to a body in one of the forms, as on the trainers' own paths; `None` for any other body.
-    pub(crate) async fn answer(self, body: &JsonBytes) -> Option<Response> {
-        let form = RewardForm::on_native_path(body)?;
-        RequestKind::Score.note();
-        let response = match self.scorer {
-            Ok(scorer) => form.answer(&scorer, body).await.into_response(),
-            Err(refused) => refused.into_response(),
-        };
-        Some(with_count(retold(response, for_trainers), &self.without_image))
+impl TrainerRequest {
+    /// The answer, as on the trainers' own paths.
+    pub(crate) async fn answer(self) -> Response {
+        let Self { form, body, scorer, without_image } = self;
+        let response = form.answer(&scorer, &body).await.into_response();
+        with_count(retold(response, for_trainers), &without_image)
     }
 }
 
@@ -113,7 +130,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::json_limits::{JsonLimits, Texts};
+    use crate::json_limits::JsonLimits;
 
     fn body(value: &Value) -> JsonBytes {
         let limits = JsonLimits {

@@ -12,6 +12,7 @@ use axum::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
     },
+    routing::post,
 };
 use futures::{Stream, StreamExt, stream};
 use judge::{Candidates, JudgeError};
@@ -22,10 +23,12 @@ use super::{evaluations, examples, places::Places};
 use crate::{
     affinity,
     caller::RequestCaller,
-    dialects::scoring::TrainerForms,
+    dialects::{
+        scoring::{NativeOrTrainer, ScoreQuery},
+        with_slashes,
+    },
     error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_refused},
     images::with_images,
-    json_body::JsonBytes,
     metrics::RequestKind,
     state::AppState,
 };
@@ -37,9 +40,11 @@ use response::{ResultBody, ResultsBody, RewardedBody};
 /// the previous one are computed.
 const PROMPTS_AT_A_TIME: usize = 2;
 
-/// The route of this module.
+/// The route of this module, also with a trailing slash: trainers have it in their settings.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(reward))
+    let documented = OpenApiRouter::new().routes(routes!(reward));
+    let aliases = with_slashes(&documented, [("/reward", post(reward))]);
+    documented.merge(aliases.into())
 }
 
 /// Reward several responses to one question, or to many.
@@ -47,10 +52,17 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// Verdicts are read from the critic's logits, and no text is written except for a `critique`. With `prompts`, the
 /// answer has `results` in their order, and a prompt that fails does not affect the others. With `stream`, each
 /// result is sent as an event `result` with its `index`, in order; the last event is `done`.
+///
+/// Trainers may be pointed at this path too. A body with `query`, as OpenRLHF sends it, is answered as at `/get_reward`:
+/// an object with `rewards`, `scores` and `extra_logs`. A body with `prompt` and `response`, as slime sends it, is
+/// answered as at `/rm`: a number. A body with `question` or `responses` is never one of these. The parameters in the URL
+/// are for the bodies of trainers, and have no effect on others. When the quota of its key is exhausted, a request of a
+/// trainer waits for it, and others are refused with 429.
 #[utoipa::path(
     post,
     path = "/reward",
     tag = "judge",
+    params(ScoreQuery),
     request_body(
         content = RewardBody,
         examples(
@@ -81,13 +93,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 async fn reward(
     State(state): State<AppState>,
     RequestCaller(caller): RequestCaller,
-    trainers: TrainerForms,
-    body: JsonBytes,
+    body: NativeOrTrainer,
 ) -> Result<Response, ApiError> {
-    // Trainers are often pointed at this path.
-    if let Some(response) = trainers.answer(&body).await {
-        return Ok(response);
-    }
+    let body = match body {
+        NativeOrTrainer::Native(body) => body,
+        NativeOrTrainer::Trainer(request) => return Ok(request.answer().await),
+    };
     let request = with_images(&state, &caller.tenant, |reader| {
         let body: RewardBody = body.parse()?;
         body.check(&state.limits.content)?;

@@ -27,8 +27,8 @@ use crate::{
     metrics::RequestKind,
     state::AppState,
 };
-pub(in crate::dialects) use request::CompletionBody;
 use request::CompletionRequest;
+pub(in crate::dialects) use request::{CompletionBody, CompletionPrompt};
 use response::{TextChoice, TextCompletion};
 use stream::Telling;
 

@@ -18,109 +18,109 @@ use crate::error::ApiError;
 const DEFAULT_MAX_TOKENS: i64 = 16;
 
 /// Text to continue. It is not put into the chat format, and nothing in it is parsed as a control token.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub(in crate::dialects) struct CompletionBody {
     /// Any name, unless the server refuses unknown ones. It is returned in the response; `system_fingerprint` names
     /// the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
-    model: Option<String>,
+    pub(in crate::dialects) model: Option<String>,
     /// A text, token ids of the critic's vocabulary, or a list of either.
-    prompt: CompletionPrompt,
+    pub(in crate::dialects) prompt: CompletionPrompt,
     /// Whether the returned text begins with the prompt. Not with `logprobs`.
     #[serde(default, deserialize_with = "lenient")]
-    echo: Option<bool>,
+    pub(in crate::dialects) echo: Option<bool>,
     /// Maximum number of tokens to write; a value above the remaining context means all of it.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, default = 16)]
-    max_tokens: Option<i64>,
+    pub(in crate::dialects) max_tokens: Option<i64>,
     /// Number of texts to return for each prompt. A request may generate at most 128 texts for all prompts together.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128, default = 1)]
-    n: Option<i64>,
+    pub(in crate::dialects) n: Option<i64>,
     /// Number of texts to generate, of which the `n` with the highest mean log-probability are returned; by default
     /// `n`. Not with `stream`.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128)]
-    best_of: Option<i64>,
+    pub(in crate::dialects) best_of: Option<i64>,
     /// Number of most probable tokens to return at each position, with log-probabilities computed from the raw
     /// logits.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 5)]
-    logprobs: Option<i64>,
+    pub(in crate::dialects) logprobs: Option<i64>,
     /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    temperature: Option<f32>,
+    pub(in crate::dialects) temperature: Option<f32>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    top_p: Option<f32>,
+    pub(in crate::dialects) top_p: Option<f32>,
     /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    top_k: Option<i64>,
+    pub(in crate::dialects) top_k: Option<i64>,
     /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    repetition_penalty: Option<f32>,
+    pub(in crate::dialects) repetition_penalty: Option<f32>,
     /// Subtracted from the logit of each token that was already written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    presence_penalty: Option<f32>,
+    pub(in crate::dialects) presence_penalty: Option<f32>,
     /// Subtracted from a token's logit once for each time that it was written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    frequency_penalty: Option<f32>,
+    pub(in crate::dialects) frequency_penalty: Option<f32>,
     /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
     #[serde(default)]
-    logit_bias: Option<HashMap<String, f32>>,
+    pub(in crate::dialects) logit_bias: Option<HashMap<String, f32>>,
     /// Draws only from tokens with at least this fraction of the most probable token's probability. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
-    min_p: Option<f32>,
+    pub(in crate::dialects) min_p: Option<f32>,
     /// Minimum number of tokens before the text may end. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, default = 0)]
-    min_tokens: Option<i64>,
+    pub(in crate::dialects) min_tokens: Option<i64>,
     /// Seed of the random numbers; if absent, a random one. Text i, counted over all prompts, uses the seed plus i.
     #[serde(default, deserialize_with = "lenient")]
-    seed: Option<i64>,
+    pub(in crate::dialects) seed: Option<i64>,
     /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
     #[serde(default)]
-    stop: Option<Stop>,
+    pub(in crate::dialects) stop: Option<Stop>,
     /// Whether the text is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
-    stream: Option<bool>,
+    pub(in crate::dialects) stream: Option<bool>,
     /// Options of the stream.
-    stream_options: Option<StreamOptions>,
+    pub(in crate::dialects) stream_options: Option<StreamOptions>,
     /// Whether to write until the maximum number of tokens, ignoring end tokens. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    ignore_eos: Option<bool>,
+    pub(in crate::dialects) ignore_eos: Option<bool>,
     /// Whether control tokens are left out of the text; by default `true`. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    skip_special_tokens: Option<bool>,
+    pub(in crate::dialects) skip_special_tokens: Option<bool>,
     /// A JSON schema for the text. An extension.
     #[serde(default)]
-    guided_json: Option<Value>,
+    pub(in crate::dialects) guided_json: Option<Value>,
     /// Texts of which the completion is one. An extension.
     #[serde(default)]
-    guided_choice: Option<Vec<String>>,
+    pub(in crate::dialects) guided_choice: Option<Vec<String>>,
     /// A regular expression that the whole text matches. An extension.
     #[serde(default)]
-    guided_regex: Option<String>,
+    pub(in crate::dialects) guided_regex: Option<String>,
     /// The same as `guided_regex`. An extension.
     #[serde(default)]
-    regex: Option<String>,
+    pub(in crate::dialects) regex: Option<String>,
     /// The same constraints in one object. An extension.
     #[serde(default)]
-    structured_outputs: Option<Outputs>,
+    pub(in crate::dialects) structured_outputs: Option<Outputs>,
     /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    cache_salt: Option<String>,
+    pub(in crate::dialects) cache_salt: Option<String>,
 }
 
 /// One prompt or several, as text or as token ids.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
-enum CompletionPrompt {
+pub(in crate::dialects) enum CompletionPrompt {
     /// A text.
     Text(String),
     /// Several texts.
@@ -129,6 +129,13 @@ enum CompletionPrompt {
     Tokens(Vec<u32>),
     /// The token ids of several prompts.
     TokenLists(Vec<Vec<u32>>),
+}
+
+impl Default for CompletionPrompt {
+    /// No prompt, which is refused.
+    fn default() -> Self {
+        Self::Texts(Vec::new())
+    }
 }
 
 impl CompletionPrompt {

@@ -1,0 +1,134 @@
+//! Lists of labels as tokens, so that those in use are tokenised once and not for each request.
+
+use std::{
+    hash::RandomState,
+    sync::{Mutex, PoisonError},
+};
+
+use engine::Labels;
+use lru::LruCache;
+
+use crate::JudgeError;
+
+/// Upper bound on the memory for all lists, in bytes: enough for hundreds of scales of a hundred scores, or for a few
+/// of the longest lists that requests may have.
+const MOST_BYTES: usize = 8 << 20;
+
+/// Approximate memory for one label in bytes, without its text and tokens.
+const LABEL_BYTES: usize = 128;
+
+/// Memory in bytes for each byte of a label's text: the text itself, and its tokens in the label and in a branch of
+/// the tree of labels. A token has four bytes, and stands for one byte of text at least.
+const BYTES_PER_BYTE: usize = 1 + 4 + 4;
+
+/// The latest lists of labels, which fill a bounded part of the memory whatever the length of their texts.
+pub(crate) struct LabelCache {
+    /// Held only to look up or insert an entry, never while texts are tokenised.
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    /// The labels of each list of texts, with their size in bytes.
+    lists: LruCache<Vec<String>, (Labels, usize), RandomState>,
+    bytes: usize,
+}
+
+impl Default for LabelCache {
+    fn default() -> Self {
+        let lists = LruCache::unbounded_with_hasher(RandomState::new());
+        Self { kept: Mutex::new(Kept { lists, bytes: 0 }) }
+    }
+}
+
+impl LabelCache {
+    /// The labels for `texts`, which `tokenise` makes if they are not in the cache.
+    ///
+    /// # Errors
+    /// The error of `tokenise`.
+    pub(crate) fn labels(
+        &self,
+        texts: &[String],
+        tokenise: impl FnOnce() -> Result<Labels, JudgeError>,
+    ) -> Result<Labels, JudgeError> {
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((labels, _)) = kept().lists.get(texts) {
+            return Ok(labels.clone());
+        }
+        let labels = tokenise()?;
+        kept().put(texts, labels.clone());
+        Ok(labels)
+    }
+}
+
+impl Kept {
+    /// Adds a list, and removes those that were not used for the longest time until all fit.
+    fn put(&mut self, texts: &[String], labels: Labels) {
+        let bytes: usize = texts.iter().map(|text| LABEL_BYTES + text.len() * BYTES_PER_BYTE).sum();
+        self.bytes += bytes;
+        // Another request may have added the same list meanwhile.
+        if let Some((_, replaced)) = self.lists.put(texts.to_vec(), (labels, bytes)) {
+            self.bytes -= replaced;
+        }
+        while self.bytes > MOST_BYTES {
+            let Some((_, (_, freed))) = self.lists.pop_lru() else { break };
+            self.bytes -= freed;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use critic::TokenId;
+
+    use super::*;
+
+    /// Two texts with `length` bytes before their name.
+    fn texts(name: usize, length: usize) -> Vec<String> {
+        ["a", "b"].map(|end| format!("{}{name}{end}", "0".repeat(length))).to_vec()
+    }
+
+    /// Labels whose tokens are their bytes.
+    fn tokenised(texts: &[String]) -> Result<Labels, JudgeError> {
+        let tokens = texts.iter().map(|text| text.bytes().map(|byte| TokenId(byte.into())).collect());
+        Ok(Labels::new(tokens.collect())?)
+    }
+
+    /// Whether a list must be tokenised; it is in the cache afterwards, unless it is too long for it.
+    fn is_new(cache: &LabelCache, texts: &[String]) -> bool {
+        let mut is_new = false;
+        let labels = cache.labels(texts, || {
+            is_new = true;
+            tokenised(texts)
+        });
+        assert!(labels.is_ok());
+        is_new
+    }
+
+    #[test]
+    fn lists_are_tokenised_once_and_the_latest_stay_within_the_memory() {
+        let cache = LabelCache::default();
+        let length = 50_000;
+        for name in 0..20 {
+            assert!(is_new(&cache, &texts(name, length)));
+            assert!(!is_new(&cache, &texts(name, length)));
+            // This one is always in use.
+            assert_eq!(is_new(&cache, &texts(100, 8)), name == 0);
+        }
+        assert!(is_new(&cache, &texts(0, length)), "the oldest one is no longer kept");
+        let kept = cache.kept.lock().unwrap();
+        assert!(kept.bytes <= MOST_BYTES && kept.lists.len() > 4, "{} bytes", kept.bytes);
+    }
+
+    #[test]
+    fn a_list_that_is_added_twice_counts_once_and_one_that_is_too_long_is_not_kept() {
+        let cache = LabelCache::default();
+        let short = texts(1, 8);
+        for _ in 0..2 {
+            cache.kept.lock().unwrap().put(&short, tokenised(&short).unwrap());
+        }
+        assert_eq!(cache.kept.lock().unwrap().bytes, 2 * (LABEL_BYTES + 10 * BYTES_PER_BYTE));
+        let long = texts(2, MOST_BYTES / 16);
+        assert!(is_new(&cache, &long) && is_new(&cache, &long));
+        assert_eq!(cache.kept.lock().unwrap().bytes, 0);
+    }
+}

@@ -1,0 +1,161 @@
+//! The sampling parameters of SGLang's interface, as those of a completion.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    dialects::openai::{
+        Stop,
+        completions::{CompletionBody, CompletionPrompt},
+    },
+    error::ApiError,
+};
+
+/// The default of `max_new_tokens`, as SGLang's clients expect.
+const DEFAULT_MAX_NEW_TOKENS: i64 = 128;
+
+/// The members that are read of `sampling_params`. The last one, which SGLang's clients always send, has no effect.
+pub(super) const READ: [&str; 18] = [
+    "max_new_tokens",
+    "min_new_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "stop",
+    "n",
+    "sampling_seed",
+    "ignore_eos",
+    "skip_special_tokens",
+    "regex",
+    "json_schema",
+    "spaces_between_special_tokens",
+];
+
+/// How a text is continued. Decoding is greedy unless `temperature` is above 0.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(super) struct SamplingBody {
+    /// Maximum number of tokens to write; a value above the remaining context means all of it. With 0 the request is
+    /// checked, the tokens of its prompt are counted, and nothing is written.
+    #[schema(minimum = 0, default = 128)]
+    max_new_tokens: Option<i64>,
+    /// Minimum number of tokens before the text may end.
+    #[schema(minimum = 0, default = 0)]
+    min_new_tokens: Option<i64>,
+    /// Temperature of sampling; 0 is greedy.
+    #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
+    temperature: Option<f32>,
+    /// Draws only from the smallest set of tokens whose probabilities reach this sum.
+    #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
+    top_p: Option<f32>,
+    /// Draws only from this many most probable tokens; 0 and -1 mean all.
+    top_k: Option<i64>,
+    /// Draws only from tokens with at least this fraction of the most probable token's probability.
+    #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
+    min_p: Option<f32>,
+    /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint.
+    repetition_penalty: Option<f32>,
+    /// Subtracted from the logit of each token that was already written.
+    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
+    presence_penalty: Option<f32>,
+    /// Subtracted from a token's logit once for each time that it was written.
+    #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
+    frequency_penalty: Option<f32>,
+    /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
+    logit_bias: Option<HashMap<String, f32>>,
+    /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
+    stop: Option<Stop>,
+    /// Number of texts to return for each text. With more than one the answer is a list.
+    #[schema(minimum = 1, maximum = 128, default = 1)]
+    pub(super) n: Option<i64>,
+    /// Seed of the random numbers; if absent, a random one.
+    sampling_seed: Option<i64>,
+    /// Whether to write until the maximum number of tokens, ignoring end tokens.
+    ignore_eos: Option<bool>,
+    /// Whether control tokens are left out of the text; by default `true`.
+    skip_special_tokens: Option<bool>,
+    /// A regular expression that the whole text matches.
+    regex: Option<String>,
+    /// A JSON schema for the text, as an object or as JSON in a string.
+    json_schema: Option<Value>,
+}
+
+impl SamplingBody {
+    /// Whether the prompt is read, and nothing is written.
+    pub(super) fn only_reads(&self) -> bool {
+        self.max_new_tokens == Some(0)
+    }
+
+    /// The body of a completion of `texts` with these parameters. It has room for a token also if nothing is to be
+    /// written, so that the parameters can be checked alike.
+    ///
+    /// # Errors
+    /// When the numbers of tokens make no sense, or the schema is not JSON.
+    pub(super) fn into_completion(self, texts: &[String]) -> Result<CompletionBody, ApiError> {
+        let most = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
+        let least = self.min_new_tokens.unwrap_or(0);
+        let refused = |name: &str, words: String| {
+            Err(ApiError::invalid(format!("sampling_params.{name}"), format!("{name} {words}.")))
+        };
+        if most < 0 {
+            return refused("max_new_tokens", format!("must be at least 0, not {most}"));
+        }
+        if !(0..=most).contains(&least) {
+            return refused("min_new_tokens", format!("must be from 0 to {most}, not {least}"));
+        }
+        let schema = match self.json_schema {
+            Some(Value::String(text)) => match serde_json::from_str::<Value>(&text) {
+                Ok(schema) => Some(schema),
+                Err(_) => return refused("json_schema", "is not JSON".to_owned()),
+            },
+            schema => schema,
+        };
+        Ok(CompletionBody {
+            prompt: CompletionPrompt::Texts(texts.to_vec()),
+            max_tokens: Some(most.max(1)),
+            min_tokens: Some(least),
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias,
+            stop: self.stop,
+            n: self.n,
+            seed: self.sampling_seed,
+            ignore_eos: self.ignore_eos,
+            skip_special_tokens: self.skip_special_tokens,
+            regex: self.regex,
+            guided_json: schema,
+            ..CompletionBody::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_of_tokens_are_named_as_in_the_request() {
+        let texts = ["a".to_owned()];
+        let refused = |sampling: SamplingBody| sampling.into_completion(&texts).unwrap_err();
+        let negative = refused(SamplingBody { max_new_tokens: Some(-1), ..SamplingBody::default() });
+        assert_eq!(negative.param(), Some("sampling_params.max_new_tokens"));
+        let none = SamplingBody { max_new_tokens: Some(0), ..SamplingBody::default() };
+        assert!(none.only_reads() && none.into_completion(&texts).is_ok());
+        let few =
+            SamplingBody { max_new_tokens: Some(3), min_new_tokens: Some(4), ..SamplingBody::default() };
+        assert_eq!(refused(few).message(), "min_new_tokens must be from 0 to 3, not 4.");
+        assert!(SamplingBody::default().into_completion(&texts).is_ok());
+    }
+}
