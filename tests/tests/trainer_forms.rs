@@ -189,3 +189,20 @@ fn a_reward_is_a_score_or_the_probability_to_beat_the_reference() {
         assert_eq!((&told["error"]["param"], &told["code"]), (&json!(param), &json!(code)), "{told}");
     }
 }
+
+#[test]
+fn wrong_parameters_are_refused_with_any_body_of_the_native_path() {
+    let server = Server::random();
+    let native = json!({ "question": "What is it?", "responses": ["A circle.", "A star."] });
+    let trainer = json!({ "query": ["What is it? A circle."], "prompts": ["What is it? "] });
+    for body in [native, trainer] {
+        for (parameters, named) in
+            [("reward=best", "reward"), ("image=perhaps", "image"), ("colour=red", "colour")]
+        {
+            let refused = server.post(&format!("/reward?{parameters}"), &body);
+            assert_eq!(refused.status, 400, "{parameters}");
+            let told = refused.json();
+            assert!(told["error"]["param"] == named, "{told}");
+        }
+    }
+}

@@ -68,7 +68,7 @@ impl Labels {
             return Err(LabelsError::Ambiguous);
         }
         let mut tree = Tree { branches: Vec::new(), ends: vec![Turn { branch: 0, way: 0 }; texts.len()] };
-        tree.grow(&sorted, 0, None);
+        tree.grow(&sorted, None);
         let Tree { branches, ends } = tree;
         Ok(Self { texts, branches, ends })
     }
@@ -96,21 +96,29 @@ struct Tree {
 }
 
 impl Tree {
-    /// Adds the branch of the sorted `texts` after `depth` tokens, to which the turn `above` leads, then those below it.
-    fn grow(&mut self, texts: &[(&[TokenId], usize)], depth: usize, above: Option<Turn>) {
+    /// Adds the branch at which the sorted `texts` part, after the turn `above`, then those below it. Without a turn above, it is the
+    /// empty prefix.
+    ///
+    /// Calls are nested no deeper than branches are, which is less than the number of labels, however long these are.
+    fn grow(&mut self, texts: &[(&[TokenId], usize)], above: Option<Turn>) {
+        let [(first, _), .., (last, _)] = texts else {
+            // A single label parts from no other.
+            let Some((text, label)) = texts.first() else { return };
+            let root = Branch { path: Vec::new(), ways: text[..1].to_vec(), above: None };
+            self.ends[*label] = above.unwrap_or(Turn { branch: 0, way: 0 });
+            self.branches.extend(above.is_none().then_some(root));
+            return;
+        };
+        let depth = match above {
+            Some(_) => first.iter().zip(*last).take_while(|(one, other)| one == other).count(),
+            None => 0,
+        };
         let groups: Vec<&[(&[TokenId], usize)]> = texts.chunk_by(|a, b| a.0[depth] == b.0[depth]).collect();
         let branch = self.branches.len();
-        let is_branch = groups.len() > 1 || depth == 0;
-        if is_branch {
-            let ways = groups.iter().map(|group| group[0].0[depth]).collect();
-            self.branches.push(Branch { path: texts[0].0[..depth].to_vec(), ways, above });
-        }
+        let ways = groups.iter().map(|group| group[0].0[depth]).collect();
+        self.branches.push(Branch { path: first[..depth].to_vec(), ways, above });
         for (way, group) in groups.into_iter().enumerate() {
-            let turn = if is_branch { Some(Turn { branch, way }) } else { above };
-            match (group, turn) {
-                ([(_, label)], Some(turn)) => self.ends[*label] = turn,
-                _ => self.grow(group, depth + 1, turn),
-            }
+            self.grow(group, Some(Turn { branch, way }));
         }
     }
 }
@@ -315,6 +323,14 @@ mod tests {
         let mut reader = self::reader(&[&[1, 2]], Coverage::Reported);
         assert!(!reader.note(read(&[-0.5])));
         assert_eq!(reader.choice(0).logprobs, Some(vec![-0.5]));
+    }
+
+    #[test]
+    fn labels_may_be_long_and_alike() {
+        let long = vec![5; 1 << 20];
+        let texts = [[&long[..], &[1]].concat(), [&long[..], &[2]].concat()];
+        let branches = labels(&[&texts[0], &texts[1]]).unwrap().branches;
+        assert_eq!(branches.iter().map(|branch| branch.path.len()).collect::<Vec<_>>(), [0, 1 << 20]);
     }
 
     #[test]

@@ -187,11 +187,11 @@ __device__ __forceinline__ void multiply(Places outputs, const RoundedOperands &
 // `blocks` blocks run on a multiprocessor at a time, which limits the registers of each. They would not suffice for
 // more than 32 rows, so two blocks share these.
 //
-// Of four bits some registers are spilled nevertheless, as the compiler reports it for 8.0 and 9.0. With N = 1 that is
-// at most 11 of the 660 instructions for a chunk; two blocks would spill nothing and take 600, but have 16 warps in
-// place of 24, and 98 KiB of loads in flight in place of 147. Memory is what these kernels should wait for, so there are
-// three. With N = 3 it is at most 24 of 2300 instructions, and no fewer with one stretch in flight in place of two. To
-// be measured, above all where memory is fast for the number of instructions, as on B200.
+// With weights of four bits some registers are spilled, as compiled for 8.0 and 9.0. With N = 1, at most 11 of the 660
+// instructions for a chunk load or store them. Two blocks would need none, and 600 instructions, but would have 16
+// warps instead of 24 and 96 KiB of loads in flight instead of 144. Three are chosen because these kernels mostly wait
+// for memory. With N = 3 it is at most 24 of 2300 instructions; one stretch in flight instead of two saves none. Both
+// should be measured, above all where memory is fast for the rate of instructions, as on B200.
 #define KERNELS(name, N, R, groups, blocks)                                                                  \
     KERNELS_TO(multiply, Outputs, name, N, R, groups, blocks)                                                \
     KERNELS_TO(gate, GatedOutputs, name, N, R, groups, blocks)

@@ -190,7 +190,8 @@ pub(crate) struct EngineOptions {
     /// Maximum number of sequences that run at once.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences, value_parser = at_least::<1, usize>)]
     pub(crate) max_sequences: usize,
-    /// Maximum number of requests in the queue; further ones are refused at once.
+    /// Maximum number of requests in the queue, beyond those for which a sequence is free; further ones are refused at once. A request
+    /// counts once, however many samples, rubrics, comparisons or texts it asks for.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting, value_parser = at_least::<1, usize>)]
     pub(crate) max_waiting: usize,
     /// Maximum number of prompt tokens in the queue, without those that are cached from earlier requests.

@@ -89,11 +89,7 @@ impl Admitted {
 
 /// Middleware that admits requests whose key has quota left, and adds the rate-limit headers of OpenAI's interface
 /// to every response. Only POST requests count: lookups are free.
-pub(crate) async fn rate_limit(
-    State(policy): State<QuotaPolicy>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn rate_limit(State(policy): State<QuotaPolicy>, request: Request, next: Next) -> Response {
     let grant = request.extensions().get::<Arc<Grant>>().cloned();
     let Some(grant) = grant.filter(|_| request.method() == Method::POST) else {
         return next.run(request).await;

@@ -103,6 +103,8 @@ impl FromRequest<AppState> for NativeOrTrainer {
         let limits = &state.limits.content.shape;
         let Some(form) = RewardForm::on_native_path(&body) else {
             admission.or_refuse()?;
+            // Invalid parameters in the URL are refused whatever the body is.
+            Scorer::from_request_parts(&mut parts, state).await?;
             body.check(limits, Texts::Plain)?;
             return Ok(Self::Native(body));
         };
