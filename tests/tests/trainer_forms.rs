@@ -75,9 +75,9 @@ fn the_native_path_answers_trainers_as_their_own_paths_do_and_is_strict_otherwis
         let told = refused.json()["message"].as_str().unwrap().to_owned();
         assert!(told.starts_with(message), "{told}");
     }
-    // Parameters of the URL apply to the forms of trainers only.
+    // Parameters of the URL apply to the forms of trainers only; of others they are checked and have no effect.
     let rewards = json!({ "question": QUESTION, "responses": [ANSWER, OTHER], "method": "pointwise" });
-    assert!(server.ok("/reward?reward=best", &rewards)["rewards"].is_array());
+    assert!(server.ok("/reward?reward=raw", &rewards)["rewards"].is_array());
 }
 
 #[test]
