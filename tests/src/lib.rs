@@ -49,6 +49,19 @@ pub fn picture() -> String {
     BASE64_STANDARD.encode(std::fs::read(path).expect("the README's picture is there"))
 }
 
+/// The same as a data URL.
+///
+/// # Panics
+/// When it is missing.
+pub fn scene() -> String {
+    format!("data:image/png;base64,{}", picture())
+}
+
+/// A transcript of one turn of each side in ChatML, the format of Qwen's models.
+pub fn chatml(question: &str, answer: &str) -> String {
+    format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n")
+}
+
 /// Removes from a body what differs when a request is repeated: the counts of cached tokens, whether the
 /// verdict was remembered, and the digest of the weights, which is unknown at first.
 pub fn uncounted(mut body: Value) -> Value {

@@ -6,19 +6,11 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use gavel_tests::{Keys, Server, picture};
+use gavel_tests::{Keys, Server, chatml, scene};
 use serde_json::{Value, json};
 
 const QUESTION: &str = "What colour is the circle?";
 const ANSWER: &str = "The circle is orange.";
-
-fn scene() -> String {
-    format!("data:image/png;base64,{}", picture())
-}
-
-fn chat(question: &str, answer: &str) -> String {
-    format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n")
-}
 
 fn rewards(server: &Server, queries: &[String]) -> Vec<f64> {
     let labels = vec![json!({ "image": scene() }); queries.len()];
@@ -29,7 +21,7 @@ fn rewards(server: &Server, queries: &[String]) -> Vec<f64> {
 #[test]
 fn what_decoders_leave_in_a_transcript_changes_no_reward() {
     let server = Server::with_options(&[]);
-    let chat = chat(QUESTION, ANSWER);
+    let chat = chatml(QUESTION, ANSWER);
     let queries = [
         chat.clone(),
         format!("<s>{chat}"),
@@ -85,14 +77,14 @@ fn an_answer_that_says_nothing_is_the_worst_and_never_an_error() {
     let server = Server::with_options(&[]);
     let turns = json!([{ "role": "user", "content": QUESTION }, { "role": "assistant", "content": "" }]);
     for (path, body, place) in [
-        ("/v1/score/evaluation", json!({ "messages": [chat(QUESTION, "")] }), "/scores/0"),
+        ("/v1/score/evaluation", json!({ "messages": [chatml(QUESTION, "")] }), "/scores/0"),
         (
             "/v1/score/evaluation",
             json!({ "messages": [format!("USER: {QUESTION} ASSISTANT:")] }),
             "/scores/0",
         ),
-        ("/get_reward", json!({ "query": [chat(QUESTION, "")] }), "/rewards/0"),
-        ("/classify", json!({ "input": chat(QUESTION, " \n") }), "/data/0/probs/0"),
+        ("/get_reward", json!({ "query": [chatml(QUESTION, "")] }), "/rewards/0"),
+        ("/classify", json!({ "input": chatml(QUESTION, " \n") }), "/data/0/probs/0"),
         ("/rm", json!({ "prompt": QUESTION, "response": "" }), ""),
         ("/rm", json!({ "prompt": QUESTION, "response": "  \n" }), ""),
         ("/rm", json!({ "prompt": [{ "role": "user", "content": QUESTION }], "response": "  \n" }), ""),
@@ -235,7 +227,7 @@ fn rankings_are_read_and_told_in_the_forms_of_their_clients() {
     ] {
         assert_eq!(blamed(server.post("/v1/score", &body)), (400, param.to_owned()), "{body}");
     }
-    let pair = server.ok("/predict", &json!({ "inputs": [[QUESTION, ANSWER], [chat(QUESTION, ANSWER)]] }));
+    let pair = server.ok("/predict", &json!({ "inputs": [[QUESTION, ANSWER], [chatml(QUESTION, ANSWER)]] }));
     assert_eq!(pair[0], pair[1]);
     assert_eq!(server.ok("/predict/", &json!({ "inputs": [QUESTION, ANSWER] })), pair[0]);
     assert_eq!(server.post("/predict", &json!({ "inputs": ["a", "b", "c"] })).status, 422);
@@ -421,7 +413,7 @@ fn how_a_long_text_would_be_truncated_changes_nothing() {
 #[test]
 fn vectors_are_numbers_or_their_bytes_in_base64() {
     let server = Server::with_options(&[]);
-    let body = |format: Value| json!({ "input": chat(QUESTION, ANSWER), "encoding_format": format });
+    let body = |format: Value| json!({ "input": chatml(QUESTION, ANSWER), "encoding_format": format });
     for (path, place) in [("/v1/embeddings", "/data/0/embedding"), ("/pooling", "/data/0/data")] {
         let vector = |format: Value| server.ok(path, &body(format)).pointer(place).unwrap().clone();
         let numbers = vector(json!("float"));
@@ -475,7 +467,7 @@ fn urls_are_taken_as_clients_write_them_and_a_missing_picture_is_told() {
             .post("/rm", &json!({ "prompt": QUESTION, "response": ANSWER, "label": { "images": images } }));
         assert_eq!((told.status, told.header("x-gavel-without-image")), (200, missing));
     }
-    let transcripts = [chat(QUESTION, "Red."), chat(QUESTION, "Blue.")];
+    let transcripts = [chatml(QUESTION, "Red."), chatml(QUESTION, "Blue.")];
     let told = server.post("/get_reward/", &json!({ "query": transcripts }));
     assert_eq!(told.header("x-gavel-without-image"), Some("2"));
     assert_eq!(server.get("/healthz").json()["status"], "ok");

@@ -1,17 +1,9 @@
 //! Interfaces of other reward and ranking servers: one sample has one score in all of them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
-use gavel_tests::Server;
+use gavel_tests::{Server, scene};
 use serde_json::{Value, json};
 
 const QUESTION: &str = "What colour is the circle?";
-
-fn scene() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../training/examples/scene.png");
-    use base64::Engine;
-    format!("data:image/png;base64,{}", base64::prelude::BASE64_STANDARD.encode(std::fs::read(path).unwrap()))
-}
 
 fn transcript(question: &str, answer: &str) -> String {
     format!("<|im_start|>user\n<image>\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n")

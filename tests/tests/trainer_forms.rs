@@ -1,19 +1,11 @@
 //! The request forms of trainers: each of their paths accepts all forms; labels and rewards.
 
-use gavel_tests::{Keys, Response, Server, image, picture, reference};
+use gavel_tests::{Keys, Response, Server, chatml, image, reference, scene};
 use serde_json::{Value, json};
 
 const QUESTION: &str = "What colour is the circle?";
 const ANSWER: &str = "The circle is orange.";
 const OTHER: &str = "The circle is purple.";
-
-fn scene() -> String {
-    format!("data:image/png;base64,{}", picture())
-}
-
-fn chat(question: &str, answer: &str) -> String {
-    format!("<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n")
-}
 
 /// A sample in slime's form.
 #[expect(clippy::needless_pass_by_value, reason = "labels are written where they are used")]
@@ -24,7 +16,7 @@ fn sample(response: &str, label: Value) -> Value {
 #[test]
 fn each_path_of_trainers_takes_all_their_forms() {
     let server = Server::with_options(&[]);
-    let transcript = chat(QUESTION, ANSWER);
+    let transcript = chatml(QUESTION, ANSWER);
     let prompt = &transcript[..transcript.find(ANSWER).unwrap()];
     let label = json!({ "image": scene() });
     let rollout = json!({ "query": [transcript], "prompts": [prompt], "labels": [label] });
@@ -88,7 +80,7 @@ fn images_in_the_labels_of_trainers_are_no_text_at_the_native_path_either() {
     // As text they would be more than `max_text_mib`.
     let count = (8 << 20) / label.len() + 1;
     let rollout =
-        json!({ "query": vec![chat(QUESTION, ANSWER); count], "labels": vec![label.clone(); count] });
+        json!({ "query": vec![chatml(QUESTION, ANSWER); count], "labels": vec![label.clone(); count] });
     let told = server.ok("/reward", &rollout);
     assert_eq!(told["rewards"].as_array().unwrap().len(), count);
     assert_eq!(told, server.ok("/get_reward", &rollout));
@@ -139,7 +131,7 @@ fn a_label_of_json_without_our_members_is_the_reference_itself() {
     // `reward=pair` needs a reference, so that it shows which one is used.
     let with = |label: Value| server.ok("/rm?reward=pair", &sample(ANSWER, label));
     assert_eq!(with(json!(answer)), with(json!({ "reference": answer })));
-    let rollout = |label: Value| json!({ "query": [chat(QUESTION, ANSWER)], "labels": [label] });
+    let rollout = |label: Value| json!({ "query": [chatml(QUESTION, ANSWER)], "labels": [label] });
     let told = server.ok("/get_reward?reward=pair", &rollout(json!(answer)));
     assert_eq!(told["rewards"][0], with(json!(answer)));
     // An object that is not in a string must have this server's own members.
@@ -173,12 +165,13 @@ fn a_reward_is_a_score_or_the_probability_to_beat_the_reference() {
     let beats = pair(ANSWER, OTHER);
     assert!((beats - (1.0 + first - second) / 2.0).abs() < 1e-12, "{beats} {judged}");
     assert!((beats + pair(OTHER, ANSWER) - 1.0).abs() < 1e-12);
-    let rollout = json!({ "query": [chat(QUESTION, ANSWER)], "labels": [label(OTHER)] });
+    let rollout = json!({ "query": [chatml(QUESTION, ANSWER)], "labels": [label(OTHER)] });
     let told = server.ok("/get_reward?reward=pair", &rollout);
     assert_eq!((told["rewards"][0].as_f64(), told["scores"][0].as_f64()), (Some(beats), Some(beats)));
     // An empty response against one with words.
     assert_eq!(pair("", OTHER), 0.0);
-    let lacking = json!({ "query": [chat(QUESTION, ANSWER), chat(QUESTION, OTHER)], "labels": ["x", null] });
+    let lacking =
+        json!({ "query": [chatml(QUESTION, ANSWER), chatml(QUESTION, OTHER)], "labels": ["x", null] });
     let pointwise = server.post("/rm?reward=pair&rubric=accuracy", &sample(ANSWER, label(OTHER)));
     for (refused, param, code) in [
         (server.post("/get_reward?reward=pair", &lacking), "query[1]", "reference_required"),
