@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
+use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{
     Config, Engine, EngineError, Event, Labels, Part, QueueTimeout, Request, Tenant, Terms, TokenStream,
     Urgency,
@@ -37,12 +37,12 @@ impl Backend for Successor {
         LIMITS
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         assert!(!batch.chunks.is_empty() && batch.token_count() <= LIMITS.max_step_tokens);
         if batch.chunks.iter().flat_map(|chunk| &chunk.tokens).any(|token| token.0 == POISON) {
             return Err(BackendError::NonFinite);
         }
-        let mut rows = Vec::new();
+        let mut outputs = Vec::new();
         for chunk in &batch.chunks {
             for (place, token) in chunk.tokens.iter().enumerate() {
                 let position = chunk.start + place;
@@ -54,12 +54,13 @@ impl Backend for Successor {
             }
             if chunk.wants == Wants::Logits {
                 let next = (chunk.tokens.last().expect("a chunk has a token").0 + 1) % VOCABULARY;
-                rows.push((0..VOCABULARY).map(|id| if id == next { 9.0 } else { 0.0 }).collect());
+                let logits = (0..VOCABULARY).map(|id| if id == next { 9.0 } else { 0.0 });
+                outputs.push(StepOutput::Logits(logits.collect()));
             } else if chunk.wants == Wants::Reward {
-                rows.push(vec![0.5]);
+                outputs.push(StepOutput::Reward(0.5));
             }
         }
-        Ok(rows)
+        Ok(outputs)
     }
 }
 

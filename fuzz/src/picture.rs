@@ -4,7 +4,8 @@
 
 use std::io::Cursor;
 
-use critic::{EncodedImage, ImageTiling, Message, Part, Prompt, Role, Visual};
+use critic::{EncodedImage, ImageTiling, Medium, Message, Part, Prompt, Role, Visual};
+use critic_candle::Packing;
 use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
 
 use super::{bytes::Bytes, memory::taken, prompt::processor, sizes::cuts};
@@ -24,7 +25,7 @@ pub fn run(data: &[u8]) {
         2 => vec![Part::Video(vec![image.clone(), image.clone()])],
         _ => vec![Part::Text("?".into()), Part::Image(image.clone())],
     };
-    let tiling = if how & 4 == 0 { ImageTiling::Trained } else { ImageTiling::AnyResolution };
+    let tiling = if how & 4 == 0 { ImageTiling::Trained } else { ImageTiling::OwnResolution };
     let prompt =
         Prompt { messages: vec![Message { role: Role::User, parts: part() }], tiling, ..Prompt::default() };
     let (encoded, taken) = taken(|| processor().encode(&prompt));
@@ -53,11 +54,14 @@ pub fn run(data: &[u8]) {
 fn check_tiles(visual: &Visual, (how, tiling): (u8, ImageTiling), size: (usize, usize)) {
     let bytes = visual.tiles.size * visual.tiles.size * 3;
     assert!(visual.tiles.count() > 0 && visual.tiles.pixels.len() == bytes * visual.tiles.count());
+    let (height, width) = size;
+    let medium = if how % 4 == 2 { Medium::Video } else { Medium::Image { height, width } };
+    assert_eq!(visual.medium, medium);
     let alone = how % 4 == 0 || how % 4 == 3;
-    if alone || (how % 4 == 1 && tiling == ImageTiling::AnyResolution) {
+    if alone || (how % 4 == 1 && tiling == ImageTiling::OwnResolution) {
         let (packing, features) = cuts()[1].plan(size);
-        assert_eq!((visual.packing, visual.length), (packing, features), "{size:?}");
-        if let critic::Packing::AnyResolution { tiles: (rows, columns), .. } = packing {
+        assert_eq!(visual.length, features, "{size:?}");
+        if let Packing::AnyResolution { tiles: (rows, columns), .. } = packing {
             assert_eq!(visual.tiles.count(), 1 + rows * columns);
         }
     }

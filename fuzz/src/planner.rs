@@ -1,6 +1,6 @@
 //! A second implementation of how an image of some size is tiled, after the reference's Python.
 
-use critic::Packing;
+use critic_candle::Packing;
 
 /// How images are tiled for a critic.
 #[derive(Debug, Clone, Copy)]

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use critic::{
-    Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits,
-    Processor, Prompt, TokenId, Wants,
+    Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Processor,
+    Prompt, StepOutput, TokenId, Wants,
 };
 use gavel::fuzz_api::FuzzApi;
 use judge::{EngineConfig, Judge, RubricLibrary};
@@ -109,13 +109,14 @@ impl Backend for Reciter {
         }
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         let text = TEXT.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rows = Vec::new();
+        let mut outputs = Vec::new();
         for chunk in batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits) {
             let next = text.get(chunk.end() - 1).map_or(END, |byte| u32::from(*byte));
-            rows.push((0..VOCABULARY).map(|token| if token == next { CERTAIN } else { 0.0 }).collect());
+            let logits = (0..VOCABULARY).map(|token| if token == next { CERTAIN } else { 0.0 });
+            outputs.push(StepOutput::Logits(logits.collect()));
         }
-        Ok(rows)
+        Ok(outputs)
     }
 }

@@ -2,8 +2,7 @@
 
 use std::sync::OnceLock;
 
-use critic::Packing;
-use critic_candle::{Geometry, VideoNewline};
+use critic_candle::{Geometry, Packing, VideoNewline};
 
 use super::{bytes::Bytes, planner::Cut};
 

@@ -111,21 +111,22 @@ fn only_critic_candle_names_candle() {
     }
 }
 
-/// The code that architectures share names none of them, so that a new one needs only a folder and a line in `load.rs`.
+/// The code that architectures share names none of them, nor do they name each other, so that a new one needs only a
+/// folder and its lines in `architectures/mod.rs`.
 #[test]
-fn only_load_names_an_architecture() {
+fn only_the_list_of_architectures_names_one() {
     let folder = Path::new("crates/critic-candle/src/architectures");
     let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
-    let paths: Vec<String> = entries
-        .filter(|path| path.is_dir())
-        .map(|path| format!("{}::", path.file_name().unwrap().to_str().unwrap()))
-        .collect();
+    let folders = entries.filter(|path| path.is_dir());
+    let architectures: Vec<String> =
+        folders.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     let names = |path: &PathBuf| {
         let text = read(path);
-        !path.starts_with(folder) && paths.iter().any(|architecture| text.contains(architecture))
+        let others = architectures.iter().filter(|architecture| !path.starts_with(folder.join(architecture)));
+        others.map(|name| format!("{name}::")).any(|path| text.contains(&path))
     };
     let naming: Vec<_> = with_ending("crates/critic-candle", "rs").into_iter().filter(names).collect();
-    assert_eq!(naming, [Path::new("crates/critic-candle/src/load.rs")]);
+    assert_eq!(naming, [folder.join("mod.rs")]);
 }
 
 /// `unsafe_code` is denied, with exceptions for the instruction sets, the mapping of a file, and calls to a GPU. This
@@ -203,6 +204,22 @@ fn only_the_command_line_reads_the_environment() {
         "crates/server/src/command/environment.rs",
     ];
     assert_eq!(reading, expected.map(Path::new));
+}
+
+/// All other code returns errors that can be told apart. The files outside of the folders of commands report an error
+/// at the end, or are used by commands alone.
+#[test]
+fn only_the_command_line_uses_anyhow() {
+    let folder = Path::new("crates/server/src");
+    let is_command = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let folders = ["bulk", "command"].map(|part| folder.join(part));
+        name.ends_with("_command.rs") || folders.iter().any(|folder| path.starts_with(folder))
+    };
+    let uses = |path: &PathBuf| !is_command(path) && read(path).contains("anyhow");
+    let using: Vec<_> = with_ending("crates", "rs").into_iter().filter(uses).collect();
+    let expected = ["boot.rs", "exit.rs", "json_line.rs", "lib.rs", "report.rs", "stdout.rs"];
+    assert_eq!(using, expected.map(|name| folder.join(name)));
 }
 
 /// Modules of the server that others are built on do not depend on those.

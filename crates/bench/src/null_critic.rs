@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use critic::{
     Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits,
-    Packing, Part, Processor, Prompt, Role, Tiles, TokenId, Visual, Wants,
+    Medium, Part, Processor, Prompt, Role, StepOutput, Tiles, TokenId, Visual, Wants,
 };
 use sha2::{Digest, Sha256};
 
@@ -99,7 +99,7 @@ fn encode_image(encoded: &mut Encoded, file: &[u8]) {
         start: encoded.tokens.len(),
         length: IMAGE_TOKENS,
         tiles: Arc::new(Tiles { size: 1, pixels: Vec::new() }),
-        packing: Packing::Single,
+        medium: Medium::Image { height: 1, width: 1 },
         hash: Sha256::digest(file).into(),
     });
     encoded.tokens.extend([TokenId(IMAGE); IMAGE_TOKENS]);
@@ -136,10 +136,10 @@ impl Backend for NullBackend {
         }
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
         let last = wanted.filter_map(|chunk| chunk.tokens.last());
-        Ok(last.map(|token| self.after[token.0 as usize].clone()).collect())
+        Ok(last.map(|token| StepOutput::Logits(self.after[token.0 as usize].clone())).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use critic::{Encoded, Packing, Tiles, TokenId, Visual};
+use critic::{Encoded, Medium, Tiles, TokenId, Visual};
 use serde::Serialize;
 
 /// The first token of texts; the tokens below it are reserved for labels.
@@ -55,7 +55,7 @@ impl RoundRobin {
             start: 0,
             length: self.image_tokens,
             tiles: Arc::new(Tiles { size: 1, pixels: Vec::new() }),
-            packing: Packing::Single,
+            medium: Medium::Image { height: 1, width: 1 },
             hash: [7; 32],
         };
         let parts = [&image, &question, &responses[first], &responses[second], &ending];

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
+use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{Config, Engine, Event, Labels, Part, Request, Tenant, Terms, TokenStream, Urgency};
 
 use crate::{
@@ -123,12 +123,12 @@ impl Backend for CountingBackend {
         self.limits
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         // Nothing is ever sent: this returns an error when the gate is open.
         let _ = self.gate.recv();
         self.step_tokens.lock().unwrap_or_else(PoisonError::into_inner).push(batch.token_count());
         let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
-        Ok(wanted.map(|_| vec![0.0; FIRST_TEXT_TOKEN]).collect())
+        Ok(wanted.map(|_| StepOutput::Logits(vec![0.0; FIRST_TEXT_TOKEN])).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use critic::{
-    Backend, BackendError, Batch, BlockId, Chunk, Critic, ModelSize, Packing, SequenceId, Tiles, TokenId,
+    Backend, BackendError, Batch, BlockId, Chunk, Critic, Medium, ModelSize, SequenceId, Tiles, TokenId,
     Visual, Wants,
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
@@ -171,7 +171,8 @@ impl Bench {
                     place.copy_from_slice(&(number as u64).to_le_bytes());
                 }
                 // The prompt has one position per image; the features are still computed completely.
-                Visual { start: index, length: 1, tiles: Arc::clone(&image), packing: Packing::Single, hash }
+                let medium = Medium::Image { height: side, width: side };
+                Visual { start: index, length: 1, tiles: Arc::clone(&image), medium, hash }
             };
             let mut chunk = self.chunk(0, (0, tiles), vec![BlockId(0)]);
             chunk.visuals = (0..tiles).map(visual).collect();
@@ -233,7 +234,7 @@ mod tests {
         sync::{Mutex, PoisonError},
     };
 
-    use critic::{GpuMemory, Limits, Logits};
+    use critic::{GpuMemory, Limits, StepOutput};
 
     use super::*;
     use crate::{bounds::TINY, null_critic::null_critic};
@@ -252,7 +253,7 @@ mod tests {
             }
         }
 
-        fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+        fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             for chunk in &batch.chunks {
                 seen.0.extend(chunk.tokens.iter().map(|token| token.0));

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use critic::{Backend, Batch, BlockId, Chunk, Packing, SequenceId, Tiles, TokenId, Visual};
+use critic::{Backend, Batch, BlockId, Chunk, Medium, SequenceId, Tiles, TokenId, Visual};
 use critic_candle::{CandleBackend, Checkpoint, Options, Source, WeightForm};
 
 /// Tokens of the prompt, and tokens of each step in which it is prefilled.
@@ -18,7 +18,7 @@ const WRITTEN: usize = 64;
 /// Sequences that decode together.
 const TOGETHER: usize = 8;
 
-/// Tiles of the image, and pixels along a tile's side.
+/// Tiles of the image, which are its base tile and a grid of two by two, and pixels along a tile's side.
 const TILES: usize = 5;
 const SIDE: usize = 384;
 
@@ -86,7 +86,8 @@ fn round(backend: &mut CandleBackend, times: &mut Times) -> Result<(), Box<dyn s
     }
     let pixels = (0..TILES * SIDE * SIDE * 3).map(|index| (index * 7 % 251) as u8).collect();
     let tiles = Arc::new(Tiles { size: SIDE, pixels });
-    let visual = Visual { start: 0, length: 0, tiles, packing: Packing::Single, hash: [0; 32] };
+    let medium = Medium::Image { height: 2 * SIDE, width: 2 * SIDE };
+    let visual = Visual { start: 0, length: 0, tiles, medium, hash: [0; 32] };
     times.seeing.push(milliseconds(|| backend.model().features(&[&visual]).map(drop))?);
     Ok(())
 }

@@ -6,11 +6,9 @@ use std::{ops::Range, time::Instant};
 
 use candle_core::{Device, Result, Tensor};
 use critic::{
-    Backend, BackendError, BackendFigures, Batch, ContentHash, GpuMemory, Limits, Logits, Visual, Wants,
-    is_finite,
+    Backend, BackendError, BackendFigures, Batch, ContentHash, GpuMemory, Limits, StepOutput, Visual, Wants,
 };
 use kernels::BLOCK_SIZE;
-use rayon::prelude::*;
 
 use crate::{
     architectures::{Model, ModelParts},
@@ -30,10 +28,6 @@ const CONTEXTS: usize = 3;
 /// Least and most bytes of the cache of keys and values on the CPU by default. The least is for models with few
 /// bytes per position.
 const CACHE_BYTES: [usize; 2] = [64 << 20, 256 << 20];
-
-/// From this many logits on, several threads check that they are finite: waking the threads takes some tens of
-/// microseconds.
-const MANY_LOGITS: usize = 1 << 20;
 
 /// A model with its caches.
 #[derive(Debug)]
@@ -220,37 +214,42 @@ impl CandleBackend {
         Ok(rows)
     }
 
-    /// A row for each chunk that wants one: the reward, or the logits of this rank's part of the vocabulary.
-    fn run(&mut self, batch: &Batch) -> Result<Vec<Logits>> {
+    /// The output of each chunk that wants one: the reward, or the logits of this rank's part of the vocabulary.
+    fn run(&mut self, batch: &Batch) -> Result<Vec<StepOutput>> {
         let (wants, tokens) = wanted_tokens(batch);
         let hidden = self.decode(batch, TokensOf::These(&tokens))?;
-        let of = |kind: Wants| -> Result<std::vec::IntoIter<Logits>> {
+        // The normalised hidden states of the chunks that want one kind of output; `None` where none does.
+        let normed = |kind: Wants| -> Result<Option<Rows>> {
             let rows = (0..).zip(&wants).filter(|(_, wants)| **wants == kind);
             let rows: Vec<u32> = rows.map(|(row, _)| row).collect();
-            if rows.is_empty() {
-                return Ok(Vec::new().into_iter());
+            match rows.len() {
+                0 => Ok(None),
+                count if count == wants.len() => self.model.normalise(&hidden).map(Some),
+                _ => self.model.normalise(&hidden.pick(&rows)?).map(Some),
             }
-            let normed = match rows.len() == wants.len() {
-                true => self.model.normalise(&hidden)?,
-                false => self.model.normalise(&hidden.pick(&rows)?)?,
-            };
-            let read = if kind == Wants::Reward {
-                self.model.rewards(&normed)?
-            } else {
-                self.model.logits(&normed)?
-            };
-            Ok(read.into_iter())
         };
-        let (mut logits, mut rewards) = (of(Wants::Logits)?, of(Wants::Reward)?);
+        let logits = match normed(Wants::Logits)? {
+            Some(normed) => self.model.logits(&normed)?,
+            None => Vec::new(),
+        };
+        let rewards = match normed(Wants::Reward)? {
+            Some(normed) => self.model.rewards(&normed)?,
+            None => Vec::new(),
+        };
         if wants.is_empty() {
             // Reading a result waits for the device. Without one, wait here: a step is timed by when it returns.
             self.model.device().wait()?;
         }
-        let row = |wants: &Wants| {
-            let rows = if *wants == Wants::Reward { &mut rewards } else { &mut logits };
-            rows.next().expect("a row was read for each chunk that wants one")
+        let (mut logits, mut rewards) = (logits.into_iter(), rewards.into_iter());
+        let output = |wants: &Wants| {
+            let output = match wants {
+                Wants::Nothing => None, // left out of `wants`
+                Wants::Logits => logits.next().map(StepOutput::Logits),
+                Wants::Reward => rewards.next().map(StepOutput::Reward),
+            };
+            output.expect("an output was computed for each chunk that wants one")
         };
-        Ok(wants.iter().map(row).collect())
+        Ok(wants.iter().map(output).collect())
     }
 }
 
@@ -312,21 +311,13 @@ fn together(row_bytes: usize) -> impl FnMut(&Placed<'_>, &Placed<'_>) -> bool {
     }
 }
 
-/// Whether all numbers of all rows are finite.
-fn are_finite(rows: &[Logits]) -> bool {
-    match rows.iter().map(Vec::len).sum::<usize>() < MANY_LOGITS {
-        true => rows.iter().all(|row| is_finite(row)),
-        false => rows.par_iter().all(|row| is_finite(row)),
-    }
-}
-
 impl Backend for CandleBackend {
     fn limits(&self) -> Limits {
         self.limits
     }
 
-    fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<Logits>, BackendError> {
-        let logits = match self.model.device() {
+    fn forward(&mut self, batch: &Batch) -> std::result::Result<Vec<StepOutput>, BackendError> {
+        let outputs = match self.model.device() {
             // A rank waits for the others, which a thread that shares loops must not do: it may be needed to run
             // one of them.
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) if self.model.rank().shard.is_whole() => {
@@ -335,20 +326,18 @@ impl Backend for CandleBackend {
             // One thread launches the kernels of a GPU, which have no CPU loops to share.
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) | ComputeDevice::Gpu(_) => self.run(batch),
         };
-        let logits = logits.map_err(|error| {
+        outputs.map_err(|error| {
             // After some errors a GPU refuses all further work of this process, which must then be restarted.
             if let Err(lost) = self.model.device().wait() {
                 panic!("the GPU is lost: {lost}");
             }
             BackendError::Compute(error.into())
-        })?;
-        if !are_finite(&logits) {
-            // Cached features may contain the numbers that are not finite, and would fail every later step with the
-            // image.
-            self.features.clear();
-            return Err(BackendError::NonFinite);
-        }
-        Ok(logits)
+        })
+    }
+
+    fn forget_features(&mut self) {
+        self.features.clear();
+        self.figures.features.bytes = 0;
     }
 
     fn figures(&self) -> BackendFigures {

@@ -5,10 +5,9 @@ use std::{fmt, sync::Arc};
 use critic::ModelSize;
 
 use crate::{
-    architectures::Architecture,
+    architectures::{Architecture, read_architecture},
     error::LoadError,
     layers::ComputeDevice,
-    load::read_architecture,
     parallel::Rank,
     source::Source,
     weights::{

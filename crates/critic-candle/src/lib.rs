@@ -28,7 +28,7 @@ mod tokenizer;
 mod vision;
 mod weights;
 
-pub use architectures::{Geometry, ModelParts, Placement, SegmentEncoder, VideoNewline};
+pub use architectures::{Geometry, ModelParts, Packing, Placement, SegmentEncoder, VideoNewline};
 pub use backend::CandleBackend;
 pub use chat::Segment;
 pub use convert::{GgufForm, convert};

@@ -10,10 +10,9 @@ use std::{
 use candle_core::DType;
 use critic::{Backend, Build, Critic, GenerationDefaults};
 use kernels_cuda::Gpu;
-use serde_json::Value;
 
 use crate::{
-    architectures::{Architecture, ModelFiles, SegmentEncoder, llava_onevision},
+    architectures::{Architecture, ModelWeights, SegmentEncoder, read_architecture},
     backend::{CandleBackend, LargestSteps, Memory},
     decoders::TextAnatomy,
     error::LoadError,
@@ -26,32 +25,6 @@ use crate::{
     tokenizer::Tokenizer,
     weights::{WeightForm, Weights},
 };
-
-/// Reads the configuration of one architecture.
-type ReadArchitecture = fn(&Source) -> Result<Arc<dyn Architecture>, LoadError>;
-
-/// An architecture that can be loaded.
-struct Known {
-    /// `architectures[0]` in `config.json`.
-    name: &'static str,
-    /// Recognises its configurations by their keys, for files that name no architecture, or only the decoder's.
-    recognises: fn(&Value) -> bool,
-    read: ReadArchitecture,
-}
-
-/// All known architectures.
-const ARCHITECTURES: &[Known] = &[
-    Known {
-        name: "LlavaOnevisionForConditionalGeneration",
-        recognises: |config| config["model_type"] == "llava_onevision",
-        read: llava_onevision::read_hf_config,
-    },
-    Known {
-        name: "LlavaQwenForCausalLM",
-        recognises: |config| config["mm_vision_tower"].is_string() && config["mm_projector_type"].is_string(),
-        read: llava_onevision::read_native_config,
-    },
-];
 
 /// The number type that a model computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -288,8 +261,8 @@ impl Ranks {
         let load = |rank: &Rank| {
             let (weights, tower) =
                 (weights.on_behalf_of(rank), tower.as_ref().map(|tower| tower.on_behalf_of(rank)));
-            let files = ModelFiles { source, weights: &weights, tower: tower.as_ref() };
-            let model = architecture.read_model(files, options.max_step_tokens())?;
+            let weights = ModelWeights { weights: &weights, tower: tower.as_ref() };
+            let model = architecture.read_model(weights, options.max_step_tokens())?;
             let memory = Memory { cache_bytes: options.cache_bytes, claimed: options.claim_memory };
             let largest =
                 LargestSteps { tokens: options.max_step_tokens(), sequences: options.max_sequences };
@@ -352,24 +325,4 @@ pub fn load(options: &Options) -> Result<Critic, LoadError> {
         }
     };
     Ok(Critic { processor, backend, generation, build, gpu_memory })
-}
-
-/// Reads `config.json` of the architecture that it names, or that its keys belong to.
-///
-/// # Errors
-/// [`LoadError::UnknownArchitecture`], and those of reading the configuration.
-pub(crate) fn read_architecture(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
-    const FILE: &str = "config.json";
-    let config: Value = source.required_json(FILE, "model configuration")?;
-    let found = config["architectures"][0].as_str().unwrap_or_default();
-    let is_vague = matches!(found, "" | "Qwen2ForCausalLM");
-    let by_name = ARCHITECTURES.iter().find(|known| known.name == found);
-    let known =
-        by_name.or_else(|| ARCHITECTURES.iter().find(|known| is_vague && (known.recognises)(&config)));
-    let known = known.ok_or_else(|| LoadError::UnknownArchitecture {
-        file: source.path(FILE),
-        found: found.into(),
-        expected: ARCHITECTURES.iter().map(|known| known.name).collect(),
-    })?;
-    (known.read)(source)
 }

@@ -22,10 +22,37 @@ pub struct Limits {
 /// Unnormalised scores of every token of the vocabulary for the next position, in f32 whatever the model's precision.
 pub type Logits = Vec<f32>;
 
-/// Whether all numbers of a row are finite.
-pub fn is_finite(row: &[f32]) -> bool {
-    // No early exit: a loop that may end early is not vectorised.
-    row.iter().fold(true, |all, number| all & number.is_finite())
+/// What a step returns for the last token of a chunk that wants something.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepOutput {
+    /// Its logits, for [`Wants::Logits`](crate::Wants::Logits).
+    Logits(Logits),
+    /// The number of the reward head, for [`Wants::Reward`](crate::Wants::Reward).
+    Reward(f32),
+}
+
+impl StepOutput {
+    /// All logits, or the one reward.
+    pub fn numbers(&self) -> &[f32] {
+        match self {
+            Self::Logits(logits) => logits,
+            Self::Reward(reward) => std::slice::from_ref(reward),
+        }
+    }
+
+    /// Whether all numbers are finite.
+    pub fn is_finite(&self) -> bool {
+        // No early exit: a loop that may end early is not vectorised.
+        self.numbers().iter().fold(true, |all, number| all & number.is_finite())
+    }
+
+    /// The logits; `None` for a reward.
+    pub fn into_logits(self) -> Option<Logits> {
+        match self {
+            Self::Logits(logits) => Some(logits),
+            Self::Reward(_) => None,
+        }
+    }
 }
 
 /// Why a step failed. The batch is lost; the model is still usable.
@@ -44,13 +71,17 @@ pub trait Backend: Send {
     /// The sizes that the scheduler plans with.
     fn limits(&self) -> Limits;
 
-    /// Runs one step: writes the keys and values of every chunk into its blocks. Returns, in batch order, a row for
-    /// each chunk that [`wants`](crate::Chunk::wants) one for its last token: its logits, or the one number of the
-    /// reward head.
+    /// Runs one step: writes the keys and values of every chunk into its blocks. Returns, in batch order, the output of
+    /// each chunk that [`wants`](crate::Chunk::wants) one, which is what it wants. The caller checks whether an output
+    /// [is finite](StepOutput::is_finite): it knows to whom it belongs.
     ///
     /// # Errors
-    /// [`BackendError::Compute`] when the step failed, [`BackendError::NonFinite`] when a row is not finite.
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError>;
+    /// [`BackendError::Compute`] when the step failed.
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError>;
+
+    /// Discards the features of images that it keeps. To be called when an output is not finite: they may contain the
+    /// numbers that are not, which would fail every later step with the image.
+    fn forget_features(&mut self) {}
 
     /// Counters since the start, read after every step; all zeros by default.
     fn figures(&self) -> BackendFigures {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Backend, BackendError, Batch, BlockId, Build, Chunk, GpuMemory, Processor, SequenceId, TokenId, Wants,
-    backend::is_finite,
+    Backend, BackendError, Batch, BlockId, Build, Chunk, GpuMemory, Processor, SequenceId, StepOutput,
+    TokenId, Wants,
 };
 
 /// The checkpoint's generation defaults, from `generation_config.json` where there is one.
@@ -46,7 +46,7 @@ impl Critic {
             visuals: Vec::new(),
             wants: Wants::Logits,
         };
-        let logits = self.backend.forward(&Batch { chunks: vec![chunk] })?;
-        if logits.iter().all(|row| is_finite(row)) { Ok(()) } else { Err(BackendError::NonFinite) }
+        let outputs = self.backend.forward(&Batch { chunks: vec![chunk] })?;
+        if outputs.iter().all(StepOutput::is_finite) { Ok(()) } else { Err(BackendError::NonFinite) }
     }
 }

@@ -1,8 +1,8 @@
-//! Images as the vision tower takes them: square tiles, and how their features are packed into a prompt.
+//! Images and videos as the vision tower takes them: square tiles, and the place of their features in a prompt.
 
 use std::sync::Arc;
 
-/// SHA-256 over a visual's tile size, packing and pixels; visuals with equal hashes have equal features.
+/// SHA-256 over a visual's cache scope, medium, tile size and pixels; visuals with equal hashes have equal features.
 pub type ContentHash = [u8; 32];
 
 /// Square RGB tiles of one image or video, `[count, size, size, 3]`, row-major bytes.
@@ -27,25 +27,18 @@ impl Tiles {
     }
 }
 
-/// How the features of the tiles become the feature vectors that replace the placeholders in a prompt.
+/// What the tiles of a [`Visual`] were cut from. Together with their number it tells a model how to arrange their
+/// features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Packing {
-    /// One image at any resolution: the features of the base tile, then those of a grid of tiles, with the padding
-    /// cropped, scaled down when there are too many, and with the newline vector after each row.
-    AnyResolution {
-        /// Tiles of the grid, rows and columns.
-        tiles: (usize, usize),
-        /// First row and column of patches that show the image and not its padding.
-        origin: (usize, usize),
-        /// Rows and columns of patches that are kept.
-        kept: (usize, usize),
-        /// Rows and columns after scaling down; equal to `kept` when nothing is scaled.
-        output: (usize, usize),
+pub enum Medium {
+    /// An image of this size in pixels, as it is displayed.
+    Image {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
     },
-    /// One of several images: one tile, its features and one newline vector.
-    Single,
-    /// A video: each tile is a frame, pooled to half the rows and columns; the checkpoint configures the newline
-    /// vectors.
+    /// A video, whose tiles are those of its frames in order.
     Video,
 }
 
@@ -54,12 +47,12 @@ pub enum Packing {
 pub struct Visual {
     /// Index of its first placeholder in the tokens of the prompt.
     pub start: usize,
-    /// Number of placeholders, which is the number of feature vectors after packing.
+    /// Number of placeholders, which is the number of feature vectors that the model makes of the tiles.
     pub length: usize,
     /// Its pixels.
     pub tiles: Arc<Tiles>,
-    /// How the features of the tiles are packed.
-    pub packing: Packing,
+    /// What the tiles were cut from.
+    pub medium: Medium,
     /// Identifies its content.
     pub hash: ContentHash,
 }

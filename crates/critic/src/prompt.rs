@@ -23,13 +23,13 @@ pub struct EncodedImage {
     detail: Detail,
 }
 
-/// How one image is cut into tiles.
+/// At which resolution a client wants one image to be seen. The architecture decides how it is cut for that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Detail {
     /// By the [`ImageTiling`] of the prompt.
     #[default]
     Auto,
-    /// As one tile, whatever its resolution.
+    /// Scaled down, so that it takes few tokens.
     Low,
     /// At its own resolution, even among other images.
     High,
@@ -49,12 +49,12 @@ impl EncodedImage {
         Self { file, detail: Detail::Auto }
     }
 
-    /// The same image, cut according to `detail`.
+    /// The same image, to be seen with `detail`.
     pub fn with_detail(self, detail: Detail) -> Self {
         Self { detail, ..self }
     }
 
-    /// How it is cut into tiles.
+    /// The resolution at which it is to be seen.
     pub fn detail(&self) -> Detail {
         self.detail
     }
@@ -105,15 +105,14 @@ impl Message {
     }
 }
 
-/// How images with [`Detail::Auto`] are cut in a prompt with several. A single image is always cut at its own
-/// resolution.
+/// At which resolution images with [`Detail::Auto`] are seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ImageTiling {
-    /// As the checkpoints were trained: one image at any resolution, several as one padded tile each.
+    /// As the critic was trained, which may depend on how many images the prompt has.
     #[default]
     Trained,
-    /// Every image at any resolution, however many there are.
-    AnyResolution,
+    /// Each at its own resolution, however many there are.
+    OwnResolution,
 }
 
 /// A whole request to a critic.
@@ -123,14 +122,14 @@ pub struct Prompt {
     pub messages: Vec<Message>,
     /// The start of the critic's own turn, which it continues; may be empty.
     pub reply: String,
-    /// How several images are cut.
+    /// The resolution of images that do not have one of their own.
     pub tiling: ImageTiling,
     /// Who may find what is cached of its images. It is no part of the digest.
     pub cache_scope: CacheScope,
 }
 
-/// A scope of caches: what was decoded or computed for a prompt of one scope is not found by prompts of another, so that nobody
-/// learns from the time that a request takes which images others have sent.
+/// A scope of caches: what was decoded or computed for a prompt of one scope is not found by prompts of another, so
+/// that nobody learns from the time that a request takes which images others have sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheScope(pub [u8; 32]);
 
@@ -170,7 +169,7 @@ impl Prompt {
             }
         }
         part(4, self.reply.as_bytes());
-        part(5, &[u8::from(self.tiling == ImageTiling::AnyResolution)]);
+        part(5, &[u8::from(self.tiling == ImageTiling::OwnResolution)]);
         digest.finalize().into()
     }
 }

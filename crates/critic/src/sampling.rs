@@ -36,7 +36,7 @@ pub struct SamplingParams {
 }
 
 /// Which log-probabilities are reported for a chosen token, all computed from the raw logits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Report {
     /// None, which saves another pass over the whole vocabulary.
     #[default]

@@ -6,20 +6,21 @@
 //! makes progress. Beyond these, parts fill at most half of the queue, so that a request of many parts does not keep
 //! all others out. One part of each request may always be prepared; beyond these, at most as many parts are prepared
 //! or wait as requests may wait, so that the memory for encoded prompts is bounded too.
+//!
+//! Those that wait for room have a [`Place`] among the [`Waiters`], which determine who is next.
 
 use std::{collections::HashMap, sync::PoisonError};
-
-use tokio::sync::{Notify, futures::Notified};
 
 use crate::{
     average::MovingAverage,
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
-    queue_load::{Bound, Bounds, Demand, Load, Part, Wanted},
+    queue_load::{Bound, Bounds, Demand, Load, Part, Room, Wanted},
     request::{Lane, Tenant, Urgency},
     sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering::Relaxed},
     ticket::{Counted, Standing, Ticket},
+    waiters::{Place, Waiters, WaitsFor},
 };
 
 /// Number of slots for keys of cached blocks: 512 KiB, enough for the blocks of two million tokens.
@@ -41,8 +42,6 @@ pub(crate) struct Backlog {
     /// one only makes a prompt count as longer than it is. Relaxed ordering is enough, since each slot is
     /// independent.
     known: Vec<AtomicU64>,
-    /// Notified whenever there may be more room.
-    left: Notify,
 }
 
 /// The requests and parts that wait or are being prepared.
@@ -53,6 +52,8 @@ pub(crate) struct Line {
     explaining: usize,
     /// The load of each tenant with a limited share, as long as it has any.
     pub(crate) shares: HashMap<Tenant, Load>,
+    /// Those that wait for room. They are here so that an attempt and its place in the order are one operation.
+    pub(crate) waiters: Waiters,
     refused_requests: u64,
     refused_tokens: u64,
 }
@@ -66,6 +67,16 @@ pub(crate) struct Asker<'a> {
     /// The fraction of the queue that the tenant may use.
     pub(crate) share: f32,
     pub(crate) urgency: Urgency,
+    /// Its place among the waiters, if it has one.
+    pub(crate) place: Option<&'a Place>,
+}
+
+/// The reason why there is no room.
+#[derive(Debug)]
+pub(crate) struct NoRoom {
+    pub(crate) error: EngineError,
+    /// What the request waits for; `None` if it is rejected with the error.
+    pub(crate) waits_for: Option<WaitsFor>,
 }
 
 /// A part that tries to join the queue.
@@ -127,7 +138,6 @@ impl Backlog {
             line: Mutex::default(),
             rate: AtomicU64::new(0),
             known: (0..slots).map(|_| AtomicU64::new(0)).collect(),
-            left: Notify::new(),
         }
     }
 
@@ -143,7 +153,7 @@ impl Backlog {
         asker: Asker<'_>,
         config: &Config,
         free: usize,
-    ) -> Result<Preparation, EngineError> {
+    ) -> Result<Preparation, NoRoom> {
         let mut standing = asker.ticket.standing();
         let demand = if standing.prepares() { Demand::FurtherPreparation } else { Demand::Preparation };
         self.take(asker, &mut standing, demand, Most::of(asker, config).and(free))?;
@@ -156,13 +166,13 @@ impl Backlog {
     ///
     /// # Errors
     /// [`EngineError::Overloaded`] when there is no room in the queue, [`EngineError::ShareTaken`] when there is
-    /// none in the tenant's share. Unless the ticket [is refused](Ticket::is_refused) now, the error does not reject
-    /// the request, and the caller may try again.
+    /// none in the tenant's share. A request that waits for something is not rejected; it may take a [`Place`], and
+    /// try again.
     pub(crate) fn join(
         self: &Arc<Self>,
         entry: QueueEntry<'_>,
         config: &Config,
-    ) -> Result<QueueSlot, EngineError> {
+    ) -> Result<QueueSlot, NoRoom> {
         let QueueEntry { asker, lane, tokens, keys, block_size } = entry;
         let known = keys.iter().take_while(|key| self.knows(key)).count() * block_size;
         let part = Part { lane, tokens: tokens.saturating_sub(known) };
@@ -183,23 +193,33 @@ impl Backlog {
         standing: &mut Standing,
         demand: Demand,
         most: Most,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), NoRoom> {
         if let Some(refused) = &standing.refused {
-            return Err(refused.clone());
+            return Err(NoRoom { error: refused.clone(), waits_for: None });
         }
         let wanted = Wanted { comes: standing.comes(), is_new: standing.counted.is_none(), demand };
+        let waits = match demand {
+            Demand::FurtherPreparation => true,
+            Demand::Preparation | Demand::Join(_) => standing.waits(),
+        };
+        let waits_for = wanted.room().filter(|_| waits).map(|room| asker.waits_for(room));
         let mut line = self.line();
-        if let Err(lack) = line.take(asker, wanted, most) {
+        let may_take = waits_for.as_ref().is_none_or(|what| line.waiters.may_take(what, asker.place));
+        let taken = match may_take {
+            true => line.take(asker, wanted, most),
+            // What is free is for those before it.
+            false => Err(Lack { bound: Bound::Requests, load: line.all }),
+        };
+        if let Err(lack) = taken {
             let error = self.error(lack);
-            let waits = match demand {
-                Demand::FurtherPreparation => true,
-                Demand::Preparation | Demand::Join(_) => standing.waits(),
-            };
-            if !waits {
+            if waits_for.is_none() {
                 line.note_refused(lack.bound);
                 standing.refused = Some(error.clone());
             }
-            return Err(error);
+            if let Some(place) = asker.place {
+                line.waiters.note_failure(place);
+            }
+            return Err(NoRoom { error, waits_for });
         }
         if wanted.is_new {
             standing.counted = Some(Counted { tenant: asker.bounded().cloned() });
@@ -221,15 +241,10 @@ impl Backlog {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there may be room: something leaves the queue, is no longer prepared, or ends. What happens after
-    /// this call counts, even before the future is polled.
-    pub(crate) fn left(&self) -> Notified<'_> {
-        self.left.notified()
-    }
-
-    /// Wakes those that wait for room.
-    pub(crate) fn wake(&self) {
-        self.left.notify_waiters();
+    /// Calls those that are next, since there may be more room.
+    pub(crate) fn call(&self) {
+        let called = self.line().call();
+        called.iter().for_each(Ticket::wake);
     }
 
     /// Number of requests with a part that waits or is being prepared.
@@ -346,6 +361,12 @@ impl Line {
         }
     }
 
+    /// Calls the waiters that are next, when there may be more room; returns the tickets to wake. When nothing waits or
+    /// is being prepared, nothing may follow that calls others, so that all are called.
+    fn call(&mut self) -> Vec<Ticket> {
+        self.waiters.call(self.all.is_empty())
+    }
+
     fn note_refused(&mut self, bound: Bound) {
         match bound {
             Bound::Requests => self.refused_requests += 1,
@@ -359,6 +380,11 @@ impl<'a> Asker<'a> {
     /// The tenant, if its share is limited.
     fn bounded(self) -> Option<&'a Tenant> {
         (self.share < 1.0).then_some(self.tenant)
+    }
+
+    /// Names what it waits for.
+    fn waits_for(self, room: Room) -> WaitsFor {
+        WaitsFor { tenant: self.tenant.clone(), urgency: self.urgency, room }
     }
 }
 
@@ -394,8 +420,11 @@ impl Drop for QueueSlot {
             (load.parts, load.tokens) = (load.parts - 1, load.tokens - tokens);
         });
         line.explaining -= usize::from(lane == Lane::Explain);
+        let called = line.call();
         drop((line, standing));
-        self.backlog.wake();
+        // Its own request may now do what it could not before, whoever waits before it.
+        self.ticket.wake();
+        called.iter().for_each(Ticket::wake);
     }
 }
 
@@ -405,7 +434,10 @@ impl Drop for Preparation {
         let mut line = self.backlog.line();
         line.end(standing.prepared());
         line.give_back(self.tenant.as_ref(), |load| load.preparing -= 1);
+        let called = line.call();
         drop((line, standing));
-        self.backlog.wake();
+        // As for a part that leaves the queue.
+        self.ticket.wake();
+        called.iter().for_each(Ticket::wake);
     }
 }

@@ -3,7 +3,7 @@
 use critic::{Encoded, TokenId};
 
 use crate::{
-    backlog::{Asker, Backlog, QueueEntry, QueueSlot},
+    backlog::{Asker, Backlog, NoRoom, QueueEntry, QueueSlot},
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
@@ -32,11 +32,16 @@ fn config(max_waiting: usize, max_waiting_tokens: usize) -> Config {
 /// A request without a limited share.
 fn asker(ticket: &Ticket) -> Asker<'_> {
     static TENANT: std::sync::LazyLock<Tenant> = std::sync::LazyLock::new(Tenant::default);
-    Asker { ticket, tenant: &TENANT, share: 1.0, urgency: Urgency::Now }
+    Asker { ticket, tenant: &TENANT, share: 1.0, urgency: Urgency::Now, place: None }
 }
 
 fn entry<'a>(asker: Asker<'a>, tokens: usize, keys: &'a [BlockKey]) -> QueueEntry<'a> {
     QueueEntry { asker, lane: Lane::Score, tokens, keys, block_size: 4 }
+}
+
+/// Why there is no room.
+fn error(no_room: NoRoom) -> EngineError {
+    no_room.error
 }
 
 /// A new request joins with a single part.
@@ -46,7 +51,7 @@ fn join(
     keys: &[BlockKey],
     config: &Config,
 ) -> Result<QueueSlot, EngineError> {
-    backlog.join(entry(asker(&Ticket::default()), tokens, keys), config)
+    backlog.join(entry(asker(&Ticket::default()), tokens, keys), config).map_err(error)
 }
 
 #[test]
@@ -57,7 +62,7 @@ fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
     let of = |tenant, tokens| {
         let ticket = Ticket::default();
         let asker = Asker { tenant, share: 0.25, ..asker(&ticket) };
-        backlog.join(entry(asker, tokens, &[]), &config)
+        backlog.join(entry(asker, tokens, &[]), &config).map_err(error)
     };
     let first = of(&a, 10).unwrap();
     let _second = of(&a, 10).unwrap();
@@ -102,14 +107,14 @@ fn what_is_made_ready_counts_before_it_joins() {
     let mut tickets = tickets.iter();
     let mut asker = |tenant, share| Asker { tenant, share, ..asker(tickets.next().unwrap()) };
     let queue_slot = backlog.join(entry(asker(&a, 0.25), 5, &[]), &config);
-    let mut prepare = |tenant, free| backlog.prepare(asker(tenant, 0.25), &config, free);
+    let mut prepare = |tenant, free| backlog.prepare(asker(tenant, 0.25), &config, free).map_err(error);
     let _second = prepare(&a, 0).unwrap();
     let refused = prepare(&a, 0).unwrap_err();
     assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 5, .. }), "{refused}");
     drop((prepare(&a, 1).unwrap(), prepare(&b, 0).unwrap()));
     drop(queue_slot);
     let more: Vec<_> = (0..7).map(|_| backlog.prepare(asker(&b, 1.0), &config, 0).unwrap()).collect();
-    let full = backlog.prepare(asker(&b, 1.0), &config, 0).unwrap_err();
+    let full = backlog.prepare(asker(&b, 1.0), &config, 0).unwrap_err().error;
     assert!(matches!(full, EngineError::Overloaded { requests: 8, .. }), "{full}");
     assert_eq!(backlog.line().shares.len(), 1, "whoever left is forgotten");
     drop(more);
@@ -183,7 +188,7 @@ fn a_tenant_whose_share_is_taken_is_told_when_its_own_tokens_are_gone() {
         ..asker(ticket)
     });
     let _own = backlog.join(entry(first, 200, &[]), &config).unwrap();
-    let again = |error: EngineError| match error {
+    let again = |no_room: NoRoom| match no_room.error {
         EngineError::ShareTaken { retry_after_s, .. } => retry_after_s,
         other => panic!("{other}"),
     };
@@ -329,7 +334,7 @@ proptest::proptest! {
                 let most = ((max_waiting as f64 * f64::from(share)) as usize).max(1);
                 let has_room = own.is_empty()
                     || (own.len() < most && own.iter().sum::<usize>() + tokens <= (200.0 * f64::from(share)) as usize);
-                match backlog.join(entry(asker, tokens, &[]), &config) {
+                match backlog.join(entry(asker, tokens, &[]), &config).map_err(error) {
                     Ok(queue_slot) => {
                         proptest::prop_assert!(there_is_room && has_room);
                         line.push((queue_slot, (whose, tokens)));

@@ -16,7 +16,7 @@ use tokio::sync::{futures::Notified, mpsc};
 
 use crate::{
     arrival::{Arrival, Identity},
-    backlog::{Asker, Backlog, Preparation, QueueEntry, QueueSlot},
+    backlog::{Asker, Backlog, NoRoom, Preparation, QueueEntry, QueueSlot},
     config::Config,
     error::{EngineError, Failure},
     observer::{Observer, Unobserved},
@@ -29,6 +29,7 @@ use crate::{
     subscribers::{Subscriber, Subscribers},
     suspects::{Fingerprint, Standing, Suspect, Suspects},
     ticket::Ticket,
+    waiters::Place,
     worker::Worker,
 };
 
@@ -133,7 +134,8 @@ impl Engine {
     /// The limit is the number of requests that can wait or run, so that a flood is rejected before its prompts are
     /// encoded and does not delay the encoding of others. A request counts once, however many parts it has; one
     /// with a [patient](Ticket::patient) ticket waits for room. A further part of a request waits while as many
-    /// parts as requests may wait are being prepared or in the queue, so that the memory for prompts is bounded.
+    /// parts as requests may wait are being prepared or in the queue, so that the memory for prompts is bounded. Those
+    /// of one tenant that wait for the same get it in order of arrival.
     ///
     /// # Errors
     /// [`EngineError::Overloaded`] or [`EngineError::ShareTaken`] when there will be no room, [`Failure::Expired`]
@@ -141,24 +143,29 @@ impl Engine {
     /// in the queue.
     pub async fn prepare(&self, claim: Claim<'_>) -> Result<Preparing, PrepareError> {
         let Claim { ticket, tenant, terms, urgency, deadline, queue_timeout } = claim;
-        let asker = Asker { ticket, tenant, share: terms.queue_share, urgency };
         let _turn = ticket.preparation_turn().await;
+        let mut place = None;
         loop {
-            let left = self.backlog.left();
+            let woken = ticket.woken();
             let free = self.config.max_sequences.saturating_sub(self.counters.running());
+            let share = terms.queue_share;
+            let asker = Asker { ticket, tenant, share, urgency, place: place.as_ref() };
             let prepared = self.backlog.prepare(asker, &self.config, free);
             if let Some(most) = queue_timeout.and_then(QueueTimeout::timed_out) {
                 return Err(self.queue_timed_out(most).into());
             }
-            match prepared {
+            let waits_for = match prepared {
                 Ok(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     return Err(Failure::Expired.into());
                 }
                 Ok(preparation) => return Ok(Preparing { _preparation: preparation }),
-                Err(error) if ticket.is_refused() => return Err(error.into()),
-                Err(_) => {}
+                Err(NoRoom { error, waits_for: None }) => return Err(error.into()),
+                Err(NoRoom { waits_for: Some(waits_for), .. }) => waits_for,
+            };
+            if Place::take(&mut place, &self.backlog, waits_for, ticket) {
+                continue;
             }
-            if !leaves_in_time(left, deadline).await {
+            if !woken_in_time(woken, deadline).await {
                 if ticket.is_counted() {
                     return Err(Failure::Expired.into());
                 }
@@ -177,13 +184,16 @@ impl Engine {
     /// has ended.
     pub fn submit(&self, request: Request) -> Result<TokenStream, EngineError> {
         let named = self.name(&request)?;
-        let queue_slot = self.join((&request, &named), &Ticket::default())?;
+        // A new ticket that is not patient waits for nothing.
+        let joined = self.join((&request, &named), &Ticket::default(), None);
+        let queue_slot = joined.map_err(|no_room| no_room.error)?;
         self.send(request, named, queue_slot)
     }
 
     /// Adds a part of a client's request to the queue. It waits for room if another part was accepted or the ticket
-    /// is patient. The returned stream fails if the deadline passes before there is room, or if the request times
-    /// out in the queue: then all of its parts do, including this one.
+    /// is patient, in order of arrival among those of its tenant that wait for the same. The returned stream fails if
+    /// the deadline passes before there is room, or if the request times out in the queue: then all of its parts do,
+    /// including this one.
     ///
     /// # Errors
     /// As for [`submit`](Self::submit); a full queue rejects all parts of a request or none.
@@ -191,28 +201,34 @@ impl Engine {
         let named = self.name(&request)?;
         let turn = ticket.turn().await;
         let queue_timeout = request.queue_timeout.as_ref();
+        let mut place = None;
         let queue_slot = loop {
-            let left = self.backlog.left();
+            let woken = ticket.woken();
             if let Some(most) = queue_timeout.and_then(QueueTimeout::timed_out) {
                 return Ok(TokenStream::failed(self.queue_timed_out(most)));
             }
-            let joined = self.join((&request, &named), ticket);
-            match joined {
+            let waits_for = match self.join((&request, &named), ticket, place.as_ref()) {
                 Ok(queue_slot) => break queue_slot,
-                Err(error) if ticket.is_refused() => return Err(error),
-                Err(_) => {}
-            }
+                Err(NoRoom { error, waits_for: None }) => return Err(error),
+                Err(NoRoom { waits_for: Some(waits_for), .. }) => waits_for,
+            };
             // Once any part was in the queue, the engine's thread alone decides whether the request has timed out:
             // it may be about to start that part.
             let undecided = queue_timeout.filter(|_| !ticket.is_let_in());
             if let Some(most) = undecided.and_then(|queue_timeout| queue_timeout.time_out(Instant::now())) {
                 return Ok(TokenStream::failed(self.queue_timed_out(most)));
             }
-            if !leaves_in_time(left, request.deadline).await {
+            if Place::take(&mut place, &self.backlog, waits_for, ticket) {
+                continue;
+            }
+            // It is woken when it is next, which may be long after its time is over.
+            let end = [request.deadline, undecided.and_then(QueueTimeout::end)].into_iter().flatten().min();
+            let is_late = || request.deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if !woken_in_time(woken, end).await && is_late() {
                 return Ok(TokenStream::failed(Failure::Expired));
             }
         };
-        drop(turn);
+        drop((place, turn));
         self.send(request, named, queue_slot)
     }
 
@@ -250,11 +266,16 @@ impl Engine {
         Ok(Named { root, block_keys, fingerprint, runs_alone })
     }
 
-    /// Reserves a place in the queue.
-    fn join(&self, (request, named): (&Request, &Named), ticket: &Ticket) -> Result<QueueSlot, EngineError> {
+    /// Reserves a place in the queue; `place` is that among the waiters.
+    fn join(
+        &self,
+        (request, named): (&Request, &Named),
+        ticket: &Ticket,
+        place: Option<&Place>,
+    ) -> Result<QueueSlot, NoRoom> {
         let Request { tenant, terms, urgency, encoded, .. } = request;
         let entry = QueueEntry {
-            asker: Asker { ticket, tenant, share: terms.queue_share, urgency: *urgency },
+            asker: Asker { ticket, tenant, share: terms.queue_share, urgency: *urgency, place },
             lane: request.lane(),
             tokens: encoded.tokens.len(),
             keys: &named.block_keys,
@@ -316,12 +337,12 @@ impl Engine {
     }
 }
 
-/// Waits until something leaves the queue; returns false if the deadline comes first.
-async fn leaves_in_time(left: Notified<'_>, deadline: Option<Instant>) -> bool {
-    match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), left).await.is_ok(),
+/// Waits until a request is woken; returns false if `end` comes first.
+async fn woken_in_time(woken: Notified<'_>, end: Option<Instant>) -> bool {
+    match end {
+        Some(end) => tokio::time::timeout_at(end.into(), woken).await.is_ok(),
         None => {
-            left.await;
+            woken.await;
             true
         }
     }
@@ -339,11 +360,33 @@ fn fingerprint(request: &Request) -> Fingerprint {
     tokens.hash(&mut digest);
     visuals.iter().for_each(|visual| (visual.start, visual.hash).hash(&mut digest));
     (&request.script, &request.end_tokens).hash(&mut digest);
-    // Without sampling, the seed has no effect.
-    let seed = if request.sampling.temperature > 0.0 { request.sampling.seed } else { 0 };
-    let sampling = SamplingParams { seed, ..request.sampling.clone() };
-    digest.write(format!("{sampling:?}").as_bytes()); // floats do not implement `Hash`
+    hash_sampling(&request.sampling, &mut digest);
     Fingerprint(digest.0.finalize().into())
+}
+
+/// Adds the sampling parameters to a digest. Floats do not implement `Hash`, so that they are added as their bits.
+fn hash_sampling(sampling: &SamplingParams, digest: &mut Digesting) {
+    // Every field by name, so that this does not compile until a new one is added here.
+    let SamplingParams {
+        temperature,
+        top_p,
+        top_k,
+        repetition_penalty,
+        presence_penalty,
+        frequency_penalty,
+        logit_bias,
+        min_p,
+        min_tokens,
+        drawn_below,
+        seed,
+        report,
+    } = sampling;
+    let numbers = [temperature, top_p, repetition_penalty, presence_penalty, frequency_penalty, min_p];
+    numbers.map(|number| number.to_bits()).hash(digest);
+    let biases: Vec<_> = logit_bias.iter().map(|(token, bias)| (token, bias.to_bits())).collect();
+    // Without sampling, the seed has no effect.
+    let seed = if *temperature > 0.0 { *seed } else { 0 };
+    (top_k, biases, min_tokens, drawn_below, seed, report).hash(digest);
 }
 
 /// A hasher that feeds a cryptographic digest, so that clients cannot construct collisions between requests.

@@ -39,6 +39,9 @@ mod suspects;
 mod sync;
 mod ticket;
 mod turns;
+mod waiters;
+#[cfg(test)]
+mod waiters_tests;
 mod worker;
 
 pub use config::{Config, OnPanic};

@@ -23,6 +23,20 @@ pub(crate) struct Part {
     pub(crate) tokens: usize,
 }
 
+/// The kinds of room for which a request or a part can wait. Each has waiters of its own: a request that waits for a
+/// place, for example, must not hold up the parts whose end gives it one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Room {
+    /// For one more request.
+    Request,
+    /// For the first part of a request that counts already.
+    FirstPart,
+    /// For a part to be prepared beside others.
+    FurtherPreparation,
+    /// For a part to join the queue beside others.
+    FurtherPart,
+}
+
 /// A demand for room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
@@ -60,7 +74,25 @@ pub(crate) enum Bound {
     Share,
 }
 
+impl Wanted {
+    /// The kind of room that it needs; `None` if it is accepted without a limit.
+    pub(crate) fn room(&self) -> Option<Room> {
+        match (self.demand, self.comes) {
+            (Demand::FurtherPreparation, _) => Some(Room::FurtherPreparation),
+            (Demand::Preparation | Demand::Join(_), Comes::First) if self.is_new => Some(Room::Request),
+            (Demand::Preparation, _) | (Demand::Join(_), Comes::Next) => None,
+            (Demand::Join(_), Comes::First) => Some(Room::FirstPart),
+            (Demand::Join(_), Comes::Beside) => Some(Room::FurtherPart),
+        }
+    }
+}
+
 impl Load {
+    /// Whether nothing waits or is being prepared.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests + self.preparing + self.parts == 0
+    }
+
     /// The bound exceeded by a demand, if there is one.
     pub(crate) fn lacks(&self, wanted: Wanted, most: Bounds) -> Option<Bound> {
         if wanted.is_new && wanted.comes == Comes::First && self.requests >= most.requests {

@@ -31,6 +31,11 @@ impl QueueTimeout {
         Self { since, most, decision: Arc::default() }
     }
 
+    /// When the time of its requests is over; `None` if no clock gets there.
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.since.checked_add(self.most)
+    }
+
     /// Records that one of its requests was started, unless they have timed out.
     pub(crate) fn begin(&self) {
         self.decision.get_or_init(|| Decision::Begun);

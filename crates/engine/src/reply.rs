@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use critic::{SamplingParams, TokenId, Wants};
+use critic::{SamplingParams, StepOutput, TokenId, Wants};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -30,7 +30,7 @@ enum ReplyState {
     Rating,
 }
 
-/// The effect of a row of logits.
+/// The effect of the output of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// The text ended, or more logits are needed.
@@ -125,26 +125,34 @@ impl Reply {
         self.begin_part(subscribers);
     }
 
-    /// Continues by the logits after the last token, or by its reward.
+    /// Continues by the output that [`wants`](Self::wants) named, of the last token.
     ///
     /// # Errors
     /// [`Failure::GuideError`] when the guide cannot continue, or no token is allowed.
     pub(crate) fn accept(
         &mut self,
-        logits: &[f32],
+        output: &StepOutput,
         subscribers: &mut Subscribers,
     ) -> Result<Accepted, Failure> {
         self.kept = usize::MAX;
-        let (progress, finished) = match std::mem::replace(&mut self.state, ReplyState::Nothing) {
-            ReplyState::Writing(left) => self.write(logits, left, subscribers),
-            ReplyState::Following(left, guide) => self.follow(logits, (left, guide), subscribers)?,
-            ReplyState::Reading(reading) => self.read(logits, reading, subscribers),
-            ReplyState::Rating => {
-                // For a reward, the row consists of this one number.
-                logits.first().into_iter().for_each(|reward| subscribers.tell(Event::Rated(*reward)));
+        let (progress, finished) = match (std::mem::replace(&mut self.state, ReplyState::Nothing), output) {
+            (ReplyState::Nothing, _) => (Progress::Nothing, self.go_on(subscribers)),
+            (ReplyState::Writing(left), StepOutput::Logits(logits)) => self.write(logits, left, subscribers),
+            (ReplyState::Following(left, guide), StepOutput::Logits(logits)) => {
+                self.follow(logits, (left, guide), subscribers)?
+            }
+            (ReplyState::Reading(reading), StepOutput::Logits(logits)) => {
+                self.read(logits, reading, subscribers)
+            }
+            (ReplyState::Rating, StepOutput::Reward(reward)) => {
+                subscribers.tell(Event::Rated(*reward));
                 (Progress::Rated, self.go_on(subscribers))
             }
-            ReplyState::Nothing => (Progress::Nothing, self.go_on(subscribers)),
+            (ReplyState::Rating, StepOutput::Logits(_))
+            | (
+                ReplyState::Writing(_) | ReplyState::Following(..) | ReplyState::Reading(_),
+                StepOutput::Reward(_),
+            ) => unreachable!("a backend returns what a chunk wants"),
         };
         Ok(Accepted { progress, kept: self.kept, finished })
     }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{Batch, CacheFigures, Limits, Logits};
+use critic::{Batch, CacheFigures, Limits, StepOutput};
 
 use crate::{
     arrival::Identity,
@@ -35,8 +35,8 @@ use crate::{
     suspects::Fingerprint,
 };
 
-/// The result of a step for one chunk: the logits, if the chunk wants them.
-pub(crate) type Outcome = Result<Option<Logits>, Failure>;
+/// The result of a step for one chunk: what it wants, if it wants anything.
+pub(crate) type Outcome = Result<Option<StepOutput>, Failure>;
 
 /// The waiting and running sequences, and their blocks.
 #[derive(Debug)]
@@ -246,26 +246,29 @@ impl Scheduler {
         self.step_budget.note(tokens, took);
     }
 
-    /// Processes the results of the batch in flight: every sequence advances, and those that wanted logits continue
-    /// by them.
+    /// Processes the results of the batch in flight: every sequence advances, and continues by its output if it
+    /// wanted one.
     pub(crate) fn commit(&mut self, batch: &Batch, outcomes: Vec<Outcome>, now: Instant) {
         let indices = std::mem::take(&mut self.in_flight);
-        let mut rows: Vec<Option<Outcome>> = self.running.iter().map(|_| None).collect();
+        let mut of_sequences: Vec<Option<Outcome>> = self.running.iter().map(|_| None).collect();
         for ((chunk, index), outcome) in batch.chunks.iter().zip(indices).zip(outcomes) {
             if outcome.is_ok() {
                 self.advance(index, chunk.tokens.len());
             }
-            rows[index] = Some(outcome);
+            of_sequences[index] = Some(outcome);
         }
-        let numbers = rows.iter().flatten().flatten().flatten().map(Vec::len).sum();
-        let mut ended = vec![None; rows.len()];
-        let rows = ended.iter_mut().zip(self.running.iter_mut().zip(rows));
+        let outputs = of_sequences.iter().flatten().flatten().flatten();
+        let numbers = outputs.map(|output| output.numbers().len()).sum();
+        let mut ended = vec![None; of_sequences.len()];
+        let continued = ended.iter_mut().zip(self.running.iter_mut().zip(of_sequences));
         // Sequences with rules may have to wait for another thread, so that they do not occupy threads of the
         // shared pool.
-        let (guided, free): (Vec<_>, Vec<_>) = rows.partition(|(_, (sequence, _))| sequence.follows_rules());
-        let go_on = |(ending, (sequence, row)): (&mut Option<Ending>, (&mut Sequence, Option<Outcome>))| {
-            *ending = row.and_then(|row| sequence.go_on(row, now));
-        };
+        let (guided, free): (Vec<_>, Vec<_>) =
+            continued.partition(|(_, (sequence, _))| sequence.follows_rules());
+        let go_on =
+            |(ending, (sequence, outcome)): (&mut Option<Ending>, (&mut Sequence, Option<Outcome>))| {
+                *ending = outcome.and_then(|outcome| sequence.go_on(outcome, now));
+            };
         parallel::map(free, numbers, go_on);
         guided.into_iter().for_each(go_on);
         self.gaps.extend(self.running.iter_mut().filter_map(Sequence::take_gap));

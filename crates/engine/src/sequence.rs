@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use critic::{BlockId, Chunk, Encoded, SequenceId, Visual, Wants};
+use critic::{BlockId, Chunk, Encoded, SequenceId, StepOutput, Visual, Wants};
 
 use crate::{
     arrival::{Arrival, Identity},
@@ -298,7 +298,7 @@ impl Sequence {
 
     /// Continues by the result of a step and sends the events; returns how it ended, if it did.
     pub(crate) fn go_on(&mut self, outcome: Outcome, now: Instant) -> Option<Ending> {
-        let finished = outcome.and_then(|logits| logits.map_or(Ok(None), |logits| self.accept(&logits, now)));
+        let finished = outcome.and_then(|output| output.map_or(Ok(None), |output| self.accept(&output, now)));
         let (event, ending) = match finished {
             Ok(reason) => {
                 let reason = reason?;
@@ -311,9 +311,9 @@ impl Sequence {
         Some(ending)
     }
 
-    /// Continues by the logits after its last token; returns why it is complete, if it is.
-    fn accept(&mut self, logits: &[f32], now: Instant) -> Result<Option<FinishReason>, Failure> {
-        let Accepted { progress, kept, finished } = self.reply.accept(logits, &mut self.subscribers)?;
+    /// Continues by the output of its last token; returns why it is complete, if it is.
+    fn accept(&mut self, output: &StepOutput, now: Instant) -> Result<Option<FinishReason>, Failure> {
+        let Accepted { progress, kept, finished } = self.reply.accept(output, &mut self.subscribers)?;
         self.computed = self.computed.min((self.prompt.tokens.len() - 1).saturating_add(kept));
         if matches!(progress, Progress::Wrote | Progress::Chose) {
             self.times.first_token.get_or_insert(now);

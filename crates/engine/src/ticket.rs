@@ -2,6 +2,8 @@
 
 use std::sync::PoisonError;
 
+use tokio::sync::{Notify, futures::Notified};
+
 use crate::{
     error::EngineError,
     request::Tenant,
@@ -26,6 +28,8 @@ struct Shared {
     /// Held while a part tries to be prepared, so that at most one of them waits for room. It is not `turn`, since
     /// that room comes from prepared parts of the same request, which need `turn` to join the queue.
     preparation_turn: tokio::sync::Mutex<()>,
+    /// Notified when a part that waits for room should try again. At most two do, one for each turn.
+    woken: Notify,
 }
 
 /// The state of a request relative to the queue.
@@ -76,7 +80,8 @@ impl Ticket {
         self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the request was rejected. Otherwise a part that finds no room may try again.
+    /// Whether the request was rejected.
+    #[cfg(test)]
     pub(crate) fn is_refused(&self) -> bool {
         self.standing().refused.is_some()
     }
@@ -94,6 +99,17 @@ impl Ticket {
     /// Makes the request be rejected when there is no room, unless it was already accepted.
     pub(crate) fn stop_waiting(&self) {
         self.standing().patient = false;
+    }
+
+    /// Waits until a part of the request that found no room should try again. What happens after this call counts, even
+    /// before the future is polled.
+    pub(crate) fn woken(&self) -> Notified<'_> {
+        self.0.woken.notified()
+    }
+
+    /// Wakes the parts of the request that wait for room.
+    pub(crate) fn wake(&self) {
+        self.0.woken.notify_waiters();
     }
 
     /// Waits until no other part of the request tries to join the queue.

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use critic::{Backend, BackendError, Batch, Logits, Wants, is_finite};
+use critic::{Backend, BackendError, Batch, StepOutput, Wants};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -83,7 +83,7 @@ impl Worker {
         let before = self.counters.running();
         self.counters.set_state(&self.scheduler, self.backend.figures());
         if self.counters.running() < before {
-            self.backlog.wake();
+            self.backlog.call();
         }
     }
 
@@ -115,30 +115,45 @@ impl Worker {
         self.scheduler.take_gaps().into_iter().for_each(|gap| self.observer.wrote(gap));
     }
 
-    /// Runs a batch. If it fails, each chunk is run alone, so that only those fail that cannot run. A chunk that
-    /// runs twice writes the same keys and values to the same slots.
+    /// Runs a batch. If it fails, each chunk is run alone, so that only those fail that cannot run; so is a chunk
+    /// whose output is not finite. A chunk that runs twice writes the same keys and values to the same slots.
     fn forward(&mut self, batch: &Batch) -> Vec<Outcome> {
-        let error = match self.backend.forward(batch) {
-            Ok(rows) => return share_out(batch, rows),
-            Err(error) => error,
-        };
+        let mut outcomes = self.attempt(batch);
+        let Some(Err(failure)) = outcomes.iter().find(|outcome| outcome.is_err()) else { return outcomes };
         tracing::error!(
-            error = &error as &dyn std::error::Error,
+            error = failure as &dyn std::error::Error,
             chunks = batch.chunks.len(),
+            failed = outcomes.iter().filter(|outcome| outcome.is_err()).count(),
             "a step failed"
         );
         if batch.chunks.len() == 1 {
-            return vec![Err(Failure::Backend(Arc::new(error)))];
+            return outcomes;
         }
-        let mut outcomes = Vec::with_capacity(batch.chunks.len());
-        for chunk in &batch.chunks {
-            let alone = Batch { chunks: vec![chunk.clone()] };
-            outcomes.extend(match self.backend.forward(&alone) {
-                Ok(rows) => share_out(&alone, rows),
-                Err(error) => vec![Err(Failure::Backend(Arc::new(error)))],
-            });
+        for (chunk, outcome) in batch.chunks.iter().zip(&mut outcomes) {
+            if outcome.is_err() {
+                let alone = Batch { chunks: vec![chunk.clone()] };
+                *outcome = self.attempt(&alone).pop().expect("a chunk has an outcome");
+            }
         }
         outcomes
+    }
+
+    /// Runs a batch once. This is where outputs are checked: the backend need not, since it does not know whose they
+    /// are, and nothing after this sees a number that is not finite.
+    fn attempt(&mut self, batch: &Batch) -> Vec<Outcome> {
+        match self.backend.forward(batch) {
+            Ok(outputs) => {
+                let outcomes = share_out(batch, outputs);
+                if outcomes.iter().any(Result::is_err) {
+                    self.backend.forget_features();
+                }
+                outcomes
+            }
+            Err(error) => {
+                let failure = Failure::Backend(Arc::new(error));
+                batch.chunks.iter().map(|_| Err(failure.clone())).collect()
+            }
+        }
     }
 
     /// Reports the next requests before they run, so that they are known if the step never ends.
@@ -177,21 +192,24 @@ impl Worker {
         self.backlog.forget_all();
         let fresh = Scheduler::new(self.backend.limits(), self.config, self.backlog.clone());
         self.scheduler = fresh.counting_from(self.scheduler.prefix());
+        // An engine that stops does not get to its next step, which would do this.
+        self.publish_state();
     }
 }
 
-/// Assigns each row to the chunk that wanted it. A row that is not finite fails its own chunk.
-fn share_out(batch: &Batch, rows: Vec<Logits>) -> Vec<Outcome> {
-    let numbers = rows.iter().map(Vec::len).sum();
-    let mut rows = parallel::map(rows, numbers, |row| {
-        if is_finite(&row) { Ok(Some(row)) } else { Err(Failure::Backend(Arc::new(BackendError::NonFinite))) }
+/// Assigns each output to the chunk that wanted it. An output that is not finite fails its own chunk.
+fn share_out(batch: &Batch, outputs: Vec<StepOutput>) -> Vec<Outcome> {
+    let numbers = outputs.iter().map(|output| output.numbers().len()).sum();
+    let mut outputs = parallel::map(outputs, numbers, |output| match output.is_finite() {
+        true => Ok(Some(output)),
+        false => Err(Failure::Backend(Arc::new(BackendError::NonFinite))),
     })
     .into_iter();
     let outcome = |wants: Wants| {
         if wants == Wants::Nothing {
             return Ok(None);
         }
-        rows.next().expect("a backend returns one row for each chunk that wants one")
+        outputs.next().expect("a backend returns one output for each chunk that wants one")
     };
     batch.chunks.iter().map(|chunk| chunk.wants).map(outcome).collect()
 }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
+use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{
     Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic, Part,
     Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
@@ -42,7 +42,7 @@ impl Backend for Counting {
         self.limits
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         if let Some(gate) = &self.gate {
             let _ = gate.recv();
         }
@@ -52,7 +52,7 @@ impl Backend for Counting {
         }
         self.largest_step.fetch_max(batch.token_count(), Ordering::SeqCst);
         assert!(batch.token_count() <= self.limits.max_step_tokens);
-        let mut rows = Vec::new();
+        let mut outputs = Vec::new();
         for chunk in &batch.chunks {
             let computed = self.computed.entry(chunk.sequence.0).or_insert(chunk.start);
             assert_eq!(chunk.start, *computed, "tokens run in order and once");
@@ -62,10 +62,11 @@ impl Backend for Counting {
                 let last = chunk.tokens.last().unwrap().0;
                 let next = (last + 1) % VOCABULARY;
                 let high = if last == NO_NUMBER { f32::NAN } else { 5.0 };
-                rows.push((0..VOCABULARY).map(|id| if id == next { high } else { 0.0 }).collect());
+                let logits = (0..VOCABULARY).map(|id| if id == next { high } else { 0.0 });
+                outputs.push(StepOutput::Logits(logits.collect()));
             }
         }
-        Ok(rows)
+        Ok(outputs)
     }
 }
 
@@ -282,9 +283,9 @@ impl Backend for Panicking {
         }
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         assert!(batch.chunks[0].tokens[0].0 != 1, "the device is gone");
-        Ok(vec![vec![0.0; 8]])
+        Ok(vec![StepOutput::Logits(vec![0.0; 8])])
     }
 }
 
@@ -295,6 +296,8 @@ fn a_panic_is_told_and_ends_the_engine() {
     let (tokens, reason) = collect(engine.submit(request(&[1], 1)).unwrap());
     assert!(tokens.is_empty() && reason.unwrap_err().contains("panicked"));
     wait_for(&engine, |stats| !stats.alive);
+    let stats = engine.stats();
+    assert_eq!((stats.running, stats.free_blocks), (0, stats.total_blocks), "nothing runs any more");
     assert!(matches!(engine.submit(request(&[1], 1)), Err(EngineError::Stopped)));
 }
 

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{Backend, BackendError, Batch, Chunk, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
+use critic::{
+    Backend, BackendError, Batch, Chunk, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants,
+};
 use engine::{
     Config, Engine, EngineError, Event, MANY_NON_FINITE, OnPanic, Part, QUARANTINE, Request, Stats, Tenant,
     Terms, TokenStream, Urgency,
@@ -32,6 +34,8 @@ struct Faults {
     is_sick: AtomicBool,
     /// Number of failed steps.
     failed: AtomicUsize,
+    /// How often the backend was told to forget features.
+    forgotten: AtomicUsize,
 }
 
 /// A token for which a faulty device computes NaN.
@@ -56,7 +60,7 @@ impl Backend for Summing {
         }
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         self.steps += 1;
         assert!(self.steps != self.faults.panics_at.load(SeqCst), "the device is gone");
         let poison = self.faults.panics_over.load(SeqCst);
@@ -67,22 +71,27 @@ impl Backend for Summing {
             self.faults.failed.fetch_add(1, SeqCst);
             return Err(BackendError::Compute("out of memory".into()));
         }
-        let mut rows = Vec::new();
+        let mut outputs = Vec::new();
         for chunk in &batch.chunks {
             let place = |position: usize| (chunk.block_table[position / 4].0, position % 4);
             for (token, position) in chunk.tokens.iter().zip(chunk.start..) {
                 let sick = token.0 == SICK && self.faults.is_sick.load(SeqCst);
                 self.memory.insert(place(position), if sick { f32::NAN } else { token.0 as f32 });
             }
-            if chunk.wants != Wants::Nothing {
+            if chunk.wants == Wants::Logits {
                 // Positions before the chunk may have been computed by another sequence.
                 let sum: f32 = (0..chunk.end()).map(|position| self.memory[&place(position)]).sum();
                 let high = if sum.is_nan() { f32::NAN } else { 5.0 };
                 let next = sum as u32 % VOCABULARY;
-                rows.push((0..VOCABULARY).map(|id| if id == next { high } else { 0.0 }).collect());
+                let logits = (0..VOCABULARY).map(|id| if id == next { high } else { 0.0 });
+                outputs.push(StepOutput::Logits(logits.collect()));
             }
         }
-        Ok(rows)
+        Ok(outputs)
+    }
+
+    fn forget_features(&mut self) {
+        self.faults.forgotten.fetch_add(1, SeqCst);
     }
 }
 
@@ -251,8 +260,10 @@ fn what_is_no_number_hurts_one_request_and_is_kept_for_nobody() {
         faults.is_sick.store(true, SeqCst);
         sick[29] = round as u32;
         let recent_tenants: Vec<_> = well[..2].iter().map(|prompt| ask(prompt)).collect();
+        let forgotten = faults.forgotten.load(SeqCst);
         let failure = collect(ask(&sick)).unwrap_err();
         assert!(failure.contains("finite"), "{failure}");
+        assert!(faults.forgotten.load(SeqCst) > forgotten, "features that may be at fault are forgotten");
         for (neighbour, wanted) in recent_tenants.into_iter().zip(&wanted) {
             assert_eq!(collect(neighbour).unwrap(), *wanted);
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use critic::{Backend, BackendError, Batch, Encoded, Limits, Logits, SamplingParams, TokenId, Wants};
+use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{
     Allowed, Config, Engine, Event, FinishReason, Guide, GuideError, Guided, Part, Request, Rule, Tenant,
     TokenOutcome, TokenStream,
@@ -27,11 +27,12 @@ impl Backend for Counting {
         }
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
         let row = |last: u32| {
             let distance = move |id: u32| (id + VOCABULARY - last - 1) % VOCABULARY;
-            (0..VOCABULARY).map(move |id| if id == END { 0.5 } else { -(distance(id) as f32) }).collect()
+            let logits = (0..VOCABULARY).map(|id| if id == END { 0.5 } else { -(distance(id) as f32) });
+            StepOutput::Logits(logits.collect())
         };
         Ok(wanted.map(|chunk| row(chunk.tokens.last().unwrap().0)).collect())
     }

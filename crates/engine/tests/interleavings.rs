@@ -46,13 +46,21 @@ mod queue_load;
     reason = "only what threads share is tried here, and nobody else uses it"
 )]
 mod ticket;
+#[path = "../src/waiters.rs"]
+mod waiters;
 
-use backlog::{Asker, Backlog, Preparation, QueueEntry, QueueSlot};
-use engine::{Config, EngineError, Lane, Tenant, Urgency};
-use loom::thread;
+use std::{
+    pin::pin,
+    task::{Context, Wake, Waker},
+};
+
+use backlog::{Asker, Backlog, NoRoom, Preparation, QueueEntry, QueueSlot};
+use engine::{Config, Lane, Tenant, Urgency};
+use loom::{sync::Notify, thread};
 use prefix_cache::BlockKey;
 use sync::Arc;
 use ticket::Ticket;
+use waiters::Place;
 
 const BLOCK: usize = 4;
 
@@ -64,12 +72,7 @@ fn line() -> Arc<Backlog> {
     Arc::new(Backlog::with_slots(2))
 }
 
-fn join(
-    line: &Arc<Backlog>,
-    tokens: usize,
-    keys: &[BlockKey],
-    config: &Config,
-) -> Result<QueueSlot, EngineError> {
+fn join(line: &Arc<Backlog>, tokens: usize, keys: &[BlockKey], config: &Config) -> Result<QueueSlot, NoRoom> {
     part(line, &Ticket::default(), (tokens, keys), config)
 }
 
@@ -79,15 +82,91 @@ fn part(
     ticket: &Ticket,
     (tokens, keys): (usize, &[BlockKey]),
     config: &Config,
-) -> Result<QueueSlot, EngineError> {
-    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now };
+) -> Result<QueueSlot, NoRoom> {
+    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now, place: None };
     line.join(QueueEntry { asker, lane: Lane::Score, tokens, keys, block_size: BLOCK }, config)
 }
 
 /// A part of the request of `ticket` is prepared, when no sequence is free.
-fn prepare(line: &Arc<Backlog>, ticket: &Ticket, config: &Config) -> Result<Preparation, EngineError> {
-    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now };
+fn prepare(line: &Arc<Backlog>, ticket: &Ticket, config: &Config) -> Result<Preparation, NoRoom> {
+    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now, place: None };
     line.prepare(asker, config, 0)
+}
+
+/// A part of the request of `ticket`, which was accepted, joins or takes a place among the waiters.
+fn join_or_line_up(
+    line: &Arc<Backlog>,
+    ticket: &Ticket,
+    place: &mut Option<Place>,
+    config: &Config,
+) -> Option<QueueSlot> {
+    let tenant = Tenant::default();
+    loop {
+        let asker =
+            Asker { ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now, place: place.as_ref() };
+        let entry = QueueEntry { asker, lane: Lane::Score, tokens: 1, keys: &[], block_size: BLOCK };
+        match line.join(entry, config) {
+            Ok(queue_slot) => {
+                *place = None;
+                return Some(queue_slot);
+            }
+            Err(NoRoom { waits_for, .. }) => {
+                let waits_for = waits_for.expect("an accepted request is not rejected");
+                if !Place::take(place, line, waits_for, ticket) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Wakes the thread that waits for a part's room.
+struct Unpark(Notify);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// Waits until a part of the request of `ticket` joins. If it is never woken, the model finds a deadlock.
+fn wait(line: &Arc<Backlog>, ticket: &Ticket, mut place: Option<Place>, config: &Config) -> QueueSlot {
+    let unpark = Arc::new(Unpark(Notify::new()));
+    let waker = Waker::from(unpark.clone());
+    loop {
+        let mut woken = pin!(ticket.woken());
+        if let Some(queue_slot) = join_or_line_up(line, ticket, &mut place, config) {
+            return queue_slot;
+        }
+        while woken.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            unpark.0.wait();
+        }
+    }
+}
+
+/// A queue with one part of each of three requests, beside which no other part finds room until one of these leaves.
+/// Parts of the first two requests have places among the waiters, in this order.
+struct TwoWait {
+    line: Arc<Backlog>,
+    config: Config,
+    tickets: [Ticket; 2],
+    places: [Option<Place>; 2],
+    /// The first parts of the two requests.
+    first: [QueueSlot; 2],
+    leaves: QueueSlot,
+}
+
+fn two_wait() -> TwoWait {
+    let (line, config) = (line(), config(6, 100));
+    let tickets = [Ticket::default(), Ticket::default()];
+    let first = [0, 1].map(|index: usize| part(&line, &tickets[index], (1, &[]), &config).unwrap());
+    let leaves = join(&line, 1, &[], &config).unwrap();
+    let places = [0, 1].map(|index: usize| {
+        let mut place = None;
+        assert!(join_or_line_up(&line, &tickets[index], &mut place, &config).is_none());
+        place
+    });
+    TwoWait { line, config, tickets, places, first, leaves }
 }
 
 /// Two threads join concurrently; returns the places that they got.
@@ -188,6 +267,40 @@ fn places_come_back_while_others_are_taken() {
         assert!(got_in || own.is_ok());
         assert_eq!(line.tokens(), if own.is_ok() { 7 } else { 0 });
         drop(own);
+        assert!(is_empty(&line));
+    });
+}
+
+#[test]
+fn those_that_wait_get_in_one_after_the_other() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let TwoWait { line, config, tickets, places, first, leaves } = two_wait();
+        // There is room for one of the two at a time.
+        let waiting = tickets.into_iter().zip(places).map(|(ticket, place)| {
+            let line = line.clone();
+            thread::spawn(move || drop(wait(&line, &ticket, place, &config)))
+        });
+        let waiting: Vec<_> = waiting.collect();
+        drop(leaves);
+        waiting.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!((line.requests(), line.parts()), (2, 2));
+        drop(first);
+        assert!(is_empty(&line));
+    });
+}
+
+#[test]
+fn a_place_that_is_given_up_while_it_is_called_is_passed_on() {
+    loom::model(|| {
+        let TwoWait { line, config, tickets, places, first, leaves } = two_wait();
+        let leaving = thread::spawn(move || drop(leaves));
+        let [given_up, kept] = places;
+        drop(given_up);
+        let joined = wait(&line, &tickets[1], kept, &config);
+        leaving.join().unwrap();
+        drop((joined, first));
         assert!(is_empty(&line));
     });
 }

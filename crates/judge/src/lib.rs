@@ -33,8 +33,9 @@ pub use completion::{
     TokenLogprob, Usage,
 };
 pub use critic::{
-    Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, GenerationDefaults, GpuMemory,
-    ImageFault, ImageTiling, Limits, Message, Part, ProcessorFigures, Prompt, Role, TokenId, Utf8Stream,
+    BackendError, Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, GenerationDefaults,
+    GpuMemory, ImageFault, ImageTiling, Limits, Message, Part, ProcessorFigures, Prompt, Role, TokenId,
+    Utf8Stream,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, Guided, Lane, MANY_NON_FINITE,

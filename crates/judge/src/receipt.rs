@@ -1,10 +1,10 @@
 //! A record of everything on which a verdict depended, so that it can be reproduced.
 
 use critic::GenerationDefaults;
-use rubric::Outcome;
+use rubric::{Outcome, Strength};
 use sha2::{Digest, Sha256};
 
-use crate::{Calibration, Judgement, Mode};
+use crate::{Calibration, FinishReason, Judgement, Mode};
 
 /// A SHA-256 digest.
 pub type Sha = [u8; 32];
@@ -62,14 +62,25 @@ pub struct Receipt {
     pub verdict_digest: Sha,
 }
 
-/// The digest of the decision, the finish reason and the justification.
+/// The digest of the decision, the finish reason and the justification, in words that do not depend on names in this
+/// code: clients keep it and compare it with that of a replay.
 pub(crate) fn verdict_digest(judgement: &Judgement) -> Sha {
     let decision = match judgement.verdict.outcome {
         Outcome::Score(score) => format!("score {score}"),
         Outcome::Preference(preference) => preference.as_str().to_owned(),
-        Outcome::Grade(grade) => format!("{} {:?}", grade.preference().as_str(), grade.strength()),
-        Outcome::Scores(pair) => format!("scores {:?}", pair.scores()),
+        Outcome::Grade(grade) => {
+            let strength = grade.strength().map_or("equal", Strength::as_str);
+            format!("grade {} {strength}", grade.preference().as_str())
+        }
+        Outcome::Scores(pair) => {
+            let [first, second] = pair.scores();
+            format!("scores {first} {second}")
+        }
     };
-    let reasons = &judgement.verdict.justification;
-    Sha256::digest(format!("{decision}\n{:?}\n{reasons}", judgement.reason)).into()
+    let reason = match judgement.reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+    };
+    let justification = &judgement.verdict.justification;
+    Sha256::digest(format!("{decision}\n{reason}\n{justification}")).into()
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use critic::{
-    Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Logits,
-    Message, Part, Processor, Prompt, Role, TokenId, Wants,
+    Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Message,
+    Part, Processor, Prompt, Role, StepOutput, TokenId, Wants,
 };
 use judge::{
     Bound, Calibration, Caller, Candidates, Case, CompletionParams, Drawing, EngineConfig, Failure,
@@ -40,12 +40,15 @@ impl Backend for Script {
         }
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         let wanted = batch.chunks.iter().filter(|chunk| chunk.wants == Wants::Logits);
         wanted
             .map(|chunk| match self.0[(chunk.end() - PROMPT).min(self.0.len() - 1)] {
                 FAILURE => Err(BackendError::NonFinite),
-                token => Ok((0..=END).map(|index| if index == token { 4.0 } else { 0.0 }).collect()),
+                token => {
+                    let logits = (0..=END).map(|index| if index == token { 4.0 } else { 0.0 });
+                    Ok(StepOutput::Logits(logits.collect()))
+                }
             })
             .collect()
     }

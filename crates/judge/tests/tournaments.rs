@@ -12,7 +12,7 @@ use std::{
 
 use critic::{
     Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, ImageFault,
-    Limits, Logits, Processor, Prompt, TokenId,
+    Limits, Processor, Prompt, StepOutput, TokenId,
 };
 use judge::{
     Caller, Candidates, Case, EngineConfig, Failure, Judge, JudgeError, Method, Responses, RewardOptions,
@@ -36,7 +36,7 @@ impl Backend for Idle {
         }
     }
 
-    fn forward(&mut self, _: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, _: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         unreachable!("no prompt can be encoded")
     }
 }

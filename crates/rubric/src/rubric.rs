@@ -195,6 +195,18 @@ pub struct Rubric {
     pub reading: Reading,
 }
 
+/// The fields of a rubric on which verdicts depend, in the order in which they are digested.
+#[derive(Serialize)]
+struct RubricContent<'a> {
+    kind: Kind,
+    criteria: &'a str,
+    scale: Option<Scale>,
+    direction: Direction,
+    fields: &'a [CaseField],
+    answer: Option<AnswerForm>,
+    reading: Reading,
+}
+
 impl Rubric {
     /// The name of a rubric whose criteria are part of the request.
     pub const INLINE: &str = "inline";
@@ -229,17 +241,33 @@ impl Rubric {
         }
     }
 
-    /// A digest of everything on which verdicts depend: SHA-256 over all fields but name, version and summary.
+    /// A digest of everything on which verdicts depend: SHA-256 over all fields but name, version and summary, as JSON
+    /// with the keys and values of rubric files. Clients keep it, so it must not depend on names in this code.
     pub fn digest(&self) -> [u8; 32] {
-        let Self { kind, criteria, scale, direction, fields, answer, reading, .. } = self;
-        let steps = scale.map(|Scale { min, max, step, .. }| [min, max, step]);
-        // Added only when set, so that the digests of rubrics without decimals did not change when the field was
-        // introduced.
-        let decimals = if scale.is_some_and(|scale| scale.decimals) { " decimals" } else { "" };
-        let parts = format!(
-            "{kind:?} {criteria:?} {steps:?} {direction:?} {fields:?} {answer:?} {reading:?}{decimals}"
-        );
-        Sha256::digest(parts).into()
+        // Every field by name, so that this does not compile until it is decided whether a new one belongs here.
+        let Self {
+            name: _,
+            version: _,
+            summary: _,
+            kind,
+            criteria,
+            scale,
+            direction,
+            fields,
+            answer,
+            reading,
+        } = self;
+        let content = RubricContent {
+            kind: *kind,
+            criteria,
+            scale: *scale,
+            direction: *direction,
+            fields,
+            answer: *answer,
+            reading: *reading,
+        };
+        let json = serde_json::to_vec(&content).expect("names, texts and numbers can be written as JSON");
+        Sha256::digest(json).into()
     }
 
     /// All problems of the rubric.
@@ -293,7 +321,9 @@ impl Rubric {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Rubric, Scale};
+    use sha2::{Digest, Sha256};
+
+    use super::{AnswerForm, CaseField, Direction, Kind, Reading, Rubric, Scale};
 
     #[test]
     fn a_scale_holds_its_steps_and_nothing_between() {
@@ -312,13 +342,33 @@ mod tests {
         assert_eq!(decimal.to_string(), "from 0 to 1");
     }
 
+    /// Clients compare digests of servers of different versions: a change here makes their receipts invalid.
     #[test]
-    fn a_rubric_with_decimals_has_another_name() {
-        let rubric = |decimals| {
-            let scale = Scale { min: 0.0, max: 10.0, step: 1.0, decimals };
-            Rubric::inline(Kind::Pointwise, "Be right.".into(), Some(scale)).unwrap()
+    fn the_digest_of_a_rubric_is_that_of_its_content_as_json() {
+        const SCORED: &str = concat!(
+            r#"{"kind":"pointwise","criteria":"Be \"right\".","#,
+            r#""scale":{"min":0.0,"max":1.0,"step":0.25,"decimals":true},"#,
+        );
+        let scale = Scale { min: 0.0, max: 1.0, step: 0.25, decimals: true };
+        let plain = Rubric::inline(Kind::Pointwise, "Be \"right\".".into(), Some(scale)).unwrap();
+        let full = Rubric {
+            direction: Direction::Lower,
+            fields: vec![CaseField::Reference],
+            answer: Some(AnswerForm::ScoreLine),
+            reading: Reading::Expected,
+            ..plain.clone()
         };
-        assert_ne!(rubric(false).digest(), rubric(true).digest());
+        let pair = Rubric::inline(Kind::Pairwise, "Be right.".into(), None).unwrap();
+        let defaults = r#""direction":"higher","fields":[],"answer":null,"reading":"written"}"#;
+        let settings =
+            r#""direction":"lower","fields":["reference"],"answer":"score_line","reading":"expected"}"#;
+        let compared = r#"{"kind":"pairwise","criteria":"Be right.","scale":null,"#;
+        for (rubric, [one, other]) in
+            [(plain, [SCORED, defaults]), (full, [SCORED, settings]), (pair, [compared, defaults])]
+        {
+            let content = format!("{one}{other}");
+            assert_eq!(rubric.digest(), <[u8; 32]>::from(Sha256::digest(&content)), "{content}");
+        }
     }
 
     #[test]

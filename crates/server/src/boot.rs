@@ -1,5 +1,7 @@
 //! Makes a ready critic from command-line options. This is the only file that names the sources of critics.
 
+mod error;
+
 use std::{
     fmt::Display,
     path::{Path, PathBuf},
@@ -7,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, bail};
 use bench::{
     CompareDevice, CompareOptions, CompareReport, Extent, Form, Host, MachineLimits, StepsOptions,
     StepsReport, Widths,
@@ -26,9 +28,9 @@ use crate::{
         WeightsChoice,
     },
     crash_record::CrashRecord,
-    exit::{Fatal, Status},
     metrics::{EngineMetrics, Metrics},
 };
+pub(crate) use error::BootError;
 
 /// Measures steps of the critic alone; `keep` receives the partial report after each of them.
 pub(crate) fn steps(
@@ -68,7 +70,7 @@ pub(crate) fn steps(
 }
 
 /// Loads the critic and starts its engine for a single run, without a verdict memo.
-pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
+pub(crate) fn start(options: &CriticOptions, config: EngineConfig) -> Result<(Judge, Metrics), BootError> {
     start_resident(options, &LimitOptions::default(), config, Residency::default())
 }
 
@@ -99,7 +101,7 @@ pub(crate) fn start_resident(
     limits: &LimitOptions,
     config: EngineConfig,
     residency: Residency,
-) -> anyhow::Result<(Judge, Metrics)> {
+) -> Result<(Judge, Metrics), BootError> {
     let library = library(options.config_dir.as_deref())?;
     let (critic, loaded) = load(options, limits, residency.memory, config.max_sequences)?;
     let gpu_memory = critic.gpu_memory;
@@ -129,7 +131,7 @@ fn load(
     limits: &LimitOptions,
     memory: Memory,
     max_sequences: usize,
-) -> anyhow::Result<(Critic, Loaded)> {
+) -> Result<(Critic, Loaded), BootError> {
     let hub = hub(&options.hub);
     let (name, source) = find(options.model.as_deref(), &hub)?;
     let device = device(options);
@@ -144,12 +146,10 @@ fn load(
         (None, WeightsChoice::Auto) => WeightForm::Stored,
         (None, WeightsChoice::F32) => WeightForm::F32,
     };
-    ensure!(
-        options.quantize.is_none()
-            || device != Device::Cpu
-            || precision.is_none_or(|precision| precision == Precision::F32),
-        "--quantize is for computing in 32-bit floats: leave --precision out"
-    );
+    let narrow = precision.is_some_and(|precision| precision != Precision::F32);
+    if options.quantize.is_some() && device == Device::Cpu && narrow {
+        return Err(BootError::QuantizedPrecision);
+    }
     let start = Instant::now();
     let options = Options {
         device,
@@ -165,64 +165,11 @@ fn load(
         hub,
         ..Options::new(source)
     };
-    let mut critic = critic_candle::load(&options).map_err(|error| {
-        let status = status_of_load(&error);
-        Fatal::new(status, &anyhow!(error).context(format!("the critic {name:?} cannot be loaded")))
-    })?;
+    let mut critic = critic_candle::load(&options)
+        .map_err(|source| BootError::Load { name: name.clone(), source: Box::new(source) })?;
     let loading = start.elapsed();
-    critic.warm_up().map_err(|error| {
-        // It was loaded, but its first step fails or its logits are not finite.
-        let error = anyhow::Error::from(error).context(format!("the critic {name:?} cannot run"));
-        Fatal::new(Status::Misconfigured, &error)
-    })?;
+    critic.warm_up().map_err(|source| BootError::Run { name: name.clone(), source })?;
     Ok((critic, Loaded { name, device, loading, warming: start.elapsed().saturating_sub(loading) }))
-}
-
-/// The exit status for a checkpoint that cannot be loaded: it is wrong itself, or a resource that it needs is missing.
-fn status_of_load(error: &LoadError) -> Status {
-    match error {
-        LoadError::Gpu(_) => Status::Unavailable,
-        LoadError::Thread { .. } => Status::NoResources,
-        LoadError::VisionTower { cause, .. } => status_of_hub(cause),
-        LoadError::MissingFile { .. }
-        | LoadError::Read { .. }
-        | LoadError::Write { .. }
-        | LoadError::Exists { .. }
-        | LoadError::Json { .. }
-        | LoadError::Damaged { .. }
-        | LoadError::MissingTensor { .. }
-        | LoadError::WrongShape { .. }
-        | LoadError::Twice { .. }
-        | LoadError::TooLarge { .. }
-        | LoadError::WrongType { .. }
-        | LoadError::CutBlock { .. }
-        | LoadError::NoRanks
-        | LoadError::NonFinite { .. }
-        | LoadError::UnknownArchitecture { .. }
-        | LoadError::Unsupported { .. }
-        | LoadError::Tokenizer { .. }
-        | LoadError::Tensor(_)
-        | LoadError::ContextLength { .. }
-        | LoadError::CacheTooLarge { .. }
-        | LoadError::GpuPrecision => Status::Misconfigured,
-    }
-}
-
-/// The exit status for a model that cannot be found in the cache or downloaded.
-fn status_of_hub(error: &HubError) -> Status {
-    match error {
-        HubError::Unreachable { .. } | HubError::Answer { .. } | HubError::Damaged { .. } => {
-            Status::Unavailable
-        }
-        HubError::NotAModel { .. }
-        | HubError::NotARevision { .. }
-        | HubError::TokenRequired { .. }
-        | HubError::AccessDenied { .. }
-        | HubError::NotFound { .. }
-        | HubError::MissingFile { .. }
-        | HubError::NotCached { .. }
-        | HubError::Cache { .. } => Status::Misconfigured,
-    }
 }
 
 /// The compute device chosen by the options.
@@ -256,7 +203,7 @@ pub(crate) fn library(folder: Option<&Path>) -> Result<RubricLibrary, RubricErro
 }
 
 /// Starts an engine whose critic computes nothing. Its name selects the same profile as the small critic's.
-pub(crate) fn start_null(config: EngineConfig) -> anyhow::Result<(Judge, Metrics)> {
+pub(crate) fn start_null(config: EngineConfig) -> Result<(Judge, Metrics), RubricError> {
     let name = format!("{}-null", embedded::NAME);
     Ok(observed((name, bench::null_critic()), RubricLibrary::compiled_in()?, config, Residency::default()))
 }
@@ -385,33 +332,34 @@ fn shape_of(choice: ShapeChoice) -> Shape {
 }
 
 /// Refuses a `model` that can only mean a folder but is none, before the hub is asked for it.
-fn check_path(model: &str) -> anyhow::Result<()> {
+fn check_path(model: &str) -> Result<(), BootError> {
     let path = Path::new(model);
-    ensure!(
-        path.is_dir() || !path.exists(),
-        "{model} is a file: a checkpoint is a folder with config.json and weights, or the id of a repository on the hub"
-    );
+    if path.exists() && !path.is_dir() {
+        return Err(BootError::File { model: model.to_owned() });
+    }
     let is_path = ["./", "../", "/", "~"].iter().any(|start| model.starts_with(start));
-    ensure!(!is_path || path.is_dir(), "there is no such folder: {model}");
+    if is_path && !path.is_dir() {
+        return Err(BootError::NoFolder { model: model.to_owned() });
+    }
     Ok(())
 }
 
 /// The name and the source of a checkpoint. A folder is named by the last component of its path, a repository by its
 /// id.
-fn find(model: Option<&str>, hub: &HubOptions) -> anyhow::Result<(String, Source)> {
+fn find(model: Option<&str>, hub: &HubOptions) -> Result<(String, Source), BootError> {
     let Some(model) = model else {
         return Ok((embedded::NAME.to_owned(), Source::Embedded(embedded::FILES)));
     };
     if let Some(shape) = model.strip_prefix(RANDOM) {
-        let shape =
-            ShapeChoice::from_str(shape, true).map_err(|_| anyhow!("{model}: there is no such shape"))?;
+        let shape = ShapeChoice::from_str(shape, true)
+            .map_err(|_| BootError::UnknownShape { model: model.to_owned() })?;
         let vocabulary = Source::Embedded(embedded::FILES);
-        let drawn = DrawnCheckpoint::new(shape_of(shape), SEED, &vocabulary)?;
+        let drawn = DrawnCheckpoint::new(shape_of(shape), SEED, &vocabulary)
+            .map_err(|error| BootError::Vocabulary(Box::new(error)))?;
         return Ok((model.replace(':', "-"), Source::Drawn(Arc::new(drawn))));
     }
-    check_path(model).map_err(Fatal::from)?;
-    let folder = critic_candle::resolve(model, hub)
-        .map_err(|error| Fatal::new(status_of_hub(&error), &error.into()))?;
+    check_path(model)?;
+    let folder = critic_candle::resolve(model, hub)?;
     let is_folder = Path::new(model).is_dir();
     let last_part =
         folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().into()));

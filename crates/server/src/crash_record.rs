@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -11,13 +12,9 @@ use std::{
 
 use judge::{Fingerprint, Observer, SequenceReport, StepReport, Suspect};
 use signal_hook::{consts::SIGABRT, low_level::pipe};
-use store::{RunningRecord, SuspectRecord};
+use store::{RunningRecord, StoreError, SuspectRecord};
 
-use crate::{
-    exit::{Fatal, Status},
-    metrics::EngineMetrics,
-    storage::Storage,
-};
+use crate::{metrics::EngineMetrics, storage::Storage};
 
 /// The suspects of crashes of earlier processes, and the record of what this process runs. Empty without a data folder.
 #[derive(Debug, Clone, Default)]
@@ -30,18 +27,15 @@ impl CrashRecord {
     /// Reads the records of earlier processes in the data folder, and begins the record of this one.
     ///
     /// # Errors
-    /// [`Status::Misconfigured`] when the folder cannot be read or written, or SIGABRT cannot be handled.
-    pub(crate) fn open(storage: &Storage) -> Result<Self, Fatal> {
+    /// When the folder cannot be read or written, or SIGABRT cannot be handled.
+    pub(crate) fn open(storage: &Storage) -> Result<Self, CrashRecordError> {
         let Some(handle) = storage.enabled() else { return Ok(Self::default()) };
-        let failed = |error: anyhow::Error| {
-            Fatal::new(Status::Misconfigured, &error.context("it cannot be kept what the engine runs"))
-        };
-        let record = handle.store().begin_record().map_err(|error| failed(error.into()))?;
-        let suspects = handle.store().suspects().map_err(|error| failed(error.into()))?;
+        let record = handle.store().begin_record()?;
+        let suspects = handle.store().suspects()?;
         // A process that aborts, because memory ran out or a library gave up, can only write a byte in its signal
         // handler.
         let marked = record.death_mark().and_then(|mark| pipe::register(SIGABRT, mark));
-        marked.map_err(|error| failed(error.into()))?;
+        marked.map_err(CrashRecordError::Signal)?;
         if !suspects.is_empty() {
             tracing::warn!(
                 requests = suspects.len(),
@@ -72,6 +66,17 @@ impl CrashRecord {
             tracing::warn!(%error, "it cannot be written down that the engine died");
         }
     }
+}
+
+/// Why it cannot be recorded what the engine runs.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CrashRecordError {
+    /// The records in the data folder cannot be read or written.
+    #[error("it cannot be kept what the engine runs")]
+    Store(#[from] StoreError),
+    /// The signal of a process that aborts cannot be handled.
+    #[error("it cannot be kept what the engine runs")]
+    Signal(#[source] io::Error),
 }
 
 fn suspect(record: &SuspectRecord) -> Suspect {

@@ -1,14 +1,16 @@
 //! Exit statuses of the program, numbered as in sysexits.h, by which a supervisor decides what to do.
 
+mod fatal;
+
 use std::{
-    fmt::{self, Display},
     io::{self, Write},
     sync::mpsc,
     thread,
     time::Duration,
 };
 
-use crate::{configuration::ConfigurationError, stdout::reader_is_gone};
+use crate::{boot::BootError, configuration::ConfigurationError, stdout::reader_is_gone};
+pub(crate) use fatal::Fatal;
 
 /// The exit status of a success.
 pub(crate) const SUCCESS: i32 = 0;
@@ -47,63 +49,16 @@ impl Status {
     }
 }
 
-/// An error that ends the program with a status of its own.
-#[derive(Debug)]
-pub(crate) struct Fatal {
-    status: Status,
-    message: String,
-}
-
-impl Display for Fatal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Fatal {}
-
-impl From<anyhow::Error> for Fatal {
-    /// An error while starting is one of the configuration, unless it is a [`Fatal`] with another status.
-    fn from(error: anyhow::Error) -> Self {
-        error.downcast().unwrap_or_else(|error| Self::new(Status::Misconfigured, &error))
-    }
-}
-
-impl Fatal {
-    /// An error that ends the program with `status`.
-    pub(crate) fn new(status: Status, error: &anyhow::Error) -> Self {
-        Self { status, message: format!("{error:#}") }
-    }
-
-    /// The error for an address that cannot be listened on. One that is in use may be free soon.
-    pub(crate) fn port(address: impl Display, error: io::Error) -> Self {
-        let status = match error.kind() {
-            io::ErrorKind::AddrInUse => Status::Taken,
-            _ => Status::Misconfigured,
-        };
-        Self::new(status, &anyhow::Error::new(error).context(format!("cannot listen on {address}")))
-    }
-}
-
 /// The engine has stopped or is stuck: only a restart of the process helps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EngineGone {
     /// The model's code panicked.
+    #[error("the engine has stopped, since the model's code panicked")]
     Panicked,
     /// It is in a step that does not end.
+    #[error("the engine is stuck in a step that does not end")]
     Stuck,
 }
-
-impl Display for EngineGone {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Panicked => "the engine has stopped, since the model's code panicked",
-            Self::Stuck => "the engine is stuck in a step that does not end",
-        })
-    }
-}
-
-impl std::error::Error for EngineGone {}
 
 /// Ends the program successfully while it is still loading, which cannot be interrupted: it was told to stop.
 pub(crate) fn at_once() -> ! {
@@ -140,12 +95,39 @@ pub(crate) fn ending(error: &anyhow::Error) -> i32 {
 
 fn status_of(error: &anyhow::Error) -> Option<Status> {
     if let Some(fatal) = error.downcast_ref::<Fatal>() {
-        Some(fatal.status)
-    } else if error.is::<ConfigurationError>() {
-        Some(Status::Misconfigured)
-    } else if error.is::<EngineGone>() {
-        Some(Status::Failed)
+        fatal.status()
+    } else if let Some(error) = error.downcast_ref::<BootError>() {
+        error.status()
     } else {
-        None
+        error.is::<ConfigurationError>().then_some(Status::Misconfigured)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+    use crate::listeners::ListenError;
+
+    #[test]
+    fn wrong_arguments_misconfigure_a_server_and_only_fail_another_command() {
+        let unknown = || BootError::UnknownShape { model: "random:x".into() };
+        assert_eq!(status_of(&unknown().into()), None);
+        assert_eq!(status_of(&Fatal::from(unknown()).into()), Some(Status::Misconfigured));
+        let absent = || BootError::NoFolder { model: "./x".into() };
+        assert_eq!(status_of(&absent().into()), Some(Status::Misconfigured));
+        assert_eq!(status_of(&Fatal::from(absent()).into()), Some(Status::Misconfigured));
+    }
+
+    #[test]
+    fn an_error_is_told_with_each_cause_once() {
+        let taken = || io::Error::from(ErrorKind::AddrInUse);
+        let error = anyhow::Error::from(Fatal::from(ListenError::address("[::1]:80", taken())));
+        assert_eq!(format!("{error:#}"), format!("cannot listen on [::1]:80: {}", taken()));
+        assert_eq!(status_of(&error), Some(Status::Taken));
+        let system = anyhow::Error::from(Fatal::from(taken()));
+        assert_eq!(format!("{system:#}"), taken().to_string());
+        assert_eq!(status_of(&system), None);
     }
 }

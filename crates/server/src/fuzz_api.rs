@@ -32,7 +32,7 @@ use crate::{
     error::ApiError,
     images,
     json_body::JsonBytes,
-    json_limits::Texts,
+    json_limits::TextKind,
     lifecycle::Lifecycle,
     metrics::Metrics,
     remote_images::{self, Policy},
@@ -178,8 +178,9 @@ impl FuzzApi {
     pub fn chat(&self, body: &[u8]) -> Asked<(Prompt, CompletionParams, usize)> {
         let body = self.json(body)?;
         let caller = Caller::default();
-        let asked = dialects::openai::asked(&self.state, &caller, &body);
-        self.runtime.block_on(asked).map_err(|error| error.code())
+        let request = dialects::openai::parse_request(&self.state, &caller, &body);
+        let request = self.runtime.block_on(request).map_err(|error| error.code())?;
+        Ok((request.prompt, request.params, request.text_count))
     }
 
     /// What the body of a request to judge asks for: the case, the options and the number of verdicts.
@@ -189,13 +190,17 @@ impl FuzzApi {
     pub fn judge(&self, body: &[u8]) -> Asked<(Case, JudgeOptions, usize)> {
         let body = self.json(body)?;
         let caller = Caller::default();
-        let asked = dialects::native::asked(&self.state, &caller, &body);
-        self.runtime.block_on(asked).map_err(|error| error.code())
+        let request = dialects::native::parse_request(&self.state, &caller, &body);
+        let request = self.runtime.block_on(request).map_err(|error| error.code())?;
+        Ok((request.case, request.options, request.verdicts))
     }
 
     fn json(&self, body: &[u8]) -> Asked<JsonBytes> {
-        let body =
-            JsonBytes::checked(Bytes::copy_from_slice(body), &self.state.limits.content.shape, Texts::Plain);
+        let body = JsonBytes::checked(
+            Bytes::copy_from_slice(body),
+            &self.state.limits.content.shape,
+            TextKind::Plain,
+        );
         body.map_err(|error| error.code())
     }
 
@@ -236,7 +241,7 @@ pub fn image(text: &str) -> Asked<Vec<u8>> {
 /// an error of the whole input.
 pub fn batch_input(text: &[u8], endpoint: &str) -> Result<i64, Vec<(String, Option<i64>)>> {
     let mut lines = Lines::new(text, MAX_LINE_BYTES);
-    match validate(&mut lines, (endpoint, MAX_LINES)) {
+    match validate(&mut lines, endpoint, MAX_LINES) {
         Ok(Ok(count)) => Ok(count),
         Ok(Err(errors)) => Err(errors.into_iter().map(|error| (error.code, error.line)).collect()),
         Err(error) => unreachable!("what is in memory can be read: {error}"),

@@ -18,7 +18,7 @@ use crate::{
     connections::SlowBody,
     error::{ApiError, Dialect},
     json_errors,
-    json_limits::{self, JsonLimits, Texts},
+    json_limits::{self, JsonLimits, TextKind},
     json_line,
     metrics::Refusal,
     rejected_body::drain_rejected_body,
@@ -38,7 +38,7 @@ impl FromRequest<AppState> for JsonBytes {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
         let body = Self::unchecked(&head, body, state).await?;
-        let texts = head.extensions.get::<Texts>().copied().unwrap_or_default();
+        let texts = head.extensions.get::<TextKind>().copied().unwrap_or_default();
         body.check(&state.limits.content.shape, texts)?;
         Ok(body)
     }
@@ -71,7 +71,7 @@ impl JsonBytes {
     ///
     /// # Errors
     /// As those of [`check`](Self::check).
-    pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, texts: Texts) -> Result<Self, ApiError> {
+    pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, texts: TextKind) -> Result<Self, ApiError> {
         let body = Self { bytes, memory: None };
         body.check(limits, texts)?;
         Ok(body)
@@ -81,7 +81,7 @@ impl JsonBytes {
     ///
     /// # Errors
     /// When it is not JSON or exceeds one of the limits.
-    pub(crate) fn check(&self, limits: &JsonLimits, texts: Texts) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, limits: &JsonLimits, texts: TextKind) -> Result<(), ApiError> {
         json_limits::check(&self.bytes, limits, texts)
     }
 

@@ -11,7 +11,7 @@ use crate::{error::ApiError, images};
 
 /// How the strings of a body are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Texts {
+pub(crate) enum TextKind {
     /// As text, whatever they look like.
     #[default]
     Plain,
@@ -50,7 +50,7 @@ const IMAGES: [&str; 7] = ["images", "image", "image_url", "image_data", "url", 
 /// # Errors
 /// `invalid_json` when it is not JSON, `invalid_request` when an object has a key twice, and otherwise the code and
 /// the value of the first limit that is exceeded.
-pub(crate) fn check(body: &[u8], limits: &JsonLimits, texts: Texts) -> Result<(), ApiError> {
+pub(crate) fn check(body: &[u8], limits: &JsonLimits, texts: TextKind) -> Result<(), ApiError> {
     let mut look =
         Look { limits, texts, path: Vec::new(), text_bytes: 0, images: 0, prompt_images: 0, refused: None };
     let mut source = serde_json::Deserializer::from_slice(body);
@@ -82,7 +82,7 @@ enum Step {
 
 struct Look<'a> {
     limits: &'a JsonLimits,
-    texts: Texts,
+    texts: TextKind,
     path: Vec<Step>,
     text_bytes: usize,
     images: usize,
@@ -147,7 +147,7 @@ impl Look<'_> {
 
     fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
         let mut bytes = text.len();
-        if self.texts == Texts::Transcripts {
+        if self.texts == TextKind::Transcripts {
             for url in images::urls_in(text) {
                 bytes -= url.len();
                 self.image_size(url.len())?;
@@ -331,10 +331,10 @@ mod tests {
 
     /// Code and parameter of the error for `body`; `None` if it is accepted.
     fn refused(body: &str) -> Option<(String, String)> {
-        refused_among(Texts::Plain, body)
+        refused_among(TextKind::Plain, body)
     }
 
-    fn refused_among(texts: Texts, body: &str) -> Option<(String, String)> {
+    fn refused_among(texts: TextKind, body: &str) -> Option<(String, String)> {
         let error = check(body.as_bytes(), &LIMITS, texts).err()?;
         let body = serde_json::to_value(error.body()).unwrap();
         let param = body["error"]["param"].as_str().unwrap_or_default().to_owned();
@@ -384,7 +384,7 @@ mod tests {
             assert_eq!(refused(&json!([text]).to_string()), long, "{text}");
         }
         // In transcripts, only what is outside of the image URLs counts as text.
-        let of_transcript = |text: String| refused_among(Texts::Transcripts, &json!([text]).to_string());
+        let of_transcript = |text: String| refused_among(TextKind::Transcripts, &json!([text]).to_string());
         assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(20), url(600), " y".repeat(10))), None);
         assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(21), url(600), " y".repeat(10))), long);
         let large = Some(("image_file_too_large".to_owned(), "[0]".to_owned()));

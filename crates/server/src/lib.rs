@@ -12,6 +12,7 @@ mod body_memory;
 mod boot;
 mod bulk;
 mod caller;
+mod causes;
 mod clock;
 mod command;
 mod configuration;
@@ -74,7 +75,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::anyhow;
 use command::{Command, ConfigCommand, Given, LogFormat};
 use exit::{Fatal, Status};
 use stdout::stdout;
@@ -103,7 +103,8 @@ fn begin() -> i32 {
                 Some(options) => options.http.log_filter.clone(),
                 None => command::log_filter().unwrap_or_else(|| command::DEFAULT_FILTER.to_owned()),
             };
-            Telemetry::start((format, &filter), serve.map(|options| &options.traces)).and_then(|telemetry| {
+            let telemetry = Telemetry::start((format, &filter), serve.map(|options| &options.traces));
+            telemetry.map_err(|error| anyhow::Error::from(Fatal::from(error))).and_then(|telemetry| {
                 let result = run(*command, telemetry.clone());
                 telemetry.finish();
                 result
@@ -127,18 +128,12 @@ fn begin() -> i32 {
 /// The runtime, on whose threads everything but the model runs.
 ///
 /// # Errors
-/// [`Status::NoResources`] when the system cannot start enough threads.
+/// [`Fatal::Runtime`] when the system cannot start enough threads.
 fn threads() -> Result<Runtime, Fatal> {
-    let none = |error: io::Error| {
-        Fatal::new(
-            Status::NoResources,
-            &anyhow!(error).context("the system gives the program too few threads"),
-        )
-    };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     // If the system gives the runtime only some of its threads, it neither starts nor fails, but waits forever.
-    can_start(cores + OTHER_THREADS).map_err(none)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(none)
+    can_start(cores + OTHER_THREADS).map_err(Fatal::Runtime)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Fatal::Runtime)
 }
 
 /// Checks that `count` threads can exist at once.
@@ -164,7 +159,7 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
             let served = runtime.block_on(serve::serve(*options, telemetry));
             // Work that hangs on a disk, or decodes an image whose client has left, is not waited for.
             runtime.shutdown_timeout(LEFT_BEHIND);
-            served
+            Ok(served?)
         }
         Command::Judge(options) => runtime.block_on(judge_command::judge(*options)),
         Command::Prefer(options) => runtime.block_on(bulk::prefer(*options)),

@@ -1,16 +1,15 @@
 //! Decides which listeners a server has and who may use each, before anything is loaded. A configuration that opens
 //! the server to other machines must say so.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{fmt::Display, io, net::IpAddr, path::PathBuf, sync::Arc};
 
 use tokio::net::TcpListener;
 
 use crate::{
-    access::{Access, AdminAccess, HostRule, KeySource, Rules},
+    access::{Access, AdminAccess, HostRule, KeySource, KeysError, Rules},
     admin,
     command::{AccessOptions, TlsOptions},
-    connections::{Tls, TlsFiles},
-    exit::Fatal,
+    connections::{Tls, TlsError, TlsFiles},
 };
 
 /// The listeners' access rules and encryption, with the administration listener.
@@ -33,7 +32,7 @@ impl Listeners {
     pub(crate) async fn open(
         (options, tls): (&AccessOptions, &TlsOptions),
         (configuration, address): (Option<PathBuf>, IpAddr),
-    ) -> Result<Self, Fatal> {
+    ) -> Result<Self, ListenError> {
         let local = address.to_canonical().is_loopback();
         let source = KeySource { configuration, keys_file: options.keys_file.clone() };
         let hosts = HostRule { allowed: options.allowed_hosts.clone(), always: local };
@@ -44,10 +43,7 @@ impl Listeners {
         };
         let access = Access::read(source, rules)?;
         if !local && access.keys().is_empty() && !options.insecure_no_auth {
-            return Err(Fatal::from(anyhow::anyhow!(
-                "{address} can be reached from other machines and there are no keys: make one with `gavel key new` and give its \
-                 entry by --keys-file, or say --insecure-no-auth"
-            )));
+            return Err(ListenError::OpenToAll(address));
         }
         if !local && access.keys().is_empty() {
             tracing::warn!(%address, "anybody who reaches this address may use the server: it has no keys");
@@ -69,19 +65,47 @@ impl Listeners {
     }
 }
 
+/// Why a server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// TLS cannot be configured.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on. One that is in use may be free soon.
+    #[error("cannot listen on {address}")]
+    Address { address: String, source: io::Error },
+    /// The main listener would be open to other machines.
+    #[error(
+        "{0} can be reached from other machines and there are no keys: make one with `gavel key new` and give its \
+         entry by --keys-file, or say --insecure-no-auth"
+    )]
+    OpenToAll(IpAddr),
+    /// The administration listener would be open to other machines, and no key has permission to use it.
+    #[error("{0} can be reached from other machines and no key is for administration (admin = true)")]
+    NoAdminKey(String),
+}
+
+impl ListenError {
+    /// The error for an `address` that cannot be listened on.
+    pub(crate) fn address(address: impl Display, source: io::Error) -> Self {
+        Self::Address { address: address.to_string(), source }
+    }
+}
+
 async fn admin_listener(
     address: &str,
     (access, open): (&Access, bool),
-) -> Result<(TcpListener, AdminAccess), Fatal> {
+) -> Result<(TcpListener, AdminAccess), ListenError> {
     let address = admin::address_of(address);
-    let failed = |error| Fatal::port(format_args!("{address} for administration"), error);
+    let failed = |error| ListenError::address(format_args!("{address} for administration"), error);
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let taken = listener.local_addr().map_err(failed)?;
     let allowed = admin::access_at(taken.ip(), open);
     if allowed == AdminAccess::Keyed && !access.keys().has_admin() {
-        return Err(Fatal::from(anyhow::anyhow!(
-            "{address} can be reached from other machines and no key is for administration (admin = true)"
-        )));
+        return Err(ListenError::NoAdminKey(address));
     }
     tracing::info!(address = %taken, "the listener for administration is open");
     Ok((listener, allowed))

@@ -8,8 +8,12 @@ use std::{
 use axum::http::StatusCode;
 use judge::{JudgeError, RubricLibrary};
 use serde::Serialize;
+use tokio::task::JoinError;
 
 use crate::{
+    access::KeysError,
+    causes::with_causes,
+    connections::TlsError,
     error::{ApiError, Dialect},
     state::AppState,
 };
@@ -34,8 +38,8 @@ pub(crate) struct ReloadedBody {
 /// 422 `invalid_configuration` with all problems. Files without problems are in force all the same.
 pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
     let mut problems = Vec::new();
-    let mut body = read_secrets(state).await.unwrap_or_else(|problem| {
-        problems.push(problem);
+    let mut body = read_secrets(state).await.unwrap_or_else(|errors| {
+        problems.push(in_lines(&errors));
         ReloadedBody::default()
     });
     if state.config_dir.is_some() {
@@ -79,12 +83,32 @@ pub(crate) async fn reload_rubrics(state: &AppState) -> Result<usize, ApiError> 
     Ok(state.judge.rules().library().rubrics().count())
 }
 
+/// Why keys or certificates stay as they were.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
+    /// Reading them panicked, or the server ends.
+    #[error(transparent)]
+    Unread(#[from] JoinError),
+}
+
+/// All errors with their causes, each on a line of its own.
+fn in_lines(errors: &[ReloadError]) -> String {
+    errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("\n")
+}
+
 /// Reloads keys and certificates.
-async fn read_secrets(state: &AppState) -> Result<ReloadedBody, String> {
+///
+/// # Errors
+/// Everything that is wrong with either.
+async fn read_secrets(state: &AppState) -> Result<ReloadedBody, Vec<ReloadError>> {
     let (access, tls) = (state.access.clone(), state.tls.clone());
     let reading = tokio::task::spawn_blocking(move || {
-        let keys = access.reload();
-        let certificates = tls.as_ref().map(|tls| tls.reload()).transpose();
+        let keys = access.reload().map_err(ReloadError::from);
+        let certificates = tls.as_ref().map(|tls| tls.reload()).transpose().map_err(ReloadError::from);
         match (keys, certificates) {
             (Ok(keys), Ok(certificates)) => {
                 tracing::info!(
@@ -94,13 +118,10 @@ async fn read_secrets(state: &AppState) -> Result<ReloadedBody, String> {
                 );
                 Ok(ReloadedBody { keys, certificates: certificates.is_some(), rubrics: None })
             }
-            (keys, certificates) => {
-                let problems = [keys.err(), certificates.err()].into_iter().flatten();
-                Err(problems.map(|problem| format!("{problem:#}")).collect::<Vec<_>>().join("\n"))
-            }
+            (keys, certificates) => Err([keys.err(), certificates.err()].into_iter().flatten().collect()),
         }
     });
-    reading.await.unwrap_or_else(|error| Err(error.to_string()))
+    reading.await.unwrap_or_else(|error| Err(vec![error.into()]))
 }
 
 /// Reloads keys and certificates whenever one of their files has changed. Runs forever, unless there are no such files.
@@ -121,7 +142,8 @@ pub(crate) async fn watch_files(state: AppState) {
             known = now;
             let read = read_secrets(&state).await;
             state.metrics.reloaded(&read);
-            if let Err(problem) = read {
+            if let Err(errors) = read {
+                let problem = in_lines(&errors);
                 tracing::error!(problem, "a changed file could not be read; what was in force stays");
             }
         }

@@ -79,7 +79,7 @@ fn guarded_routes(lifecycle: &Lifecycle, times: RequestTimes) -> OpenApiRouter<A
         .merge(admitted(dialects::native::rewards(), lifecycle, QuotaPolicy::ByBody(times.whole)))
         .merge(
             admitted(scoring, lifecycle, QuotaPolicy::Wait(times.whole))
-                .layer(middleware::from_fn(dialects::scoring::told)),
+                .layer(middleware::from_fn(dialects::scoring::finish_response)),
         )
         .merge(dialects::native::rules())
         .merge(health::figures())

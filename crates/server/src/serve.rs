@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
 use axum::{
     Router,
     extract::Request,
@@ -28,7 +27,7 @@ use tower::ServiceExt;
 use crate::{
     access::{Access, AdminAccess},
     admin, batches,
-    boot::{self, Memory, Residency},
+    boot::{self, BootError, Memory, Residency},
     caller::RequestTimes,
     command::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, Redaction,
@@ -36,11 +35,11 @@ use crate::{
     },
     connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Listener, Tls},
     crash_record::CrashRecord,
-    exit::{self, EngineGone, Fatal, Status},
+    exit::{self, EngineGone, Fatal},
     health::Progress,
-    judging_log::{JudgingLog, RotatingFile, Rotation},
+    judging_log::{JudgingLog, LogError, RotatingFile, Rotation},
     lifecycle::{self, Lifecycle, Phase},
-    listeners::Listeners,
+    listeners::{ListenError, Listeners},
     metrics::Metrics,
     model_names::ModelNames,
     reload,
@@ -116,18 +115,19 @@ impl Bounds {
 }
 
 /// Serves until the server is told to stop or the engine fails.
-pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow::Result<()> {
+///
+/// # Errors
+/// [`Fatal`] when the server cannot start, the engine fails or a listener panics.
+pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result<(), Fatal> {
     let ServeOptions { critic, http, connections, limits, engine, .. } = options;
     let systemd = Systemd::new(options.systemd);
-    let mut signals = Signals::listen().context("signals cannot be listened for")?;
-    let remote_images = options.images.fetcher(limits.max_image_mib << 20);
-    let remote_images =
-        remote_images.context("the client that fetches images cannot be made").map_err(Fatal::from)?;
+    let mut signals = Signals::listen().map_err(Fatal::Signals)?;
+    let remote_images = options.images.fetcher(limits.max_image_mib << 20).map_err(Fatal::RemoteImages)?;
     // The ports are bound first, so that a wrong one is reported at once and not after loading.
     let listener = bind(&http.host, http.port).await?;
     let address = listener.local_addr()?;
     let listeners = Listeners::open((&options.access, &options.tls), (options.config, address.ip())).await?;
-    let storage = Storage::open(&options.storage)?;
+    let storage = Storage::open(&options.storage).map_err(Fatal::Storage)?;
     let (judging_log, redactions) = judging_log(options.log)?;
     let crash_record = CrashRecord::open(&storage)?;
     let scheme = if listeners.tls.is_some() { "https" } else { "http" };
@@ -166,11 +166,11 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> anyhow
 
 /// Loads the critic. Loading cannot be interrupted: if a signal comes first, the process ends at once.
 async fn load(
-    start: impl FnOnce() -> anyhow::Result<(Judge, Metrics)> + Send + 'static,
+    start: impl FnOnce() -> Result<(Judge, Metrics), BootError> + Send + 'static,
     signals: &mut Signals,
 ) -> Result<(Judge, Metrics), Fatal> {
     let (judge, metrics) = tokio::select! {
-        loaded = on_a_thread(start) => loaded?.map_err(Fatal::from)?,
+        loaded = on_a_thread(start) => loaded??,
         () = signals.next() => exit::at_once(),
     };
     tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
@@ -187,34 +187,32 @@ fn announce(scheme: &str, address: SocketAddr) {
     }
 }
 
-/// Runs long work on a thread of its own: the pool for blocking work waits forever if the system starts no thread.
+/// Runs `work`, which loads the critic, on a thread of its own: the pool for blocking work waits forever if the system
+/// starts no thread.
 ///
 /// # Errors
-/// [`Status::NoResources`] when no thread can be started, [`Status::Failed`] when the work panics.
+/// [`Fatal::LoadingThread`] when no thread can be started, [`Fatal::LoadingPanicked`] when the work panics.
 async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fatal> {
     let (told, heard) = oneshot::channel();
     let thread = thread::Builder::new().name("load".into()).spawn(move || {
         // There is no receiver any more if a signal came first.
         let _ = told.send(work());
     });
-    thread.map_err(|error| {
-        Fatal::new(Status::NoResources, &anyhow!(error).context("no thread can be started"))
-    })?;
-    heard.await.map_err(|_| {
-        Fatal::new(Status::Failed, &anyhow!("the critic was not loaded, since loading it panicked"))
-    })
+    thread.map_err(Fatal::LoadingThread)?;
+    heard.await.map_err(|_| Fatal::LoadingPanicked)
 }
 
-async fn bind(host: &str, port: u16) -> Result<TcpListener, Fatal> {
-    TcpListener::bind((host, port)).await.map_err(|error| Fatal::port(format_args!("{host}:{port}"), error))
+async fn bind(host: &str, port: u16) -> Result<TcpListener, ListenError> {
+    let failed = |error| ListenError::address(format_args!("{host}:{port}"), error);
+    TcpListener::bind((host, port)).await.map_err(failed)
 }
 
 /// The file of the judging log, if one is configured, and what is redacted in it.
-fn judging_log(log: LogOptions) -> Result<(Option<RotatingFile>, Vec<Redaction>), Fatal> {
+fn judging_log(log: LogOptions) -> Result<(Option<RotatingFile>, Vec<Redaction>), LogError> {
     let rotation =
         |path| Rotation { path, most_bytes: log.judging_log_mib << 20, kept: log.judging_log_files };
-    let file = log.judging_log.map(|path| RotatingFile::open(rotation(path))).transpose();
-    Ok((file.map_err(Fatal::from)?, log.judging_log_redact))
+    let file = log.judging_log.map(|path| RotatingFile::open(rotation(path))).transpose()?;
+    Ok((file, log.judging_log_redact))
 }
 
 /// A server that accepts connections.
@@ -305,7 +303,7 @@ impl Server {
         self.lifecycle.enter(Phase::Ready);
         let lifecycle = self.lifecycle.clone();
         self.batches = storage.enabled().map(|handle| {
-            let runner = batches::Runner::new((handle.clone(), router), lifecycle, metrics);
+            let runner = batches::Runner::new(handle.clone(), router, lifecycle, metrics);
             tokio::spawn(runner.run())
         });
         state
@@ -314,14 +312,14 @@ impl Server {
     /// Serves until the server is told to stop or the engine fails, and then finishes running requests.
     ///
     /// # Errors
-    /// [`EngineGone`] when the engine panicked or is stuck, or an error when the listener panics.
+    /// [`Fatal::Engine`] when the engine panicked or is stuck, [`Fatal::Accepting`] when the listener panics.
     async fn finish(
         mut self,
         judge: &Judge,
         crash_record: &CrashRecord,
         systemd: &Systemd,
         mut signals: Signals,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Fatal> {
         let gone = tokio::select! {
             ended = &mut self.serving => return Ok(ended?),
             () = self.lifecycle.told_to_leave() => None,

@@ -6,11 +6,7 @@ use axum::http::StatusCode;
 use store::{Figures, Limits, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{
-    command::StorageOptions,
-    error::ApiError,
-    exit::{Fatal, Status},
-};
+use crate::{command::StorageOptions, error::ApiError};
 
 /// Interval at which expired files and batches are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);
@@ -36,8 +32,8 @@ impl Storage {
     /// Opens the data folder, if one is configured.
     ///
     /// # Errors
-    /// [`Status::Taken`] when another server uses it, [`Status::Misconfigured`] when it cannot be used.
-    pub(crate) fn open(options: &StorageOptions) -> Result<Self, Fatal> {
+    /// [`StoreError::Taken`] when another server uses it, and others when it cannot be used.
+    pub(crate) fn open(options: &StorageOptions) -> Result<Self, StoreError> {
         let Some(folder) = &options.data_dir else { return Ok(Self(None)) };
         let limits = Limits {
             max_file_bytes: options.max_file_mib << 20,
@@ -45,13 +41,8 @@ impl Storage {
             max_files: options.max_files,
             keep_for_s: (options.file_expiry_h > 0).then(|| i64::from(options.file_expiry_h) * 3600),
         };
-        let store = Store::open(folder, limits).map_err(|error| {
-            let taken = matches!(error, StoreError::Taken { .. });
-            let status = if taken { Status::Taken } else { Status::Misconfigured };
-            Fatal::new(status, &anyhow::Error::new(error).context("files and batches cannot be kept"))
-        })?;
         Ok(Self(Some(Arc::new(StoreHandle {
-            store: Arc::new(store),
+            store: Arc::new(Store::open(folder, limits)?),
             changed: watch::Sender::new(()),
             max_batch_lines: options.max_batch_lines,
             // A semaphore cannot have more permits.

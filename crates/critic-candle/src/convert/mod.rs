@@ -7,10 +7,10 @@ mod writer;
 use std::{ops::Range, path::Path};
 
 use crate::{
+    architectures::read_architecture,
     decoders::{DecoderNames, DecoderTensor, GGUF_ARCHITECTURE, TextAnatomy, decoder_tensors, gguf_metadata},
     error::LoadError,
     layers::ComputeDevice,
-    load::read_architecture,
     parallel::Rank,
     source::Source,
     weights::{

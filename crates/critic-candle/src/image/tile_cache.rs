@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{CacheFigures, ContentHash, Packing, ProcessorFigures, Tiles};
+use critic::{CacheFigures, ContentHash, Medium, ProcessorFigures, Tiles};
 
 /// The tiles of an image or video, with the hash of their content.
 #[derive(Debug, Clone)]
 pub(crate) struct Cut {
     pub(crate) tiles: Arc<Tiles>,
-    pub(crate) packing: Packing,
+    pub(crate) medium: Medium,
     pub(crate) hash: ContentHash,
 }
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn image(bytes: usize) -> Cut {
         let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; bytes] });
-        Cut { tiles, packing: Packing::Single, hash: [0; 32] }
+        Cut { tiles, medium: Medium::Video, hash: [0; 32] }
     }
 
     /// Whether the cache had the entry.

@@ -6,12 +6,12 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
-use critic::{Backend, BackendError, BackendFigures, Batch, Limits, Logits, Wants};
+use critic::{Backend, BackendError, BackendFigures, Batch, Limits, StepOutput, Wants};
 
 use super::Group;
 
 /// The result of one rank's part of a step.
-type Answer = Result<Vec<Logits>, BackendError>;
+type Answer = Result<Vec<StepOutput>, BackendError>;
 
 /// Ranks that run every step together.
 ///
@@ -74,6 +74,10 @@ impl Backend for ParallelBackend {
         }
     }
 
+    fn forget_features(&mut self) {
+        self.ranks.iter_mut().for_each(|rank| rank.forget_features());
+    }
+
     fn figures(&self) -> BackendFigures {
         let block_bytes = self.ranks.iter().map(|rank| rank.figures().block_bytes).sum();
         BackendFigures { block_bytes, ..self.ranks[0].figures() }
@@ -84,30 +88,32 @@ impl Backend for ParallelBackend {
 fn run(index: usize, rank: &mut dyn Backend, batch: &Batch, group: &Group) -> Answer {
     let unless_done = group.abandon_unless_done(index);
     let answer = rank.forward(batch);
-    match &answer {
-        // Rows that are not finite are detected after all sums, when no rank waits for this one.
-        Ok(_) | Err(BackendError::NonFinite) => unless_done.done(),
-        Err(BackendError::Compute(_)) => {}
+    if answer.is_ok() {
+        unless_done.done();
     }
     answer
 }
 
-/// The row of each chunk that wants one: for logits, the parts of all ranks concatenated; for a reward, which every
-/// rank computes in full, the first rank's.
-fn join(batch: &Batch, parts: &mut [std::vec::IntoIter<Logits>]) -> Vec<Logits> {
-    let wanted = batch.chunks.iter().map(|chunk| chunk.wants).filter(|wants| *wants != Wants::Nothing);
+/// The output of each chunk that wants one, joined of those of all ranks.
+fn join(batch: &Batch, parts: &mut [std::vec::IntoIter<StepOutput>]) -> Vec<StepOutput> {
+    let wanted = batch.chunks.iter().filter(|chunk| chunk.wants != Wants::Nothing);
     wanted
-        .map(|wants| {
-            let row = |part: &mut std::vec::IntoIter<Logits>| {
-                part.next().expect("a rank has a row for each chunk that wants one")
+        .map(|_| {
+            let output = |part: &mut std::vec::IntoIter<StepOutput>| {
+                part.next().expect("a rank has an output for each chunk that wants one")
             };
-            let rows = parts.iter_mut().map(row);
-            match wants {
-                Wants::Reward => rows.reduce(|first, _| first).unwrap_or_default(),
-                Wants::Logits | Wants::Nothing => rows.flatten().collect(),
-            }
+            parts.iter_mut().map(output).reduce(append).expect("a decoder has at least one rank")
         })
         .collect()
+}
+
+/// Appends the next rank's logits to those of the ranks before it. A reward is the same on all ranks, each of which
+/// computes it in full.
+fn append(mut before: StepOutput, next: StepOutput) -> StepOutput {
+    if let (StepOutput::Logits(logits), StepOutput::Logits(more)) = (&mut before, next) {
+        logits.extend(more);
+    }
+    before
 }
 
 #[cfg(test)]

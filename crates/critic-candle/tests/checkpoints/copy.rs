@@ -89,7 +89,7 @@ pub(crate) fn answer_to(checkpoint: &mut Checkpoint, prompt: &Prompt) -> Vec<f32
         visuals: encoded.visuals,
         wants: critic::Wants::Logits,
     };
-    checkpoint.backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0)
+    checkpoint.backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0).into_logits().unwrap()
 }
 
 pub(crate) fn worst_difference(a: &[f32], b: &[f32]) -> f32 {

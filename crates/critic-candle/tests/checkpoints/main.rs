@@ -11,7 +11,9 @@ use std::fs;
 
 use candle_core::{DType, Device, Tensor};
 use copy::{Copy, answer, reference, worst_difference};
-use critic::{Backend, Batch, BlockId, CacheScope, Chunk, Detail, Message, Prompt, Role, SequenceId, Wants};
+use critic::{
+    Backend, Batch, BlockId, CacheScope, Chunk, Detail, Message, Prompt, Role, SequenceId, StepOutput, Wants,
+};
 use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm, inspect};
 
 fn wanted() -> Vec<f32> {
@@ -273,9 +275,12 @@ fn a_reward_head_reads_the_last_hidden_state() {
     let batch = Batch {
         chunks: vec![chunk(Wants::Logits, 0, 0), chunk(Wants::Reward, 1, 10), chunk(Wants::Logits, 2, 20)],
     };
-    let rows = checkpoint.backend.forward(&batch).unwrap();
-    assert_eq!((rows.len(), rows[1].len()), (3, 1));
-    assert!(rows[0].len() > 1 && rows[0] == rows[2]);
+    let outputs = checkpoint.backend.forward(&batch).unwrap();
+    let [StepOutput::Logits(first), StepOutput::Reward(reward), StepOutput::Logits(last)] = &outputs[..]
+    else {
+        panic!("{} outputs, not each of the wanted kind", outputs.len())
+    };
+    assert!(first.len() > 1 && first == last);
 
     let alone = Batch { chunks: vec![chunk(Wants::Reward, 3, 30)] };
     let hidden = checkpoint.backend.hidden(&alone).unwrap().to_vec2::<f32>().unwrap().pop().unwrap();
@@ -288,7 +293,7 @@ fn a_reward_head_reads_the_last_hidden_state() {
         .map(|row| product(&dense[row * size..(row + 1) * size], dense_bias[row], &hidden).tanh())
         .collect();
     let expected = product(&output, output_bias[0], &inner);
-    assert!((f64::from(rows[1][0]) - expected).abs() < 1e-5, "{} and {expected}", rows[1][0]);
+    assert!((f64::from(*reward) - expected).abs() < 1e-5, "{reward} and {expected}");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! The reference's table of image sizes: grids, scaling, padding, kept and scaled patches, tokens.
 
-use critic::Packing;
-use critic_candle::{Geometry, VideoNewline};
+use std::sync::Arc;
+
+use critic_candle::{Geometry, Packing, VideoNewline};
 use serde::Deserialize;
 
-use crate::golden::path;
+use crate::{
+    golden::{case, checkpoint, path},
+    runner::encode_raw,
+};
 
 #[derive(Deserialize)]
 struct File {
@@ -92,4 +96,17 @@ fn the_native_truncation_differs_where_the_table_says_so() {
         geometry.feature_count(&geometry.pack(2538, 1880), 0)
     };
     assert_eq!((count(false), count(true)), (7309, 7332), "{differing} sizes of the table differ");
+}
+
+#[test]
+fn an_image_with_other_tiles_than_those_of_its_grid_is_refused() {
+    let checkpoint = checkpoint("tiny56");
+    let encoded = encode_raw(checkpoint.processor.as_ref(), &case("tiny56", "square"));
+    let mut visual = encoded.visuals[0].clone();
+    assert!(checkpoint.backend.model().features(&[&visual]).is_ok());
+    let mut tiles = visual.tiles.as_ref().clone();
+    tiles.pixels.extend_from_within(..tiles.size * tiles.size * 3);
+    visual.tiles = Arc::new(tiles);
+    let refused = checkpoint.backend.model().features(&[&visual]).unwrap_err().to_string();
+    assert!(refused.contains("in a grid of"), "{refused}");
 }

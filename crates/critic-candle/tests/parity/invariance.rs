@@ -7,7 +7,7 @@ use critic_candle::{Checkpoint, Options, Precision, Source, WeightForm};
 
 use crate::{
     golden::{Golden, assert_close, case, cases, checkpoint, checkpoint_in, floats, path},
-    runner::{Sequence, argmax, decode, encode_raw, log_softmax},
+    runner::{Sequence, argmax, decode, encode_raw, log_softmax, logits_of},
 };
 
 /// Runs sequences together, with at most `step` tokens of each per step, and returns the rows of logits of each.
@@ -34,7 +34,7 @@ fn run_on(
         // A sequence with 32 rows leaves the batch; the others continue.
         let live: Vec<usize> = (0..names.len()).filter(|index| rows[*index].len() < 32).collect();
         let batch = Batch { chunks: live.iter().map(|index| sequences[*index].chunk(step)).collect() };
-        let mut logits = checkpoint.backend.forward(&batch).unwrap().into_iter();
+        let mut logits = logits_of(checkpoint.backend.forward(&batch)).into_iter();
         for (index, chunk) in live.into_iter().zip(&batch.chunks) {
             sequences[index].advance(chunk.tokens.len());
             if chunk.wants == Wants::Logits {
@@ -123,7 +123,7 @@ fn check_last_tokens(checkpoint: &mut Checkpoint, same: impl Fn(&[Vec<f32>], &[V
     let ends = Tensor::new(ends.collect::<Vec<u32>>(), &Device::Cpu).unwrap();
     let last = checkpoint.backend.logits(&hidden.index_select(&ends, 0).unwrap()).unwrap();
     let wanted = last.to_vec2::<f32>().unwrap();
-    let mut read = |batch: &Batch| checkpoint.backend.forward(batch).unwrap();
+    let mut read = |batch: &Batch| logits_of(checkpoint.backend.forward(batch));
     same(&read(&batch), &wanted);
     // Nothing is wanted of one of them, then nothing of all, for which their keys and values are written all the same.
     batch.chunks[1].wants = Wants::Nothing;
@@ -159,7 +159,7 @@ fn logits_have_the_same_bits_after_a_beginning_that_another_sequence_computed() 
     let mut other = Sequence::new(encoded, 0, 2);
     let mut run = |sequence: &mut Sequence, step| loop {
         let batch = Batch { chunks: vec![sequence.chunk(step)] };
-        let logits = checkpoint.backend.forward(&batch).unwrap();
+        let logits = logits_of(checkpoint.backend.forward(&batch));
         sequence.advance(batch.token_count());
         if let Some(first) = logits.into_iter().next() {
             return bits(&decode(&mut checkpoint.backend, sequence, first, 8));

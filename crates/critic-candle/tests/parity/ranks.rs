@@ -8,7 +8,7 @@ use crate::{
     cases::check_greedy,
     copy::Copy,
     golden::{Golden, assert_close, case, cases, path},
-    runner::{Sequence, argmax, encode_raw, log_softmax},
+    runner::{Sequence, argmax, encode_raw, log_softmax, logits_of},
 };
 
 /// The reference's tolerance for log-probabilities of prompts.
@@ -32,12 +32,13 @@ fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize,
         chunk.wants = Wants::Logits;
         end += chunk.tokens.len();
         sequence.advance(chunk.tokens.len());
-        prompt.push((end - 1, backend.forward(&Batch { chunks: vec![chunk] }).unwrap().remove(0)));
+        let logits = logits_of(backend.forward(&Batch { chunks: vec![chunk] })).remove(0);
+        prompt.push((end - 1, logits));
     }
     let mut rows = vec![prompt.pop().unwrap().1];
     while rows.len() < 32 {
         sequence.push(TokenId(argmax(&rows[rows.len() - 1]) as u32));
-        rows.push(backend.forward(&Batch { chunks: vec![sequence.chunk(1)] }).unwrap().remove(0));
+        rows.push(logits_of(backend.forward(&Batch { chunks: vec![sequence.chunk(1)] })).remove(0));
         sequence.advance(1);
     }
     (prompt, rows)
@@ -47,7 +48,7 @@ fn run(backend: &mut dyn Backend, encoded: Encoded, step: usize) -> (Vec<(usize,
 fn answer(checkpoint: &Checkpoint, critic: &mut Critic) -> Vec<f32> {
     let encoded = encode_raw(checkpoint.processor.as_ref(), &case("tiny56", "square"));
     let prompt = Batch { chunks: vec![Sequence::new(encoded, 0, 1).chunk(4096)] };
-    critic.backend.forward(&prompt).unwrap().remove(0)
+    logits_of(critic.backend.forward(&prompt)).remove(0)
 }
 
 /// Checks all cases of `model` on `critic`; `checkpoint` encodes the prompts.

@@ -1,10 +1,9 @@
 //! Runs cases on a checkpoint: cuts prompts into segments, and runs sequences to logits.
 
 use candle_core::Tensor;
-use critic::Backend;
 use critic::{
-    Batch, BlockId, CacheScope, Chunk, Encoded, EncodedImage, ImageTiling, Message, Part, Prompt, Role,
-    SequenceId, TokenId, Wants,
+    Backend, BackendError, Batch, BlockId, CacheScope, Chunk, Encoded, EncodedImage, ImageTiling, Logits,
+    Message, Part, Prompt, Role, SequenceId, StepOutput, TokenId, Wants,
 };
 use critic_candle::{CandleBackend, Segment, SegmentEncoder};
 
@@ -154,10 +153,15 @@ pub(crate) fn decode(
     for _ in 1..count {
         sequence.push(TokenId(argmax(&rows[rows.len() - 1]) as u32));
         let batch = Batch { chunks: vec![sequence.chunk(1)] };
-        rows.push(backend.forward(&batch).unwrap().remove(0));
+        rows.push(logits_of(backend.forward(&batch)).remove(0));
         sequence.advance(1);
     }
     rows
+}
+
+/// The rows of logits that a step returned, in which nothing but logits was wanted.
+pub(crate) fn logits_of(outputs: Result<Vec<StepOutput>, BackendError>) -> Vec<Logits> {
+    outputs.unwrap().into_iter().map(|output| output.into_logits().unwrap()).collect()
 }
 
 pub(crate) fn argmax(row: &[f32]) -> usize {

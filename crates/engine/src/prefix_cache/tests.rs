@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use critic::{Packing, Tiles, TokenId, Visual};
+use critic::{Medium, Tiles, TokenId, Visual};
 use proptest::prelude::*;
 
 use super::*;
@@ -24,7 +24,8 @@ fn block(evicted: Option<(BlockKey, BlockId)>) -> Option<u32> {
 
 fn with_image(start: usize, length: usize, hash: u8) -> Encoded {
     let tiles = Arc::new(Tiles { size: 1, pixels: vec![0; 3] });
-    let visual = Visual { start, length, tiles, packing: Packing::Single, hash: [hash; 32] };
+    let medium = Medium::Image { height: 1, width: 1 };
+    let visual = Visual { start, length, tiles, medium, hash: [hash; 32] };
     Encoded { visuals: vec![visual], ..prompt(&[5; 13]) }
 }
 

@@ -6,7 +6,7 @@
 //! prefix at once. [`FairShare`](crate::fair_share::FairShare) determines whose turn it is, but a sequence that has
 //! waited very long comes first. Some slots are reserved for sequences that write no text. Sequences of low urgency
 //! come last, and leave room for urgent ones. A tenant with a running sequence leaves memory for others that have
-//! sent requests recently ([`RecentTenants`](crate::recent_tenants::Neighbours)), so that those are admitted at once.
+//! sent requests recently ([`RecentTenants`](crate::recent_tenants::RecentTenants)), so that those are admitted at once.
 
 use std::time::Instant;
 

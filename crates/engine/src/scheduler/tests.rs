@@ -153,7 +153,7 @@ impl Bench {
             let name = char::from(b'A' + chunk.sequence.0 as u8);
             write!(line, " {name}[{}..{}]", chunk.start, chunk.end()).unwrap();
         }
-        let outcomes = batch.chunks.iter().map(|chunk| Ok(self.logits(chunk))).collect();
+        let outcomes = batch.chunks.iter().map(|chunk| Ok(self.output(chunk))).collect();
         self.scheduler.commit(&batch, outcomes, self.now);
         let tokens = batch.token_count();
         self.scheduler.note_step(tokens, self.token_time * tokens as u32);
@@ -161,11 +161,17 @@ impl Bench {
         Some(line.trim_start().to_owned())
     }
 
-    fn logits(&self, chunk: &Chunk) -> Option<Logits> {
+    fn output(&self, chunk: &Chunk) -> Option<StepOutput> {
         let text = &self.said[&chunk.sequence.0][..chunk.end()];
         let favourite = (self.favours)(text) as usize;
-        (chunk.wants != Wants::Nothing)
-            .then(|| (0..VOCABULARY).map(|id| f32::from(id == favourite)).collect())
+        match chunk.wants {
+            Wants::Nothing => None,
+            Wants::Logits => {
+                let logits = (0..VOCABULARY).map(|id| f32::from(id == favourite));
+                Some(StepOutput::Logits(logits.collect()))
+            }
+            Wants::Reward => Some(StepOutput::Reward(0.5)),
+        }
     }
 
     fn waiting(&self) -> impl Iterator<Item = (u64, Instant)> {

@@ -140,9 +140,29 @@ fn compile(shape: &Shape, vocabulary: Arc<Vocabulary>, runtime: Handle) -> Resul
     Compiled::new(Ways { vocabulary, needed }, (matcher, position), slack, runtime)
 }
 
-/// The digest of a shape.
+/// The digest of a shape: SHA-256 over its kind and its texts, each with its length.
 fn name(shape: &Shape) -> [u8; 32] {
-    Sha256::digest(format!("{shape:?}")).into()
+    let mut digest = Sha256::new();
+    let mut add = |text: &str| {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    };
+    match shape {
+        Shape::Object => add("object"),
+        Shape::Schema(schema) => {
+            add("schema");
+            add(&schema.to_string());
+        }
+        Shape::Pattern(pattern) => {
+            add("pattern");
+            add(pattern);
+        }
+        Shape::OneOf(texts) => {
+            add("one of");
+            texts.iter().for_each(|text| add(text));
+        }
+    }
+    digest.finalize().into()
 }
 
 fn schema_length(shape: &Shape) -> usize {

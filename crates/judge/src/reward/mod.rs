@@ -5,120 +5,28 @@
 //! reward heads). The common beginning of the prompts is computed once.
 
 mod matrix;
+mod options;
+mod ranking;
 mod strengths;
 mod tournament;
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::collections::BTreeSet;
 
-use critic::{EncodeError, ImageTiling};
+use critic::EncodeError;
 use engine::{EngineError, Failure};
 use futures::{StreamExt, stream};
 use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
-use crate::{Caller, Guards, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage, reply::Mode};
+use crate::{Judge, JudgeError, JudgeOptions, Judgement, Usage, reply::Mode};
+use ranking::{pick, ranked};
 
 pub use matrix::{Matrix, PositionBias};
+pub use options::{Candidates, Method, Reasons, RewardOptions, Signal};
+pub use ranking::Pick;
 
 /// Maximum number of concurrent comparisons of one call: enough to fill any step, and far below the limit of the
 /// queue.
 const AT_A_TIME: usize = 64;
-
-/// How rewards are computed from verdicts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Method {
-    /// Compares all ordered pairs; a reward is the sum of wins minus losses, as in LLaVA-Critic.
-    #[default]
-    RoundRobin,
-    /// Compares all ordered pairs; rewards are strengths of the Bradley-Terry model.
-    BradleyTerry,
-    /// A knockout tournament: 2 (K - 1) comparisons instead of K (K - 1); more if some fail, but at most K (K - 1).
-    /// It determines only the best response: the others are ranked by the round in which they lost, so that ranks
-    /// are shared, and one wrong verdict can eliminate a good response. After a failed comparison both responses
-    /// continue against others, unless all further comparisons would fail as well, as after the deadline.
-    Tournament,
-    /// Scores each response alone; a reward is its expected score, negated where lower scores are better.
-    Pointwise,
-    /// Rates each response alone; a reward is the number of the critic's reward head.
-    Scalar,
-}
-
-impl Method {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Pointwise | Self::Scalar => Kind::Pointwise,
-            Self::RoundRobin | Self::BradleyTerry | Self::Tournament => Kind::Pairwise,
-        }
-    }
-}
-
-/// The value taken from a verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Signal {
-    /// By probabilities: the probability of the second response minus that of the first, or the expected score.
-    #[default]
-    Probability,
-    /// By the verdict: 1 for the second response, -1 for the first, 0 for a tie; or the score.
-    Verdict,
-    /// As [`Verdict`](Self::Verdict), but pairs count only if both orders have the same winner. Texts that
-    /// manipulate a critic mostly do so in one position only.
-    Agreed,
-    /// The difference of the scores in points, for rubrics that score both responses of a pair: the expected
-    /// difference if probabilities are read, otherwise the written one.
-    Scores,
-}
-
-/// Several responses to one question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidates {
-    /// The question, its images and an optional reference answer; its own responses are ignored.
-    pub case: Case,
-    /// The responses to judge.
-    pub responses: Vec<String>,
-}
-
-/// Whether the critic writes a justification before its verdict is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Reasons {
-    /// As in training: a reward head is read after a justification, labels without one.
-    #[default]
-    Trained,
-    /// No justification, which is fastest.
-    None,
-    /// A justification of at most this many tokens.
-    Written(usize),
-}
-
-/// The options of a reward.
-#[derive(Debug, Clone, Default)]
-pub struct RewardOptions {
-    /// How rewards are computed from verdicts.
-    pub method: Method,
-    /// The value taken from a verdict.
-    pub signal: Signal,
-    /// The rubric.
-    pub rubric: RubricChoice,
-    /// Name of the critic's prompt format; `None` for the best one for the rubric.
-    pub format: Option<String>,
-    /// Whether the critic writes a justification before its verdict is read.
-    pub reasons: Reasons,
-    /// How images are split into tiles when there are several.
-    pub tiling: ImageTiling,
-    /// Measures against responses that try to manipulate the critic, and against its bias.
-    pub guards: Guards,
-    /// The client for which the responses are judged.
-    pub caller: Caller,
-}
-
-/// A pair of a better and a worse response, as used in preference learning.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pick {
-    /// Index of the best response; the first of equal ones.
-    pub chosen: usize,
-    /// Index of the worst response; the first of equal ones.
-    pub rejected: usize,
-    /// The difference of their rewards.
-    pub margin: f64,
-}
 
 /// A failed verdict: on the response `first` alone, or on the pair of `first` and `second` in this order.
 #[derive(Debug)]
@@ -430,21 +338,6 @@ impl Reward {
     }
 }
 
-/// The first of the best and the first of the worst ranked responses; `None` if all are equal.
-fn pick(ranked: &[(usize, f64)]) -> Option<Pick> {
-    let ((chosen, best), (_, worst)) = (ranked.first()?, ranked.last()?);
-    let (rejected, _) = ranked.iter().find(|(_, reward)| reward == worst)?;
-    (best > worst).then(|| Pick { chosen: *chosen, rejected: *rejected, margin: best - worst })
-}
-
-/// The responses with a reward, best first; equal ones in their original order.
-fn ranked(rewards: &[Option<f64>]) -> Vec<(usize, f64)> {
-    let mut ranked: Vec<(usize, f64)> =
-        rewards.iter().enumerate().filter_map(|(index, reward)| Some((index, (*reward)?))).collect();
-    ranked.sort_by(|(_, a), (_, b)| b.partial_cmp(a).unwrap_or(Ordering::Equal));
-    ranked
-}
-
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, time::Duration};
@@ -477,15 +370,5 @@ mod tests {
         assert!(!single.iter().any(is_hopeless));
         // Verdicts that were made before a deadline are valid.
         assert!(!concerns_all(&hopeless[0]) && concerns_all(&hopeless[6]));
-    }
-
-    #[test]
-    fn of_equal_responses_the_first_is_picked_at_either_end() {
-        let picked = |rewards: &[f64]| pick(&ranked(&rewards.iter().copied().map(Some).collect::<Vec<_>>()));
-        assert_eq!(picked(&[4.0, -2.0, -2.0]), Some(Pick { chosen: 0, rejected: 1, margin: 6.0 }));
-        assert_eq!(picked(&[-2.0, 4.0, 4.0]), Some(Pick { chosen: 1, rejected: 0, margin: 6.0 }));
-        assert_eq!((picked(&[1.0, 1.0]), picked(&[1.0]), picked(&[])), (None, None, None));
-        let gaps = [None, Some(-1.0), Some(2.0), None, Some(-1.0)];
-        assert_eq!(pick(&ranked(&gaps)), Some(Pick { chosen: 2, rejected: 1, margin: 3.0 }));
     }
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod bucket;
+mod error;
 mod expiry;
 mod failed_auth_limit;
 mod guard;
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub(crate) use account::Grant;
+pub(crate) use error::KeysError;
 use failed_auth_limit::FailedAuthLimit;
 pub(crate) use guard::{AdminAccess, KeyLabel, guard, guard_admin};
 pub(crate) use host::HostRule;
@@ -45,24 +47,21 @@ impl KeySource {
     /// # Errors
     /// If a file cannot be read, if it has invalid entries (all problems of the first such file, with line
     /// numbers), or if the files have two keys with the same id or the same digest.
-    fn read(&self) -> anyhow::Result<Vec<Key>> {
+    fn read(&self) -> Result<Vec<Key>, KeysError> {
         let mut keys: Vec<Key> = Vec::new();
-        for path in self.paths() {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", path.display()))?;
-            let keys_here = read_keys(&text).map_err(|problems| {
-                let told =
-                    problems.iter().map(|problem| format!("{}:{}: {problem}", path.display(), problem.line));
-                anyhow::anyhow!(told.collect::<Vec<_>>().join("\n"))
-            })?;
+        for file in self.paths() {
+            let path = || file.to_owned();
+            let text = std::fs::read_to_string(file)
+                .map_err(|source| KeysError::Unreadable { path: path(), source })?;
+            let keys_here =
+                read_keys(&text).map_err(|problems| KeysError::Invalid { path: path(), problems })?;
             for key in keys_here {
                 if keys.iter().any(|other| other.id == key.id) {
-                    anyhow::bail!("{}: there are two keys with the id {:?}", path.display(), key.id);
+                    return Err(KeysError::SameId { path: path(), id: key.id });
                 }
-                // One key has one account: a second entry would silently replace quotas and permissions.
                 if let Some(other) = keys.iter().find(|other| other.digest == key.digest) {
-                    let (place, id) = (path.display(), &key.id);
-                    anyhow::bail!("{place}: {id:?} has the same digest as the key {:?}", other.id);
+                    let other = other.id.clone();
+                    return Err(KeysError::SameDigest { path: path(), id: key.id, other });
                 }
                 keys.push(key);
             }
@@ -115,7 +114,7 @@ impl Access {
     ///
     /// # Errors
     /// If a key file cannot be read or is invalid.
-    pub(crate) fn read(source: KeySource, rules: Rules) -> anyhow::Result<Self> {
+    pub(crate) fn read(source: KeySource, rules: Rules) -> Result<Self, KeysError> {
         let Rules { hosts, figures_on_main, wrong_keys_per_minute } = rules;
         let keys = RwLock::new(Arc::new(KeyRing::new(source.read()?, None)));
         let failed_auth = FailedAuthLimit::new(wrong_keys_per_minute);
@@ -152,11 +151,11 @@ impl Access {
     /// # Errors
     /// If a key file cannot be read or is invalid, or if no key would be left and the server would be open to
     /// everyone; the old keys then stay active.
-    pub(crate) fn reload(&self) -> anyhow::Result<usize> {
+    pub(crate) fn reload(&self) -> Result<usize, KeysError> {
         let keys = self.0.source.read()?;
         let before = self.keys();
         if keys.is_empty() && !before.is_empty() {
-            anyhow::bail!("no key would be left, and the server be open to all");
+            return Err(KeysError::NoneLeft);
         }
         let count = keys.len();
         let after = Arc::new(KeyRing::new(keys, Some(&before)));

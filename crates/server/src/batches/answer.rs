@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The number of attempts at a line that fails with 500 or 504.
-const MOST_TRIES: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 /// Bounds of the pause between two attempts, whatever `Retry-After` says.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -38,6 +38,7 @@ struct OutputLine<'a> {
     error: (),
 }
 
+/// The response to a line.
 #[derive(Serialize)]
 struct OutputResponse<'a> {
     status_code: u16,
@@ -52,6 +53,7 @@ struct AnswerUsage {
     usage: UsageBody,
 }
 
+/// Token counts, with those that only some dialects have.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct UsageBody {
@@ -61,21 +63,22 @@ struct UsageBody {
     completion_tokens: i64,
     cached_tokens: i64,
     #[serde(alias = "input_tokens_details")]
-    prompt_tokens_details: Details,
+    prompt_tokens_details: TokenDetails,
     #[serde(alias = "output_tokens_details")]
-    completion_tokens_details: Details,
+    completion_tokens_details: TokenDetails,
 }
 
+/// Details of the token counts of prompts and of answers.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Details {
+struct TokenDetails {
     cached_tokens: i64,
     reasoning_tokens: i64,
 }
 
 /// The members of a request body that matter to the batch runner.
 #[derive(Deserialize)]
-struct Asks {
+struct RequestMembers {
     #[serde(default)]
     stream: serde_json::Value,
 }
@@ -84,29 +87,29 @@ impl Runner {
     /// Runs a line and returns its answer. A refusal for lack of capacity (429 or 503) is retried without a limit.
     /// `None` if the server stops, or the time of the batch ends, before there is an answer.
     pub(super) async fn answer(&self, batch: &Batch, line: &Line) -> Option<LineResult> {
-        let asks: Option<Asks> = serde_json::from_str(line.body.get()).ok();
-        if asks.is_some_and(|asks| asks.stream == true) {
+        let members: Option<RequestMembers> = serde_json::from_str(line.body.get()).ok();
+        if members.is_some_and(|members| members.stream == true) {
             let error = ApiError::invalid("stream", "A line of a batch cannot be answered as a stream.");
-            return Some(refused(line, (StatusCode::BAD_REQUEST, &error)));
+            return Some(error_result(line, StatusCode::BAD_REQUEST, &error));
         }
         let body = Bytes::copy_from_slice(line.body.get().as_bytes());
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
-            let response = self.ask(batch, body.clone()).await;
+            let response = self.send(batch, body.clone()).await;
             let status = response.status();
             let pause = retry_after(response.headers()).unwrap_or_default();
             if self.is_stopping() && status == StatusCode::SERVICE_UNAVAILABLE {
                 return None;
             }
-            tries += 1;
-            let again = match status {
+            attempts += 1;
+            let is_retried = match status {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
                 // The deadline of the request is the end of the batch.
                 StatusCode::GATEWAY_TIMEOUT if self.storage.store().now() >= batch.expires_at => return None,
-                StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR => tries < MOST_TRIES,
+                StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR => attempts < MAX_ATTEMPTS,
                 _ => false,
             };
-            if !again {
+            if !is_retried {
                 return Some(result_of_response(line, response).await);
             }
             self.metrics.batch_line(LineOutcome::Retried);
@@ -117,7 +120,8 @@ impl Runner {
         }
     }
 
-    async fn ask(&self, batch: &Batch, body: Bytes) -> Response {
+    /// Sends a request of a batch to the router once.
+    async fn send(&self, batch: &Batch, body: Bytes) -> Response {
         let left = u64::try_from(batch.expires_at - self.storage.store().now()).unwrap_or(0);
         let caller = Caller {
             tenant: Tenant(batch.owner.as_str().into()),
@@ -142,25 +146,26 @@ impl Runner {
 pub(super) fn expired(line: &Line) -> LineResult {
     let message = "This request was not run before the completion window of its batch was over.";
     let error = ApiError::new(StatusCode::GATEWAY_TIMEOUT, "batch_expired", message);
-    refused(line, (StatusCode::GATEWAY_TIMEOUT, &error))
+    error_result(line, StatusCode::GATEWAY_TIMEOUT, &error)
 }
 
 /// A failed result that comes from the batch runner itself, not from a route.
-fn refused(line: &Line, (status, error): (StatusCode, &ApiError)) -> LineResult {
+fn error_result(line: &Line, status: StatusCode, error: &ApiError) -> LineResult {
     let body = serde_json::value::to_raw_value(&error.body()).expect("our own bodies can be written as JSON");
     let id = format!("req-{}", request_id::fresh_id());
-    written(line, (status, &id), &body)
+    line_result(line, status, &id, &body)
 }
 
+/// The result of a line that a route has answered.
 async fn result_of_response(line: &Line, response: Response) -> LineResult {
     let (head, body) = response.into_parts();
     let id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let Ok(body) = to_bytes(body, MAX_ANSWER_BYTES).await else {
         let message = format!("The answer broke off, or has more than {MAX_ANSWER_BYTES} bytes.");
         let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "answer_lost", message);
-        return refused(line, (StatusCode::INTERNAL_SERVER_ERROR, &error));
+        return error_result(line, StatusCode::INTERNAL_SERVER_ERROR, &error);
     };
-    written(line, (head.status, id), &on_one_line(&body))
+    line_result(line, head.status, id, &on_one_line(&body))
 }
 
 /// The body of an answer as JSON without line breaks; a body that is not JSON becomes a JSON string.
@@ -175,7 +180,8 @@ fn on_one_line(body: &[u8]) -> Box<RawValue> {
     }
 }
 
-fn written(line: &Line, (status, request_id): (StatusCode, &str), body: &RawValue) -> LineResult {
+/// The result of a line with this response.
+fn line_result(line: &Line, status: StatusCode, request_id: &str, body: &RawValue) -> LineResult {
     let AnswerUsage { usage } = serde_json::from_str(body.get()).unwrap_or_default();
     let output = OutputLine {
         id: format!("batch_req_{}", request_id::fresh_id()),

@@ -24,7 +24,7 @@ pub(crate) struct Line {
 
 /// A line as parsed. Every member is optional, so that an error can name the missing one.
 #[derive(Deserialize)]
-struct Written {
+struct ParsedLine {
     custom_id: Option<String>,
     method: Option<String>,
     url: Option<String>,
@@ -52,8 +52,8 @@ impl<S: Read> Lines<S> {
     pub(crate) fn next(&mut self, endpoint: &str) -> io::Result<Option<Result<Line, LineError>>> {
         loop {
             let mut bytes = Vec::new();
-            let most = self.max_line_bytes as u64 + 1;
-            self.source.by_ref().take(most).read_until(b'\n', &mut bytes)?;
+            let limit = self.max_line_bytes as u64 + 1;
+            self.source.by_ref().take(limit).read_until(b'\n', &mut bytes)?;
             if bytes.is_empty() {
                 return Ok(None);
             }
@@ -62,7 +62,7 @@ impl<S: Read> Lines<S> {
                 self.source.skip_until(b'\n')?;
                 let message =
                     format!("The line has more than {} bytes, which is the limit.", self.max_line_bytes);
-                return Ok(Some(Err(self.wrong("line_too_long", (message, None)))));
+                return Ok(Some(Err(self.error("line_too_long", message, None))));
             }
             let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.number == 1).unwrap_or(&bytes);
             if !text.trim_ascii().is_empty() {
@@ -71,34 +71,36 @@ impl<S: Read> Lines<S> {
         }
     }
 
+    /// Parses the current line, and checks it against the route `endpoint`.
     fn parse(&self, text: &[u8], endpoint: &str) -> Result<Line, LineError> {
-        let wrong = |code, param: &str, message: String| Err(self.wrong(code, (message, Some(param))));
-        let Written { custom_id, method, url, body } = serde_json::from_slice(text).map_err(|error| {
-            self.wrong("invalid_json_line", (format!("The line is no request as JSON: {error}."), None))
+        let refuse = |code, param: &str, message: String| Err(self.error(code, message, Some(param)));
+        let ParsedLine { custom_id, method, url, body } = serde_json::from_slice(text).map_err(|error| {
+            self.error("invalid_json_line", format!("The line is no request as JSON: {error}."), None)
         })?;
         let Some(custom_id) = custom_id.filter(|id| !id.is_empty()) else {
-            return wrong("missing_required_parameter", "custom_id", "The line needs a custom_id.".into());
+            return refuse("missing_required_parameter", "custom_id", "The line needs a custom_id.".into());
         };
         if custom_id.len() > MAX_ID_BYTES {
             let message = format!("The custom_id has more than {MAX_ID_BYTES} bytes, which is the limit.");
-            return wrong("invalid_custom_id", "custom_id", message);
+            return refuse("invalid_custom_id", "custom_id", message);
         }
         if method.as_deref() != Some("POST") {
-            return wrong("invalid_method", "method", "The method of a line must be POST.".into());
+            return refuse("invalid_method", "method", "The method of a line must be POST.".into());
         }
         if url.as_deref() != Some(endpoint) {
             let message = format!("The url of a line must be the batch's endpoint, {endpoint}.");
-            return wrong("mismatched_url", "url", message);
+            return refuse("mismatched_url", "url", message);
         }
         match body {
             Some(body) if body.get().starts_with('{') => Ok(Line { number: self.number, custom_id, body }),
             Some(_) | None => {
-                wrong("missing_required_parameter", "body", "The line needs a body, an object.".into())
+                refuse("missing_required_parameter", "body", "The line needs a body, an object.".into())
             }
         }
     }
 
-    fn wrong(&self, code: &str, (message, param): (String, Option<&str>)) -> LineError {
+    /// An error in the current line, or in its member `param`.
+    fn error(&self, code: &str, message: String, param: Option<&str>) -> LineError {
         LineError { code: code.into(), line: Some(self.number), message, param: param.map(str::to_owned) }
     }
 }
@@ -110,9 +112,9 @@ mod tests {
     use super::*;
 
     /// Number, id and body of a line; or code and line number of an error.
-    type Found = Result<(i64, String, String), (String, i64)>;
+    type ReadLine = Result<(i64, String, String), (String, i64)>;
 
-    fn read(text: &[u8]) -> Vec<Found> {
+    fn read(text: &[u8]) -> Vec<ReadLine> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
         file.rewind().unwrap();
@@ -159,7 +161,7 @@ mod tests {
         .join("\n");
         let codes: Vec<_> = read(text.as_bytes())
             .into_iter()
-            .map(|line| line.map_or_else(|wrong| wrong, |(number, ..)| ("right".into(), number)))
+            .map(|line| line.map_or_else(|error| error, |(number, ..)| ("right".into(), number)))
             .collect();
         let expected = [
             "invalid_json_line",

@@ -21,7 +21,7 @@ use std::{
 use axum::Router;
 use tokio::{
     sync::Semaphore,
-    task::{Id, JoinSet},
+    task::{Id, JoinError, JoinSet},
 };
 
 use crate::{
@@ -32,10 +32,10 @@ use crate::{
 
 /// The largest number of batches to process at the same time: as many as lines run at once by default, so that each
 /// can run one. Each keeps its input file open; the lines of all batches share the slots for running lines.
-const MOST_AT_A_TIME: usize = 16;
+const MAX_ACTIVE_BATCHES: usize = 16;
 
 /// Pause after a failure of the disk, before the batch is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs the batches of a store. Clones share the same state.
 #[derive(Clone)]
@@ -45,40 +45,65 @@ pub(crate) struct Runner {
     lifecycle: Lifecycle,
     metrics: Metrics,
     /// One permit for each line that may run. It bounds the memory for lines, whatever the size of their files.
-    places: Arc<Semaphore>,
+    line_permits: Arc<Semaphore>,
+}
+
+/// A batch that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct UnfinishedBatch {
+    id: String,
+    /// The tenant that created it.
+    owner: String,
+}
+
+/// The batches that are processed now.
+#[derive(Default)]
+struct ActiveBatches {
+    tasks: JoinSet<()>,
+    /// The batch of each task.
+    by_task: HashMap<Id, UnfinishedBatch>,
+    /// The ids of batches whose tasks panicked, and would panic again.
+    given_up: HashSet<String>,
+}
+
+impl ActiveBatches {
+    /// Removes the batch of a task that has ended, and gives it up if the task panicked.
+    fn remove(&mut self, ended: &Result<(Id, ()), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        if let Some(batch) = self.by_task.remove(&id)
+            && ended.is_err()
+        {
+            tracing::error!(
+                batch = batch.id,
+                "a batch is given up until the next start, since its task panicked"
+            );
+            self.given_up.insert(batch.id);
+        }
+    }
 }
 
 impl Runner {
     /// Creates a runner that sends the lines of stored batches to `router`.
     pub(crate) fn new(
-        (storage, router): (Arc<StoreHandle>, Router),
+        storage: Arc<StoreHandle>,
+        router: Router,
         lifecycle: Lifecycle,
         metrics: Metrics,
     ) -> Self {
         metrics.begin_batches();
-        let places = Arc::new(Semaphore::new(storage.batch_concurrency));
-        Self { storage, router, lifecycle, metrics, places }
+        let line_permits = Arc::new(Semaphore::new(storage.batch_concurrency));
+        Self { storage, router, lifecycle, metrics, line_permits }
     }
 
     /// Runs batches until the server drains, then waits for the lines that are running.
     pub(crate) async fn run(self) {
         let mut changes = self.storage.changes();
         let mut sweep = tokio::time::interval(SWEEP);
-        let mut working = JoinSet::new();
-        let mut active: HashMap<Id, (String, String)> = HashMap::new();
-        // Batches whose tasks panicked, and would panic again.
-        let mut given_up: HashSet<String> = HashSet::new();
+        let mut active = ActiveBatches::default();
         loop {
             changes.mark_unchanged();
             match self.storage.run(|store| store.unfinished()).await {
-                Ok(mut unfinished) => {
-                    unfinished.retain(|(id, _)| !given_up.contains(id));
-                    while let Some((id, owner)) = next(&unfinished, active.values()) {
-                        let (runner, batch) = (self.clone(), id.clone());
-                        let task = working.spawn(async move { runner.work_on(batch).await });
-                        active.insert(task.id(), (id, owner));
-                    }
-                }
+                Ok(unfinished) => self.start_batches(unfinished, &mut active),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "batches cannot be looked for")
                 }
@@ -86,13 +111,7 @@ impl Runner {
             tokio::select! {
                 () = self.lifecycle.draining() => break,
                 _ = changes.changed() => {}
-                Some(ended) = working.join_next_with_id() => {
-                    let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
-                    if let Some((batch, _)) = active.remove(&id) && ended.is_err() {
-                        tracing::error!(batch, "a batch is given up until the next start, since its task panicked");
-                        given_up.insert(batch);
-                    }
-                }
+                Some(ended) = active.tasks.join_next_with_id() => active.remove(&ended),
                 _ = sweep.tick() => {
                     if let Err(error) = self.storage.run(|store| store.sweep()).await {
                         tracing::error!(error = &error as &dyn std::error::Error, "old files cannot be removed");
@@ -100,12 +119,26 @@ impl Runner {
                 }
             }
         }
-        while working.join_next().await.is_some() {}
+        while active.tasks.join_next().await.is_some() {}
+    }
+
+    /// Starts batches of `unfinished`, which have ids and owners, as long as more may be active.
+    fn start_batches(&self, unfinished: Vec<(String, String)>, active: &mut ActiveBatches) {
+        let unfinished: Vec<_> = unfinished
+            .into_iter()
+            .map(|(id, owner)| UnfinishedBatch { id, owner })
+            .filter(|batch| !active.given_up.contains(&batch.id))
+            .collect();
+        while let Some(batch) = next(&unfinished, active.by_task.values()) {
+            let (runner, id) = (self.clone(), batch.id.clone());
+            let task = active.tasks.spawn(async move { runner.process(id).await });
+            active.by_task.insert(task.id(), batch);
+        }
     }
 
     /// Processes a batch until it ends or the server stops, and retries after storage errors.
-    async fn work_on(self, id: String) {
-        while let Err(error) = self.bring_on(&id).await {
+    async fn process(self, id: String) {
+        while let Err(error) = self.advance(&id).await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 batch = id,
@@ -113,29 +146,30 @@ impl Runner {
             );
             tokio::select! {
                 () = self.lifecycle.draining() => return,
-                () = tokio::time::sleep(AGAIN) => {}
+                () = tokio::time::sleep(RETRY_PAUSE) => {}
             }
         }
     }
 
+    /// Whether the server stops.
     fn is_stopping(&self) -> bool {
         self.lifecycle.phase() == Phase::Draining
     }
 }
 
-/// The id and the owner of the batch to start next: the oldest batch of the owner with the fewest active ones.
-/// `None` if no batch waits or the limit of active batches is reached.
+/// The batch to start next: the oldest batch of the owner with the fewest active ones. `None` if no batch waits or the
+/// limit of active batches is reached.
 fn next<'a>(
-    unfinished: &[(String, String)],
-    active: impl Iterator<Item = &'a (String, String)>,
-) -> Option<(String, String)> {
+    unfinished: &[UnfinishedBatch],
+    active: impl Iterator<Item = &'a UnfinishedBatch>,
+) -> Option<UnfinishedBatch> {
     let active: Vec<_> = active.collect();
-    if active.len() >= MOST_AT_A_TIME {
+    if active.len() >= MAX_ACTIVE_BATCHES {
         return None;
     }
-    let waits = |batch: &&(String, String)| active.iter().all(|(id, _)| *id != batch.0);
-    let at_work = |owner: &str| active.iter().filter(|(_, other)| other == owner).count();
-    unfinished.iter().filter(waits).min_by_key(|(_, owner)| at_work(owner)).cloned()
+    let waits = |batch: &&UnfinishedBatch| active.iter().all(|other| other.id != batch.id);
+    let active_of = |owner: &str| active.iter().filter(|other| other.owner == owner).count();
+    unfinished.iter().filter(waits).min_by_key(|batch| active_of(&batch.owner)).cloned()
 }
 
 #[cfg(test)]
@@ -143,16 +177,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owners_have_equally_many_batches_at_work_and_the_oldest_first() {
-        let batch = |id: usize, owner: &str| (id.to_string(), owner.to_owned());
+    fn owners_have_equally_many_active_batches_and_the_oldest_first() {
+        let batch = |id: usize, owner: &str| UnfinishedBatch { id: id.to_string(), owner: owner.to_owned() };
         let mut unfinished: Vec<_> = (0..30).map(|id| batch(id, "many")).collect();
         unfinished.extend([batch(30, "few"), batch(31, "few")]);
-        let mut active = Vec::new();
+        let mut active: Vec<UnfinishedBatch> = Vec::new();
         while let Some(batch) = next(&unfinished, active.iter()) {
             active.push(batch);
         }
-        let ids: Vec<&str> = active.iter().map(|(id, _)| id.as_str()).collect();
+        let ids: Vec<&str> = active.iter().map(|batch| batch.id.as_str()).collect();
         assert_eq!(ids[..6], ["0", "30", "1", "31", "2", "3"]);
-        assert_eq!(active.len(), MOST_AT_A_TIME);
+        assert_eq!(active.len(), MAX_ACTIVE_BATCHES);
     }
 }

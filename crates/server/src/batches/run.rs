@@ -15,20 +15,20 @@ use crate::metrics::LineOutcome;
 
 /// The largest number of results to store in one transaction; results that are ready at the same time share one
 /// wait for the disk.
-const MOST_AT_ONCE: usize = 64;
+const MAX_RESULTS_AT_ONCE: usize = 64;
 
 /// The largest body of a line, in bytes. The routes have their own limit; this one only bounds memory.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Why the processing of lines stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reached {
+enum StopReason {
     /// All lines have a result.
-    End,
+    AllDone,
     /// The server is stopping.
-    Stop,
+    ServerStops,
     /// The batch was cancelled by its owner, or it expired.
-    Ended(Ended),
+    BatchEnded(Ended),
 }
 
 impl Runner {
@@ -36,20 +36,20 @@ impl Runner {
     ///
     /// # Errors
     /// [`StoreError`] if the disk or the database fails; the call can be repeated.
-    pub(super) async fn bring_on(&self, id: &str) -> Result<(), StoreError> {
+    pub(super) async fn advance(&self, id: &str) -> Result<(), StoreError> {
         loop {
             let batch = self.batch(id).await?;
             match batch.state {
-                BatchState::Validating if self.is_over(&batch) => {
+                BatchState::Validating if self.has_expired(&batch) => {
                     return self.end(&batch, Ended::Expired).await;
                 }
                 BatchState::Validating => self.validate(&batch).await?,
                 BatchState::InProgress => match self.run_lines(&batch).await? {
-                    Reached::Stop => return Ok(()),
-                    Reached::Ended(ended) => return self.end(&batch, ended).await,
+                    StopReason::ServerStops => return Ok(()),
+                    StopReason::BatchEnded(ended) => return self.end(&batch, ended).await,
                     // If the batch was cancelled in the meantime, this changes nothing, and the next iteration
                     // reads the new state.
-                    Reached::End => drop(self.begin_finalizing(id).await?),
+                    StopReason::AllDone => drop(self.begin_finalizing(id).await?),
                 },
                 BatchState::Finalizing => return self.end(&batch, Ended::Completed).await,
                 BatchState::Cancelling => return self.end(&batch, Ended::Cancelled).await,
@@ -60,26 +60,30 @@ impl Runner {
         }
     }
 
-    fn is_over(&self, batch: &Batch) -> bool {
+    /// Whether the completion window of a batch is over.
+    fn has_expired(&self, batch: &Batch) -> bool {
         self.storage.store().now() >= batch.expires_at
     }
 
+    /// The stored state of a batch.
     async fn batch(&self, id: &str) -> Result<Batch, StoreError> {
         let id = id.to_owned();
         self.storage.run(move |store| store.any_batch(&id)).await
     }
 
+    /// Marks a batch whose lines all have a result.
     async fn begin_finalizing(&self, id: &str) -> Result<bool, StoreError> {
         let id = id.to_owned();
         self.storage.run(move |store| store.begin_finalizing(&id)).await
     }
 
+    /// Validates the input of a batch, and stores the number of its lines or its errors.
     async fn validate(&self, batch: &Batch) -> Result<(), StoreError> {
         let (batch, max_lines) = (batch.clone(), self.storage.max_batch_lines);
         self.storage
             .run(move |store| {
                 let mut lines = Lines::new(store.open_content(&batch.input_file)?, MAX_BODY_BYTES);
-                match validate(&mut lines, (&batch.endpoint, max_lines))? {
+                match validate(&mut lines, &batch.endpoint, max_lines)? {
                     Ok(total) => store.begin_lines(&batch.id, total),
                     Err(errors) => store.fail_batch(&batch.id, &errors),
                 }
@@ -88,7 +92,7 @@ impl Runner {
     }
 
     /// Runs the lines that have no result yet, and stores their results.
-    async fn run_lines(&self, batch: &Batch) -> Result<Reached, StoreError> {
+    async fn run_lines(&self, batch: &Batch) -> Result<StopReason, StoreError> {
         let mut changes = self.storage.changes();
         let left = u64::try_from(batch.expires_at - self.storage.store().now()).unwrap_or(0);
         let mut time_is_over = std::pin::pin!(tokio::time::sleep(Duration::from_secs(left)));
@@ -97,44 +101,44 @@ impl Runner {
             .await?
             .map(|line| async {
                 match line {
-                    Ok((line, place)) => {
+                    Ok((line, permit)) => {
                         let answer = self.answer(batch, &line).await;
-                        drop(place);
+                        drop(permit);
                         Ok(answer)
                     }
                     Err(error) => Err(error),
                 }
             })
             .buffer_unordered(self.storage.batch_concurrency)
-            .ready_chunks(MOST_AT_ONCE);
+            .ready_chunks(MAX_RESULTS_AT_ONCE);
         let mut answers = std::pin::pin!(answers);
         loop {
             tokio::select! {
-                some = answers.next() => {
-                    let Some(some) = some else { break };
-                    let mut results = Vec::with_capacity(some.len());
-                    for answer in some {
+                chunk = answers.next() => {
+                    let Some(chunk) = chunk else { break };
+                    let mut results = Vec::with_capacity(chunk.len());
+                    for answer in chunk {
                         results.extend(answer?);
                     }
-                    self.write_down(batch, results).await?;
+                    self.store_results(batch, results).await?;
                 }
                 _ = changes.changed() => {
                     if self.batch(&batch.id).await?.state == BatchState::Cancelling {
-                        return Ok(Reached::Ended(Ended::Cancelled));
+                        return Ok(StopReason::BatchEnded(Ended::Cancelled));
                     }
                 }
-                () = &mut time_is_over => return Ok(Reached::Ended(Ended::Expired)),
+                () = &mut time_is_over => return Ok(StopReason::BatchEnded(Ended::Expired)),
             }
         }
         let counts = self.batch(&batch.id).await?.counts;
         if counts.completed + counts.failed >= counts.total {
-            Ok(Reached::End)
+            Ok(StopReason::AllDone)
         } else if self.is_stopping() {
-            Ok(Reached::Stop)
+            Ok(StopReason::ServerStops)
         } else {
             // Otherwise lines lack an answer only because the batch has expired.
             time_is_over.await;
-            Ok(Reached::Ended(Ended::Expired))
+            Ok(StopReason::BatchEnded(Ended::Expired))
         }
     }
 
@@ -150,31 +154,35 @@ impl Runner {
         let state = (Lines::new(input, MAX_BODY_BYTES), Arc::new(done), batch.endpoint.clone());
         Ok(stream::try_unfold(state, move |(lines, done, endpoint)| async move {
             // Acquire the permit first, so that no line waits in memory.
-            let place = self.places.clone().acquire_owned();
-            let place = tokio::select! {
-                place = place => place,
+            let permit = self.line_permits.clone().acquire_owned();
+            let permit = tokio::select! {
+                permit = permit => permit,
                 () = self.lifecycle.draining() => return Ok(None),
             };
-            let Ok(place) = place else { return Ok(None) };
+            let Ok(permit) = permit else { return Ok(None) };
             let read = move |_: &Arc<store::Store>| {
                 let mut lines = lines;
-                let line = next_waiting(&mut lines, (&done, &endpoint))?;
+                let line = next_without_result(&mut lines, &done, &endpoint)?;
                 Ok((line, (lines, done, endpoint)))
             };
             let (line, state) = self.storage.run(read).await?;
-            Ok(line.map(|line| ((line, place), state)))
+            Ok(line.map(|line| ((line, permit), state)))
         }))
     }
 
-    async fn write_down(&self, batch: &Batch, results: Vec<LineResult>) -> Result<(), StoreError> {
+    /// Stores the results of lines, and counts them in the metrics.
+    async fn store_results(&self, batch: &Batch, results: Vec<LineResult>) -> Result<(), StoreError> {
         if results.is_empty() {
             return Ok(());
         }
-        let outcomes: Vec<bool> = results.iter().map(|result| result.failed).collect();
+        let outcomes: Vec<_> = results
+            .iter()
+            .map(|result| if result.failed { LineOutcome::Failed } else { LineOutcome::Completed })
+            .collect();
         let id = batch.id.clone();
         self.storage.run(move |store| store.add_results(&id, &results)).await?;
-        for failed in outcomes {
-            self.metrics.batch_line(if failed { LineOutcome::Failed } else { LineOutcome::Completed });
+        for outcome in outcomes {
+            self.metrics.batch_line(outcome);
         }
         Ok(())
     }
@@ -201,9 +209,10 @@ impl Runner {
 }
 
 /// The next line without a result; `None` at the end of the input.
-fn next_waiting(
+fn next_without_result(
     lines: &mut Lines<impl Read>,
-    (done, endpoint): (&HashSet<i64>, &str),
+    done: &HashSet<i64>,
+    endpoint: &str,
 ) -> Result<Option<Line>, StoreError> {
     loop {
         match lines.next(endpoint)? {
@@ -221,9 +230,9 @@ fn expire_lines(store: &store::Store, batch: &Batch) -> Result<(), StoreError> {
     let done = store.done_lines(&batch.id)?;
     let mut lines = Lines::new(store.open_content(&batch.input_file)?, MAX_BODY_BYTES);
     let mut results = Vec::new();
-    while let Some(line) = next_waiting(&mut lines, (&done, &batch.endpoint))? {
+    while let Some(line) = next_without_result(&mut lines, &done, &batch.endpoint)? {
         results.push(answer::expired(&line));
-        if results.len() >= MOST_AT_ONCE {
+        if results.len() >= MAX_RESULTS_AT_ONCE {
             store.add_results(&batch.id, &results)?;
             results.clear();
         }

@@ -11,15 +11,16 @@ use store::LineError;
 use super::line::Lines;
 
 /// The largest number of errors to report; further errors are likely of the same kind.
-const MOST_ERRORS: usize = 1000;
+const MAX_ERRORS: usize = 1000;
 
-/// Returns the number of lines of an input, or the errors in it.
+/// Returns the number of lines of an input for the route `endpoint`, or the errors in it.
 ///
 /// # Errors
 /// If the input cannot be read.
 pub(crate) fn validate(
     lines: &mut Lines<impl Read>,
-    (endpoint, max_lines): (&str, usize),
+    endpoint: &str,
+    max_lines: usize,
 ) -> io::Result<Result<i64, Vec<LineError>>> {
     let (mut errors, mut total) = (Vec::new(), 0);
     // Digests instead of ids, so that memory does not depend on the length of ids.
@@ -30,7 +31,7 @@ pub(crate) fn validate(
             let message = format!(
                 "The input has more than {max_lines} lines, which is the limit. The server's option is --max-batch-lines."
             );
-            errors.push(whole("too_many_lines", message));
+            errors.push(input_error("too_many_lines", message));
             break;
         }
         match line {
@@ -43,17 +44,17 @@ pub(crate) fn validate(
             Ok(_) => {}
             Err(error) => errors.push(error),
         }
-        if errors.len() >= MOST_ERRORS {
+        if errors.len() >= MAX_ERRORS {
             break;
         }
     }
     if total == 0 {
-        errors.push(whole("empty_file", "The input has no line.".into()));
+        errors.push(input_error("empty_file", "The input has no line.".into()));
     }
     Ok(if errors.is_empty() { Ok(total) } else { Err(errors) })
 }
 
 /// An error that concerns the input as a whole.
-fn whole(code: &str, message: String) -> LineError {
+fn input_error(code: &str, message: String) -> LineError {
     LineError { code: code.into(), line: None, message, param: None }
 }

@@ -87,15 +87,16 @@ impl Panel {
         match self {
             Self::Local(router) => {
                 let request = Request::get(route).header(header::HOST, HOST).body(Body::empty())?;
-                Ok(read(router.clone().oneshot(request).await?).await?.1)
+                let (_, body) = read(router.clone().oneshot(request).await?).await?;
+                Ok(body)
             }
             Self::Remote(servers) => servers.get(route).await,
         }
     }
 
-    /// Sends a POST request for a verdict. Requests with the same `key` go to the same server as long as it
+    /// Sends a POST request for a verdict. Requests with the same `image_key` go to the same server as long as it
     /// answers.
-    pub(crate) async fn post(&self, route: &str, body: &Value, key: &str) -> JudgeReply {
+    pub(crate) async fn post(&self, route: &str, body: &Value, image_key: &str) -> JudgeReply {
         match self {
             Self::Local(router) => {
                 let request = Request::post(route)
@@ -105,7 +106,7 @@ impl Panel {
                 let (status, body) = read(router.clone().oneshot(request).await?).await?;
                 Ok(if status == StatusCode::OK { Ok(body) } else { Err(Refusal::new(status, &body)) })
             }
-            Self::Remote(servers) => servers.post(route, body, key).await,
+            Self::Remote(servers) => servers.post(route, body, image_key).await,
         }
     }
 }
@@ -121,6 +122,7 @@ impl Refusal {
     }
 }
 
+/// The status of a response and its body, which must be JSON.
 async fn read(response: Response) -> anyhow::Result<(StatusCode, Value)> {
     let status = response.status();
     let body = to_bytes(response.into_body(), usize::MAX).await?;

@@ -9,9 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Outcome, Panel, Task,
-    critics::Refusal,
-    judge_rows::{AT_A_TIME, named},
+    JournalPaths, Outcome, Panel, Task,
+    judge_rows::{ROWS_PER_CRITIC, with_id},
     run,
 };
 use crate::{
@@ -34,55 +33,47 @@ pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
 /// A labelled set and the critic to measure on it.
 pub(super) struct Session<'a> {
     pub(super) options: &'a LabelledOptions,
+    /// The name of the file of the set.
     pub(super) data: String,
     pub(super) set: LabelledSet,
     pub(super) panel: Panel,
+    /// The name of the critic.
     pub(super) model: String,
     /// The critic's answer to `GET /rubrics`: its rubrics and prompt formats.
-    rubrics: Value,
-    pub(super) asked: Asked,
+    rubric_list: Value,
+    /// The rubrics that requests name.
+    pub(super) chosen_rubrics: Asked,
     pub(super) bootstrap: Bootstrap,
 }
 
 impl<'a> Session<'a> {
+    /// Reads the set and reaches the critic that the options choose.
     pub(super) async fn start(options: &'a LabelledOptions) -> anyhow::Result<Self> {
         let LabelledOptions { data, form, images, rubric, seed, draws, .. } = options;
         let set = evaluation::read(data, form.form(), images.as_deref())?;
         let config = EngineConfig::default();
         let panel = Panel::assemble(&options.urls, options.critic.clone(), config).await?;
         let model = panel.model().await?;
-        let rubrics = panel.get("/rubrics").await?;
-        let mut asked = Asked::default();
-        for name in rubric {
-            let found = rubrics["rubrics"].as_array().into_iter().flatten();
-            let found = found.into_iter().find(|known| known["name"] == name.as_str());
-            let place = match found.and_then(|found| kind(&found["kind"])) {
-                Some(Kind::Pointwise) => &mut asked.pointwise,
-                Some(Kind::Pairwise) => &mut asked.pairwise,
-                None => bail!("there is no rubric {name:?}; `gavel rubric list` tells which there are"),
-            };
-            *place = Some(name.clone());
-        }
+        let rubric_list = panel.get("/rubrics").await?;
+        let chosen_rubrics = chosen_rubrics(&rubric_list, rubric)?;
         let name =
             data.file_name().map_or_else(|| data.display().to_string(), |name| name.to_string_lossy().into());
         let bootstrap = Bootstrap { seed: *seed, draws: *draws };
-        Ok(Self { options, data: name, set, panel, model, rubrics, asked, bootstrap })
+        Ok(Self { options, data: name, set, panel, model, rubric_list, chosen_rubrics, bootstrap })
     }
 
     /// Up to `most` prompt formats of each kind, without the default format of the kind.
     fn formats(&self, most: usize) -> Vec<Format> {
-        let formats = self.rubrics["formats"].as_array().into_iter().flatten();
-        let mut of_kind: BTreeMap<&str, Vec<Format>> = BTreeMap::new();
-        // Formats held out from training are the hardest test, so they come first.
-        let mut found: Vec<&Value> = formats.collect();
-        let default = |format: &Value| {
-            let same = |other: &&&Value| other["kind"] == format["kind"] && other["held_out"] == false;
-            found.iter().find(same).is_some_and(|first| first["name"] == format["name"])
+        let formats: Vec<&Value> = self.rubric_list["formats"].as_array().into_iter().flatten().collect();
+        // The first format of a kind that was not held out from training is its default.
+        let is_default = |format: &Value| {
+            let candidate = |other: &&&Value| other["kind"] == format["kind"] && other["held_out"] == false;
+            formats.iter().find(candidate).is_some_and(|first| first["name"] == format["name"])
         };
-        let defaults: Vec<bool> = found.iter().map(|format| default(format)).collect();
-        let mut others: Vec<&Value> =
-            found.drain(..).zip(defaults).filter(|(_, default)| !default).map(|(format, _)| format).collect();
+        let mut others: Vec<&Value> = formats.iter().copied().filter(|format| !is_default(format)).collect();
+        // Held-out formats are the hardest test, so they come first.
         others.sort_by_key(|format| format["held_out"] == false);
+        let mut of_kind: BTreeMap<&str, Vec<Format>> = BTreeMap::new();
         for format in others {
             if let (Some(name), Some(text), Some(kind)) =
                 (format["name"].as_str(), format["kind"].as_str(), kind(&format["kind"]))
@@ -99,50 +90,68 @@ impl<'a> Session<'a> {
         let by_id: BTreeMap<String, Ask> = asks.into_iter().map(|ask| (ask.id(items), ask)).collect();
         let task = |(id, ask): (&String, &Ask)| Task {
             id: id.clone(),
-            key: items[ask.item].image_key(),
-            what: ask.clone(),
+            image_key: items[ask.item].image_key(),
+            input: ask.clone(),
         };
         let tasks: Vec<_> = by_id.iter().map(task).collect();
         let work = |task: Task<Ask>| async move {
-            let Task { id, key, what: ask } = task;
-            let body = match ask.body(items, &self.asked) {
+            let Task { id, image_key, input: ask } = task;
+            let body = match ask.body(items, &self.chosen_rubrics) {
                 Ok(body) => body,
                 Err(error) => return Ok(Outcome::invalid(&id, &error.into())),
             };
-            Ok(match self.panel.post(ask.route(items), &body, &key).await? {
-                Ok(verdict) => Outcome::Done(named(&id, verdict)),
+            Ok(match self.panel.post(ask.route(items), &body, &image_key).await? {
+                Ok(verdict) => Outcome::Done(with_id(&id, verdict)),
                 Err(refusal) => Outcome::refused(&id, &refusal),
             })
         };
         let left_out = self.options.answers.as_deref().map(left_out_beside);
         let journals = self.options.answers.as_deref().zip(left_out.as_deref());
-        let done = run(journals, tasks, AT_A_TIME * self.panel.critics(), work).await?;
+        let journals = journals.map(|(output, left_out)| JournalPaths { output, left_out });
+        let results = run(journals, tasks, ROWS_PER_CRITIC * self.panel.critics(), work).await?;
         let lines = match journals {
             // Includes the answers of earlier runs.
-            Some((answers, left_out)) => [read(answers)?, read(left_out)?].concat(),
-            None => [done.done, done.left_out].concat(),
+            Some(JournalPaths { output, left_out }) => [read(output)?, read(left_out)?].concat(),
+            None => [results.done, results.left_out].concat(),
         };
         let mut answers = Answers::new();
         for line in lines {
             let Some(ask) = line["id"].as_str().and_then(|id| by_id.get(id)) else { continue };
-            let failure = line.get("error").map(|error| Refusal {
-                code: error["code"].as_str().unwrap_or_default().to_owned(),
-                message: error["message"].as_str().unwrap_or_default().to_owned(),
-            });
-            let outcome = match failure {
-                Some(Refusal { code, message }) => Err(format!("{code}: {message}")),
-                None => Ok(line),
-            };
-            answers.insert(ask.clone(), outcome);
+            answers.insert(ask.clone(), answer_of(line));
         }
         Ok(answers)
     }
 }
 
+/// The rubrics of these names, one of each kind at most; the last one of a kind counts.
+fn chosen_rubrics(rubric_list: &Value, names: &[String]) -> anyhow::Result<Asked> {
+    let mut chosen = Asked::default();
+    for name in names {
+        let mut rubrics = rubric_list["rubrics"].as_array().into_iter().flatten();
+        let rubric = rubrics.find(|rubric| rubric["name"] == name.as_str());
+        let chosen_of_kind = match rubric.and_then(|rubric| kind(&rubric["kind"])) {
+            Some(Kind::Pointwise) => &mut chosen.pointwise,
+            Some(Kind::Pairwise) => &mut chosen.pairwise,
+            None => bail!("there is no rubric {name:?}; `gavel rubric list` tells which there are"),
+        };
+        *chosen_of_kind = Some(name.clone());
+    }
+    Ok(chosen)
+}
+
+/// The answer in a line of the results: the body, or the reason why there is none.
+fn answer_of(line: Value) -> Result<Value, String> {
+    let Some(error) = line.get("error") else { return Ok(line) };
+    let text = |name: &str| error[name].as_str().unwrap_or_default();
+    Err(format!("{}: {}", text("code"), text("message")))
+}
+
+/// The kind of rubrics or formats of this name.
 fn kind(text: &Value) -> Option<Kind> {
     [Kind::Pointwise, Kind::Pairwise].into_iter().find(|kind| *text == kind.to_string())
 }
 
+/// The lines of a file of results.
 fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()

@@ -22,41 +22,41 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens the file, or creates it. An incomplete last line is cut off, and its row is processed again.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        Self::keeping(path, |_| true)
+        Self::open_keeping(path, |_| true)
     }
 
     /// Opens a file of rows without a result, and removes the rows that failed: they are tried again, and recorded
     /// again if they fail again. Other rows, such as undecided ones, are kept, because their result would not
     /// change.
     pub(super) fn without_failures(path: &Path) -> anyhow::Result<Self> {
-        Self::keeping(path, |line| !is_failure(line))
+        Self::open_keeping(path, |line| !is_failure(line))
     }
 
     /// Opens the file and keeps only the lines for which `keep` returns true.
-    fn keeping(path: &Path, keep: impl Fn(&Value) -> bool) -> anyhow::Result<Self> {
+    fn open_keeping(path: &Path, keep: impl Fn(&Value) -> bool) -> anyhow::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path);
         let mut file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let (mut ids, mut kept, mut all) = (HashSet::new(), Vec::new(), true);
+        let complete = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (mut ids, mut kept, mut keeps_all) = (HashSet::new(), Vec::new(), true);
         for (index, line) in
-            text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate()
+            text[..complete].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate()
         {
             let place = || format!("line {} of {} is no result of an earlier run", index + 1, path.display());
-            let told: Value =
+            let record: Value =
                 serde_json::from_slice(line).map_err(|error| anyhow!(reason(&error))).with_context(place)?;
-            let id = told["id"].as_str().with_context(place)?;
-            if keep(&told) {
+            let id = record["id"].as_str().with_context(place)?;
+            if keep(&record) {
                 ids.insert(id.to_owned());
                 kept.extend([line, b"\n"]);
             } else {
-                all = false;
+                keeps_all = false;
             }
         }
-        if all {
-            file.set_len(whole as u64)?;
+        if keeps_all {
+            file.set_len(complete as u64)?;
         } else {
             file = replaced_file::replace(path, &kept.concat())
                 .with_context(|| format!("{} cannot be replaced", path.display()))?;

@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use crate::spelling::meant;
 
 /// Members of a row that are copied into the requests of `gavel judge`.
-pub(super) const OF_JUDGE: &[&str] = &["rubric", "criteria", "scale", "mode", "order"];
+pub(super) const JUDGE_SETTINGS: &[&str] = &["rubric", "criteria", "scale", "mode", "order"];
 /// Members of a row that are copied into the requests of `gavel prefer`.
-pub(super) const OF_PREFER: &[&str] = &["rubric", "criteria", "scale"];
+pub(super) const PREFER_SETTINGS: &[&str] = &["rubric", "criteria", "scale"];
 
 /// All fields of `POST /judge` and `POST /reward`. A row with such a member probably expects it to have an effect.
 const FIELDS: [&str; 34] = [
@@ -50,31 +50,32 @@ const FIELDS: [&str; 34] = [
 ];
 
 /// Common columns of data files that have no meaning here although they are spelt like a field.
-const USUAL: [&str; 1] = ["model"];
+const USUAL_COLUMNS: [&str; 1] = ["model"];
 
 /// Members of rows that look like request fields but are not used: their names, each with the first line that has
 /// it.
 #[derive(Debug, Default)]
-pub(super) struct Unused(BTreeMap<String, usize>);
+pub(super) struct UnusedMembers(BTreeMap<String, usize>);
 
-impl Unused {
-    /// Returns the `members` of a row that belong in its request: those named in `taken` with a value other than
-    /// null. `line` is the row's line number, under which unused fields are recorded.
-    pub(super) fn sort(
+impl UnusedMembers {
+    /// Returns the `members` of a row that belong in its request: those of the names `settings` with a value other
+    /// than null. `line` is the row's line number, under which unused fields are recorded.
+    pub(super) fn take_settings(
         &mut self,
         mut members: Map<String, Value>,
-        (line, taken): (usize, &[&str]),
+        line: usize,
+        settings: &[&str],
     ) -> Map<String, Value> {
         members.retain(|_, value| !value.is_null());
         // `scale` applies to criteria only; without criteria, in a labelled row, it is the scale of the label.
-        let scored = members.contains_key("score") || members.contains_key("scores");
+        let has_label = members.contains_key("score") || members.contains_key("scores");
         let has_criteria = members.contains_key("criteria");
         members.retain(|name, _| {
-            let by_label = name == "scale" && !has_criteria;
-            if taken.contains(&name.as_str()) && !by_label {
+            let is_of_label = name == "scale" && !has_criteria;
+            if settings.contains(&name.as_str()) && !is_of_label {
                 return true;
             }
-            if is_field_or_slip(name) && !(by_label && scored) {
+            if is_field_or_slip(name) && !(is_of_label && has_label) {
                 self.0.entry(name.clone()).or_insert(line);
             }
             false
@@ -102,8 +103,9 @@ impl Unused {
     }
 }
 
+/// Whether a name is that of a field, or looks like a misspelt one.
 fn is_field_or_slip(name: &str) -> bool {
-    FIELDS.contains(&name) || (!USUAL.contains(&name) && meant(name, FIELDS).is_some())
+    FIELDS.contains(&name) || (!USUAL_COLUMNS.contains(&name) && meant(name, FIELDS).is_some())
 }
 
 #[cfg(test)]
@@ -125,26 +127,26 @@ mod tests {
         };
         let all: BTreeSet<String> = of("JudgeBody").chain(of("RewardBody")).collect();
         assert_eq!(all, FIELDS.into_iter().map(str::to_owned).collect());
-        assert!(OF_JUDGE.iter().chain(OF_PREFER).all(|name| FIELDS.contains(name)));
+        assert!(JUDGE_SETTINGS.iter().chain(PREFER_SETTINGS).all(|name| FIELDS.contains(name)));
     }
 
     #[test]
-    fn members_are_taken_told_or_left_alone() {
-        let mut unused = Unused::default();
-        let mut sort = |row: Value, taken| {
+    fn members_are_taken_reported_or_left_alone() {
+        let mut unused = UnusedMembers::default();
+        let mut settings_of = |row: Value, names| {
             let Value::Object(members) = row else { panic!("a row is an object") };
-            let found = unused.sort(members, (7, taken));
-            found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+            let settings = unused.take_settings(members, 7, names);
+            settings.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
         let row = json!({ "rubric": "accuracy", "mode": null, "model": "m", "ids": [1], "samples": 3, "rubrik": "x" });
-        assert_eq!(sort(row, OF_JUDGE), ["rubric"]);
+        assert_eq!(settings_of(row, JUDGE_SETTINGS), ["rubric"]);
         assert_eq!(
-            sort(json!({ "criteria": "c", "scale": {}, "order": "both" }), OF_PREFER),
+            settings_of(json!({ "criteria": "c", "scale": {}, "order": "both" }), PREFER_SETTINGS),
             ["criteria", "scale"]
         );
-        assert!(sort(json!({ "score": 3, "scale": {} }), OF_JUDGE).is_empty());
+        assert!(settings_of(json!({ "score": 3, "scale": {} }), JUDGE_SETTINGS).is_empty());
         assert_eq!(unused.0.keys().collect::<Vec<_>>(), ["order", "rubrik", "samples"]);
         let Value::Object(scale) = json!({ "scale": {} }) else { panic!("it is an object") };
-        assert!(unused.sort(scale, (8, OF_JUDGE)).is_empty() && unused.0["scale"] == 8);
+        assert!(unused.take_settings(scale, 8, JUDGE_SETTINGS).is_empty() && unused.0["scale"] == 8);
     }
 }

@@ -36,8 +36,8 @@ struct Task<T> {
     /// The `id` of its line in the output.
     id: String,
     /// Equal for tasks with the same images.
-    key: String,
-    what: T,
+    image_key: String,
+    input: T,
 }
 
 /// The result of one task.
@@ -49,66 +49,80 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// The result of a task that a critic refused.
     fn refused(id: &str, refusal: &Refusal) -> Self {
         let Refusal { code, message } = refusal;
         Self::LeftOut(json!({ "id": id, "error": { "code": code, "message": message } }))
     }
 
+    /// The result of a task of which no request can be made.
     fn invalid(id: &str, error: &anyhow::Error) -> Self {
         let refusal = Refusal { code: "invalid_request".into(), message: format!("{error:#}") };
         Self::refused(id, &refusal)
     }
 }
 
+/// The files of a run.
+#[derive(Clone, Copy)]
+struct JournalPaths<'a> {
+    /// The output.
+    output: &'a Path,
+    /// The rows without a result.
+    left_out: &'a Path,
+}
+
+/// The opened files of a run.
+struct Journals {
+    output: Journal,
+    left_out: Journal,
+}
+
+impl Journals {
+    fn open(paths: JournalPaths<'_>) -> anyhow::Result<Self> {
+        let output = Journal::open(paths.output)?;
+        Ok(Self { output, left_out: Journal::without_failures(paths.left_out)? })
+    }
+
+    /// Whether either file has a line for this row.
+    fn has(&self, id: &str) -> bool {
+        self.output.has(id) || self.left_out.has(id)
+    }
+}
+
 /// The results of a run.
 struct Run {
+    /// Lines of the output.
     done: Vec<Value>,
+    /// Lines of the file of rows without a result.
     left_out: Vec<Value>,
+    /// The number of tasks whose result was known from an earlier run.
     known: usize,
     duration: Duration,
 }
 
 /// Runs `work` on every task that the journals do not contain, including those that failed in an earlier run,
-/// `at_a_time` at once, and writes each result as soon as it is available. Tasks with the same images are adjacent,
+/// `concurrency` at once, and writes each result as soon as it is available. Tasks with the same images are adjacent,
 /// so that shared prompt prefixes are computed once. An error ends the run; results written so far are kept.
 async fn run<T, F>(
-    journals: Option<(&Path, &Path)>,
+    journals: Option<JournalPaths<'_>>,
     tasks: Vec<Task<T>>,
-    at_a_time: usize,
+    concurrency: usize,
     work: impl Fn(Task<T>) -> F,
 ) -> anyhow::Result<Run>
 where
     F: Future<Output = anyhow::Result<Outcome>>,
 {
-    let mut journals = match journals {
-        Some((output, left_out)) => Some((Journal::open(output)?, Journal::without_failures(left_out)?)),
-        None => None,
-    };
-    let is_new = |task: &Task<T>| {
-        journals.as_ref().is_none_or(|(output, left_out)| !output.has(&task.id) && !left_out.has(&task.id))
-    };
+    let mut journals = journals.map(Journals::open).transpose()?;
+    let is_new = |task: &Task<T>| journals.as_ref().is_none_or(|journals| !journals.has(&task.id));
     let (mut tasks, known): (Vec<Task<T>>, Vec<Task<T>>) = tasks.into_iter().partition(is_new);
-    tasks.sort_by(|one, other| one.key.cmp(&other.key));
+    tasks.sort_by(|one, other| one.image_key.cmp(&other.image_key));
     let progress = progress(tasks.len(), "rows")?;
     let start = Instant::now();
     let (done, left_out) = (Vec::new(), Vec::new());
     let mut run = Run { done, left_out, known: known.len(), duration: Duration::ZERO };
-    let mut outcomes = std::pin::pin!(stream::iter(tasks).map(work).buffer_unordered(at_a_time));
+    let mut outcomes = std::pin::pin!(stream::iter(tasks).map(work).buffer_unordered(concurrency));
     while let Some(outcome) = outcomes.next().await {
-        match outcome? {
-            Outcome::Done(line) => {
-                if let Some((output, _)) = &mut journals {
-                    output.append(&line)?;
-                }
-                run.done.push(line);
-            }
-            Outcome::LeftOut(line) => {
-                if let Some((_, left_out)) = &mut journals {
-                    left_out.append(&line)?;
-                }
-                run.left_out.push(line);
-            }
-        }
+        run.record(outcome?, journals.as_mut())?;
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -116,22 +130,37 @@ where
     Ok(run)
 }
 
-/// A progress bar for `count` units of `what`.
-fn progress(count: usize, what: &'static str) -> anyhow::Result<ProgressBar> {
+/// A progress bar for `count` units, whose name in the plural is `unit`.
+fn progress(count: usize, unit: &'static str) -> anyhow::Result<ProgressBar> {
     let style = "{wide_bar} {pos}/{len} {msg}, {per_sec}, {eta} left";
     let style = ProgressStyle::with_template(style).context("the progress bar's template")?;
-    Ok(ProgressBar::new(count as u64).with_style(style).with_message(what))
+    Ok(ProgressBar::new(count as u64).with_style(style).with_message(unit))
 }
 
 impl Run {
-    /// Prints a summary of the run, followed by `more` lines about the results.
+    /// Adds the result of a task, and appends it to its file.
+    fn record(&mut self, outcome: Outcome, journals: Option<&mut Journals>) -> anyhow::Result<()> {
+        let (line, lines, journal) = match outcome {
+            Outcome::Done(line) => (line, &mut self.done, journals.map(|journals| &mut journals.output)),
+            Outcome::LeftOut(line) => {
+                (line, &mut self.left_out, journals.map(|journals| &mut journals.left_out))
+            }
+        };
+        if let Some(journal) = journal {
+            journal.append(&line)?;
+        }
+        lines.push(line);
+        Ok(())
+    }
+
+    /// Prints a summary of the run, followed by `figures` of the results, each with its name.
     ///
     /// # Errors
     /// If rows failed: their number and the file with the reasons. Also if the summary cannot be printed.
-    fn summarise(&self, more: &[(&str, String)], left_out: &Path) -> anyhow::Result<()> {
+    fn summarise(&self, figures: &[(&str, String)], left_out: &Path) -> anyhow::Result<()> {
         let rows = self.done.len() + self.left_out.len();
         let failed = self.left_out.iter().filter(|line| is_failure(line)).count();
-        let printed = self.print(failed, more);
+        let printed = self.print(failed, figures);
         if failed == 0 {
             return printed;
         }
@@ -142,10 +171,11 @@ impl Run {
         )
     }
 
-    fn print(&self, failed: usize, more: &[(&str, String)]) -> anyhow::Result<()> {
+    /// Prints the number of rows, those that `failed`, and further figures.
+    fn print(&self, failed: usize, figures: &[(&str, String)]) -> anyhow::Result<()> {
         let seconds = self.duration.as_secs_f64();
         let rows = self.done.len() + self.left_out.len();
-        let own = [
+        let figures_of_run = [
             ("rows done", self.done.len().to_string()),
             ("rows left out", self.left_out.len().to_string()),
             ("rows failed", failed.to_string()),
@@ -154,7 +184,7 @@ impl Run {
             ("rows each second", format!("{:.2}", rows as f64 / seconds.max(1e-9))),
         ];
         let mut output = stdout();
-        for (name, value) in own.iter().chain(more) {
+        for (name, value) in figures_of_run.iter().chain(figures) {
             writeln!(output, "{name:<24} {value:>10}")?;
         }
         Ok(())

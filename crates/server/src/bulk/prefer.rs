@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Outcome, Panel, Task, members::OF_PREFER, row, row::Row, run};
+use super::{JournalPaths, Outcome, Panel, Task, members::PREFER_SETTINGS, row, row::Row, run};
 use crate::{
     command::{PairForm, PreferOptions},
     serve,
@@ -11,41 +11,55 @@ use crate::{
 
 /// Rows in flight per critic. Each row makes many comparisons; a second row starts while the last comparisons of
 /// the first finish.
-const AT_A_TIME: usize = 2;
+const ROWS_PER_CRITIC: usize = 2;
 
 /// Runs `gavel prefer`: makes a pair from every row.
 pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     let PreferOptions { critic, engine, urls, files, form, method, rubric, least_margin } = options;
     let panel = Panel::assemble(&urls, critic, serve::engine_config(&engine)).await?;
     panel.model().await?;
-    let mut asked = json!({ "method": method });
+    let mut request_options = json!({ "method": method });
     if let Some(rubric) = rubric {
-        asked["rubric"] = rubric.into();
+        request_options["rubric"] = rubric.into();
     }
-    let make = |task: Task<Row>| {
-        let (panel, asked) = (&panel, &asked);
-        async move {
-            let Task { id, key, what: row } = task;
-            let body = match row.body(asked) {
-                Ok(body) => body,
-                Err(error) => return Ok(Outcome::invalid(&id, &error)),
-            };
-            let reward = match panel.post("/reward", &body, &key).await? {
-                Ok(body) => Reward::deserialize(body)?,
-                Err(refusal) => return Ok(Outcome::refused(&id, &refusal)),
-            };
-            Ok(match reward.pick().filter(|pick| pick.margin >= least_margin) {
-                Some(pick) => Outcome::Done(pair((&id, &row), form, (&reward, pick))),
-                None => Outcome::LeftOut(json!({ "id": id, "rewards": reward.rewards, "undecided": true })),
-            })
-        }
-    };
+    let making = PairMaking { panel: &panel, request_options: &request_options, form, least_margin };
     let left_out = files.left_out();
-    let tasks = row::read(&files.input, OF_PREFER)?;
-    let done = run(Some((&files.output, &left_out)), tasks, AT_A_TIME * panel.critics(), make).await?;
-    let margins: Vec<f64> = done.done.iter().filter_map(|line| line["margin"].as_f64()).collect();
+    let tasks = row::read(&files.input, PREFER_SETTINGS)?;
+    let journals = JournalPaths { output: &files.output, left_out: &left_out };
+    let concurrency = ROWS_PER_CRITIC * panel.critics();
+    let results = run(Some(journals), tasks, concurrency, |task| making.make(task)).await?;
+    let margins: Vec<f64> = results.done.iter().filter_map(|line| line["margin"].as_f64()).collect();
     let mean = margins.iter().sum::<f64>() / margins.len().max(1) as f64;
-    done.summarise(&[("mean margin", format!("{mean:.3}"))], &left_out)
+    results.summarise(&[("mean margin", format!("{mean:.3}"))], &left_out)
+}
+
+/// Makes pairs of rows.
+struct PairMaking<'a> {
+    panel: &'a Panel,
+    /// The members of every request besides those of the row.
+    request_options: &'a Value,
+    form: PairForm,
+    /// The least difference of the two rewards.
+    least_margin: f64,
+}
+
+impl PairMaking<'_> {
+    /// The pair of a row, or the reason why it has none.
+    async fn make(&self, task: Task<Row>) -> anyhow::Result<Outcome> {
+        let Task { id, image_key, input: row } = task;
+        let body = match row.body(self.request_options) {
+            Ok(body) => body,
+            Err(error) => return Ok(Outcome::invalid(&id, &error)),
+        };
+        let reward = match self.panel.post("/reward", &body, &image_key).await? {
+            Ok(body) => Reward::deserialize(body)?,
+            Err(refusal) => return Ok(Outcome::refused(&id, &refusal)),
+        };
+        Ok(match reward.pick().filter(|pick| pick.margin >= self.least_margin) {
+            Some(pick) => Outcome::Done(pair(&id, &row, &reward, pick, self.form)),
+            None => Outcome::LeftOut(json!({ "id": id, "rewards": reward.rewards, "undecided": true })),
+        })
+    }
 }
 
 /// The members of a `POST /reward` answer from which a pair is made.
@@ -73,7 +87,7 @@ impl Reward {
 }
 
 /// The pair in the form that a trainer reads, with its margin and all rewards.
-fn pair((id, row): (&str, &Row), form: PairForm, (reward, pick): (&Reward, Pick)) -> Value {
+fn pair(id: &str, row: &Row, reward: &Reward, pick: Pick, form: PairForm) -> Value {
     let [chosen, rejected] = [pick.chosen, pick.rejected].map(|index| row.responses[index].as_str());
     match form {
         PairForm::Trl => {

@@ -11,7 +11,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Task, members::Unused};
+use super::{Task, members::UnusedMembers};
 use crate::json_line;
 
 /// The members of a row. `others` may contain settings for how the row is judged, besides arbitrary columns.
@@ -48,19 +48,19 @@ pub(super) struct Row {
     /// A description of the images in words.
     description: Option<String>,
     /// The row's own settings for how it is judged, as members of its request.
-    own: Map<String, Value>,
+    settings: Map<String, Value>,
     /// The folder that relative image paths start from.
     folder: PathBuf,
 }
 
-/// Reads all rows of a file. A row is identified by its `id`, or by its line number. Members named in `taken` are
-/// copied into the request of the row; other members that look like request fields cause a warning.
-pub(super) fn read(path: &Path, taken: &[&str]) -> anyhow::Result<Vec<Task<Row>>> {
+/// Reads all rows of a file. A row is identified by its `id`, or by its line number. Members of the names
+/// `settings` are copied into the request of the row; other members that look like request fields cause a warning.
+pub(super) fn read(path: &Path, settings: &[&str]) -> anyhow::Result<Vec<Task<Row>>> {
     let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let mut rows: Vec<Task<Row>> = Vec::new();
-    let (mut ids, mut unused) = (HashSet::new(), Unused::default());
+    let (mut ids, mut unused) = (HashSet::new(), UnusedMembers::default());
     for (index, line) in lines {
         let place = || format!("line {} of {}", index + 1, path.display());
         let mut body: RowBody = json_line::read(line, (index + 1, path))?;
@@ -72,10 +72,10 @@ pub(super) fn read(path: &Path, taken: &[&str]) -> anyhow::Result<Vec<Task<Row>>
         if !ids.insert(id.clone()) {
             bail!("{}: the id {id:?} comes twice", place());
         }
-        body.others = unused.sort(body.others, (index + 1, taken));
-        let what = Row::new(body, folder.clone());
-        let key = [&what.images[..], &what.frames].concat().join("\n");
-        rows.push(Task { id, key, what });
+        body.others = unused.take_settings(body.others, index + 1, settings);
+        let row = Row::new(body, folder.clone());
+        let image_key = [&row.images[..], &row.frames].concat().join("\n");
+        rows.push(Task { id, image_key, input: row });
     }
     unused.warn();
     Ok(rows)
@@ -86,8 +86,8 @@ impl Row {
         let images = body.image.into_iter().chain(body.images).collect();
         let responses = body.response.into_iter().chain(body.responses).collect();
         let (reference, description) = (body.reference, body.description);
-        let (question, frames, own) = (body.question, body.frames, body.others);
-        Self { question, images, frames, responses, reference, description, own, folder }
+        let (question, frames, settings) = (body.question, body.frames, body.others);
+        Self { question, images, frames, responses, reference, description, settings, folder }
     }
 
     /// The body of a request for this row, with `options` as further members, which the row's own settings
@@ -97,13 +97,13 @@ impl Row {
         let (images, frames): (anyhow::Result<Vec<_>>, anyhow::Result<Vec<_>>) =
             (read(&self.images), read(&self.frames));
         let mut body = options.clone();
-        if self.own.contains_key("criteria")
+        if self.settings.contains_key("criteria")
             && let Value::Object(body) = &mut body
         {
             // Criteria replace a rubric.
             body.remove("rubric");
         }
-        for (name, value) in &self.own {
+        for (name, value) in &self.settings {
             body[name.as_str()] = value.clone();
         }
         body["question"] = self.question.as_str().into();

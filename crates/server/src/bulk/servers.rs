@@ -21,23 +21,23 @@ use super::critics::{JudgeReply, Refusal};
 use crate::{command::Urls, retry_after::retry_after};
 
 /// The pause after a server's first failure; each further failure doubles it.
-const PAUSE: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause after failures of a server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The run ends if every server has failed and none has answered anything for this long, beyond the time limit of an
 /// attempt. Results so far are kept, and the run can be resumed.
-const PATIENCE: Duration = Duration::from_secs(300);
+const MAX_SILENCE: Duration = Duration::from_secs(300);
 /// The number of failed attempts at a row, on any server, after which the row is recorded as failed.
-const MOST_FAILURES: usize = 5;
+const MAX_FAILED_ATTEMPTS: usize = 5;
 /// Timeout for opening a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit of a GET request: its answer needs no critic.
-const LOOKUP: Duration = Duration::from_secs(30);
-/// Idle time of a connection before TCP probes, and the time between probes. With [`PROBES`], a host that vanished
-/// without closing its connections is noticed within a minute, although an answer may take much longer.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+const GET_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle time of a connection before TCP probes, and the time between probes. With [`KEEPALIVE_PROBES`], a host that
+/// vanished without closing its connections is noticed within a minute, although an answer may take much longer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Number of unanswered TCP probes after which a connection is given up.
-const PROBES: u32 = 3;
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// Servers with the same critic.
 pub(crate) struct Servers {
@@ -49,21 +49,24 @@ pub(crate) struct Servers {
     /// Time limit of an attempt at a POST request, from connecting to the end of the answer.
     answer_timeout: Duration,
     /// How long no server may answer anything, once all have failed.
-    longest_silence: Duration,
+    max_silence: Duration,
     /// When any server last answered. The lock is held only for an assignment.
-    answered: Mutex<Instant>,
+    last_answered: Mutex<Instant>,
 }
 
+/// A server, and whether requests are sent to it.
 struct Server {
     authority: Authority,
     /// The lock is held only for an assignment.
-    state: Mutex<State>,
+    state: Mutex<ServerState>,
 }
 
+/// When a server may be used again.
 #[derive(Clone, Copy)]
-struct State {
+struct ServerState {
     /// No request is sent to the server before this time.
-    rests_until: Instant,
+    paused_until: Instant,
+    /// The number of failures since the last answer.
     failures: u32,
 }
 
@@ -76,11 +79,20 @@ struct Answer {
 
 /// The result of one attempt.
 enum Attempt {
+    /// The server answered, or refused the row.
     Answered(Result<Value, Refusal>),
-    /// The server is busy or unreachable; the row is not to blame. With the reason, and the value of `Retry-After`.
-    Away(String, Option<Duration>),
-    /// The server failed on this row. With the reason, and the refusal if the server sent one.
-    Failed(String, Option<Refusal>),
+    /// The server is busy or unreachable; the row is not to blame.
+    Unavailable {
+        reason: String,
+        /// The value of `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// The server failed on this row.
+    Failed {
+        reason: String,
+        /// The refusal, if the server sent one.
+        refusal: Option<Refusal>,
+    },
 }
 
 impl Servers {
@@ -97,55 +109,58 @@ impl Servers {
             bearer.set_sensitive(true);
         }
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT));
-        connector.set_keepalive(Some(KEEPALIVE));
-        connector.set_keepalive_interval(Some(KEEPALIVE));
-        connector.set_keepalive_retries(Some(PROBES));
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_keepalive(Some(KEEPALIVE_INTERVAL));
+        connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+        connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let servers = urls.iter().map(|url| Server::at(url)).collect::<anyhow::Result<_>>()?;
         let answer_timeout = Duration::from_secs(*answer_timeout_s);
-        let longest_silence = PATIENCE.saturating_add(answer_timeout);
-        let answered = Mutex::new(Instant::now());
-        Ok(Self { client, servers, bearer, answer_timeout, longest_silence, answered })
+        let max_silence = MAX_SILENCE.saturating_add(answer_timeout);
+        let last_answered = Mutex::new(Instant::now());
+        Ok(Self { client, servers, bearer, answer_timeout, max_silence, last_answered })
     }
 
+    /// The number of servers.
     pub(super) fn count(&self) -> usize {
         self.servers.len()
     }
 
     /// The name of the critic, which all reachable servers must share.
     pub(super) async fn model(&self) -> anyhow::Result<String> {
-        let (mut found, mut away): (Option<String>, Vec<String>) = (None, Vec::new());
+        let (mut common, mut unreachable): (Option<String>, Vec<String>) = (None, Vec::new());
         for server in &self.servers {
-            match self.send(server, (Method::GET, "/health"), Bytes::new()).await {
+            match self.send(server, Method::GET, "/health", Bytes::new()).await {
                 Ok(answer) if answer.status != StatusCode::OK => {
                     let refusal = Refusal::new(answer.status, &answer.body);
                     bail!("{} refuses: {}", server.authority, refusal.message);
                 }
                 Ok(answer) => {
                     let model = answer.body["model"].as_str().unwrap_or_default().to_owned();
-                    match &found {
+                    match &common {
                         Some(other) if *other != model => {
                             bail!("the servers have different critics: {other} and {model}")
                         }
-                        _ => found = Some(model),
+                        _ => common = Some(model),
                     }
                 }
-                Err(error) => away.push(format!("{}: {error:#}", server.authority)),
+                Err(error) => unreachable.push(format!("{}: {error:#}", server.authority)),
             }
         }
-        let Some(found) = found else { bail!("none of the servers can be reached: {}", away.join("; ")) };
-        for reason in away {
+        let Some(model) = common else {
+            bail!("none of the servers can be reached: {}", unreachable.join("; "))
+        };
+        for reason in unreachable {
             tracing::warn!("a server cannot be reached: {reason}");
         }
-        Ok(found)
+        Ok(model)
     }
 
     /// Sends a GET request to the servers in turn, and returns the first successful answer.
     pub(super) async fn get(&self, route: &str) -> anyhow::Result<Value> {
         for server in &self.servers {
-            match self.send(server, (Method::GET, route), Bytes::new()).await {
+            match self.send(server, Method::GET, route, Bytes::new()).await {
                 Ok(answer) if answer.status == StatusCode::OK => return Ok(answer.body),
                 Ok(answer) => {
                     tracing::warn!(server = %server.authority, status = %answer.status, route, "no answer")
@@ -164,39 +179,39 @@ impl Servers {
         let silent = || self.last_answer().max(start).elapsed();
         let mut failures = 0;
         loop {
-            let Some(server) = order.iter().find(|server| server.is_awake()) else {
-                let next = order.iter().map(|server| server.state().rests_until).min();
+            let Some(server) = order.iter().find(|server| server.is_available()) else {
+                let next = order.iter().map(|server| server.state().paused_until).min();
                 tokio::time::sleep_until(next.unwrap_or_else(Instant::now).into()).await;
                 continue;
             };
-            match attempt(self.send(server, (Method::POST, route), body.clone()).await) {
+            match classify(self.send(server, Method::POST, route, body.clone()).await) {
                 Attempt::Answered(answer) => {
-                    server.recovered();
-                    *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    server.reset_failures();
+                    *self.last_answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                     return Ok(answer);
                 }
-                Attempt::Away(reason, retry_after) => server.rest(&reason, retry_after),
-                Attempt::Failed(reason, refusal) => {
+                Attempt::Unavailable { reason, retry_after } => server.pause(&reason, retry_after),
+                Attempt::Failed { reason, refusal } => {
                     failures += 1;
-                    if failures >= MOST_FAILURES {
+                    if failures >= MAX_FAILED_ATTEMPTS {
                         let lost = Refusal { code: "server_failed".into(), message: reason };
                         return Ok(Err(refusal.unwrap_or(lost)));
                     }
-                    server.rest(&reason, None);
+                    server.pause(&reason, None);
                 }
             }
             // A server that has not failed may still answer, however long the attempts at others took.
             let all_failed = order.iter().all(|server| server.state().failures > 0);
             ensure!(
-                !all_failed || silent() < self.longest_silence,
+                !all_failed || silent() < self.max_silence,
                 "no server has answered for {} seconds; what was done is kept",
-                self.longest_silence.as_secs()
+                self.max_silence.as_secs()
             );
         }
     }
 
     fn last_answer(&self) -> Instant {
-        *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last_answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All servers in the order of preference for `key`, by the hash of server and key (rendezvous hashing): if a
@@ -215,22 +230,25 @@ impl Servers {
     /// Sends a request once.
     ///
     /// # Errors
-    /// If there is no complete answer in JSON within the time limit, which is [`LOOKUP`] for GET requests.
+    /// If there is no complete answer in JSON within the time limit, which is [`GET_TIMEOUT`] for GET requests.
     async fn send(
         &self,
         server: &Server,
-        (method, route): (Method, &str),
+        method: Method,
+        route: &str,
         body: Bytes,
     ) -> anyhow::Result<Answer> {
-        let limit = if method == Method::GET { LOOKUP } else { self.answer_timeout };
-        let answer = tokio::time::timeout(limit, self.exchange(server, (method, route), body)).await;
+        let limit = if method == Method::GET { GET_TIMEOUT } else { self.answer_timeout };
+        let answer = tokio::time::timeout(limit, self.exchange(server, method, route, body)).await;
         answer.map_err(|_| anyhow!("there is no complete answer after {limit:?}"))?
     }
 
+    /// Sends a request once, without a time limit.
     async fn exchange(
         &self,
         server: &Server,
-        (method, route): (Method, &str),
+        method: Method,
+        route: &str,
         body: Bytes,
     ) -> anyhow::Result<Answer> {
         let uri = Uri::builder().scheme("http").authority(server.authority.clone()).path_and_query(route);
@@ -250,15 +268,20 @@ impl Servers {
     }
 }
 
-fn attempt(sent: anyhow::Result<Answer>) -> Attempt {
-    let answer = match sent {
+/// What the answer to a request, or its failure, means for the row and for the server.
+fn classify(answer: anyhow::Result<Answer>) -> Attempt {
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
             let reason = format!("{error:#}");
-            let connecting = error
+            let is_connect = error
                 .downcast_ref::<hyper_util::client::legacy::Error>()
                 .is_some_and(hyper_util::client::legacy::Error::is_connect);
-            return if connecting { Attempt::Away(reason, None) } else { Attempt::Failed(reason, None) };
+            return if is_connect {
+                Attempt::Unavailable { reason, retry_after: None }
+            } else {
+                Attempt::Failed { reason, refusal: None }
+            };
         }
     };
     let Answer { status, headers, body } = answer;
@@ -267,51 +290,53 @@ fn attempt(sent: anyhow::Result<Answer>) -> Attempt {
     match status {
         StatusCode::OK => Attempt::Answered(Ok(body)),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            Attempt::Away(reason, retry_after(&headers).map(|pause| pause.min(PATIENCE / 2)))
+            let retry_after = retry_after(&headers).map(|pause| pause.min(MAX_SILENCE / 2));
+            Attempt::Unavailable { reason, retry_after }
         }
         // The critic's text is not a verdict, and would not be one on another server either.
         StatusCode::BAD_GATEWAY if refusal.code == "unparsable_verdict" => Attempt::Answered(Err(refusal)),
-        status if status.is_server_error() => Attempt::Failed(reason, Some(refusal)),
+        status if status.is_server_error() => Attempt::Failed { reason, refusal: Some(refusal) },
         _ => Attempt::Answered(Err(refusal)),
     }
 }
 
 impl Server {
+    /// The server at a URL.
     fn at(url: &str) -> anyhow::Result<Self> {
         let wrong = || format!("{url:?} is no address of a server, such as http://127.0.0.1:8080");
         // The URL is not repeated here: it may contain a password.
         ensure!(!url.contains('@'), "--url takes host and port only; a key is given with --api-key");
         let uri: Uri = url.parse().with_context(wrong)?;
         // The parser drops fragments.
-        let bare = uri.path() == "/" && uri.query().is_none() && !url.contains('#');
-        ensure!(uri.scheme_str() == Some("http") && bare, wrong());
+        let is_bare = uri.path() == "/" && uri.query().is_none() && !url.contains('#');
+        ensure!(uri.scheme_str() == Some("http") && is_bare, wrong());
         let authority = uri.authority().cloned().with_context(wrong)?;
-        let state = State { rests_until: Instant::now(), failures: 0 };
+        let state = ServerState { paused_until: Instant::now(), failures: 0 };
         Ok(Self { authority, state: Mutex::new(state) })
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> ServerState {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_awake(&self) -> bool {
-        self.state().rests_until <= Instant::now()
+    fn is_available(&self) -> bool {
+        self.state().paused_until <= Instant::now()
     }
 
-    fn recovered(&self) {
+    fn reset_failures(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).failures = 0;
     }
 
     /// Pauses the server for the time that it requested, or for a time that grows with its failures.
-    fn rest(&self, reason: &str, retry_after: Option<Duration>) {
+    fn pause(&self, reason: &str, retry_after: Option<Duration>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // Rows that fail at the same time count as one failure.
-        if state.rests_until > Instant::now() {
+        if state.paused_until > Instant::now() {
             return;
         }
         let pause = retry_after
-            .unwrap_or_else(|| PAUSE.saturating_mul(1 << state.failures.min(10)).min(LONGEST_PAUSE));
-        state.rests_until = Instant::now() + pause;
+            .unwrap_or_else(|| FIRST_PAUSE.saturating_mul(1 << state.failures.min(10)).min(LONGEST_PAUSE));
+        state.paused_until = Instant::now() + pause;
         state.failures += 1;
         tracing::warn!(server = %self.authority, ?pause, "rests: {reason}");
     }
@@ -368,8 +393,8 @@ mod tests {
         // The system accepts the connection; nobody reads from it.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let servers = servers(&[&format!("http://{}", silent.local_addr().unwrap())]).unwrap();
-        let sent = servers.send(&servers.servers[0], (Method::POST, "/judge"), Bytes::from("{}")).await;
-        let Attempt::Failed(reason, None) = attempt(sent) else { panic!("it was no failure") };
+        let sent = servers.send(&servers.servers[0], Method::POST, "/judge", Bytes::from("{}")).await;
+        let Attempt::Failed { reason, refusal: None } = classify(sent) else { panic!("it was no failure") };
         assert!(reason.contains("no complete answer after 1s"), "{reason}");
     }
 
@@ -385,7 +410,7 @@ mod tests {
             .route("/judge", axum::routing::post(move || std::future::ready(axum::Json(answer.clone()))));
         tokio::spawn(async move { axum::serve(answering, router).await });
         // An attempt takes longer than any silence that is allowed.
-        let impatient = |urls: &[&str]| Servers { longest_silence: Duration::ZERO, ..servers(urls).unwrap() };
+        let impatient = |urls: &[&str]| Servers { max_silence: Duration::ZERO, ..servers(urls).unwrap() };
         let both = impatient(&[&urls[0], &urls[1]]);
         let first = |key: &String| urls[0].ends_with(both.order(key)[0].authority.as_str());
         let key = (0..).map(|key| key.to_string()).find(first).unwrap();
@@ -402,11 +427,13 @@ mod tests {
             let body = serde_json::json!({ "error": { "code": code, "message": "m" } });
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, "7".parse().unwrap());
-            attempt(Ok(Answer { status: StatusCode::from_u16(status).unwrap(), headers, body }))
+            classify(Ok(Answer { status: StatusCode::from_u16(status).unwrap(), headers, body }))
         };
-        assert!(matches!(answer(503, "overloaded"), Attempt::Away(_, Some(pause)) if pause.as_secs() == 7));
-        assert!(matches!(answer(429, "overloaded"), Attempt::Away(_, Some(_))));
-        assert!(matches!(answer(500, "engine_failure"), Attempt::Failed(_, Some(_))));
+        assert!(
+            matches!(answer(503, "overloaded"), Attempt::Unavailable { retry_after: Some(pause), .. } if pause.as_secs() == 7)
+        );
+        assert!(matches!(answer(429, "overloaded"), Attempt::Unavailable { retry_after: Some(_), .. }));
+        assert!(matches!(answer(500, "engine_failure"), Attempt::Failed { refusal: Some(_), .. }));
         assert!(matches!(answer(502, "unparsable_verdict"), Attempt::Answered(Err(_))));
         assert!(matches!(answer(400, "invalid_request"), Attempt::Answered(Err(_))));
     }
@@ -415,16 +442,16 @@ mod tests {
     async fn a_server_that_failed_rests_longer_each_time() {
         let servers = servers(&["http://127.0.0.1:1"]).unwrap();
         let server = &servers.servers[0];
-        assert!(server.is_awake());
-        server.rest("once", None);
-        let first = server.state().rests_until;
-        server.rest("together with the first", None);
-        assert_eq!((server.state().failures, server.state().rests_until), (1, first));
+        assert!(server.is_available());
+        server.pause("once", None);
+        let first = server.state().paused_until;
+        server.pause("together with the first", None);
+        assert_eq!((server.state().failures, server.state().paused_until), (1, first));
         tokio::time::sleep_until(first.into()).await;
-        assert!(server.is_awake());
-        server.rest("twice", None);
-        assert!(server.state().rests_until > first + PAUSE);
-        server.recovered();
+        assert!(server.is_available());
+        server.pause("twice", None);
+        assert!(server.state().paused_until > first + FIRST_PAUSE);
+        server.reset_failures();
         assert_eq!(server.state().failures, 0);
     }
 }

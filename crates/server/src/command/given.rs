@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::{
     configuration::{self, Configuration, ConfigurationError, SERVE},
-    exit::{Fatal, Status},
+    exit::Fatal,
 };
 
 /// The result of reading the command line.
@@ -61,7 +60,7 @@ fn command_line() -> clap::Command {
 /// If an environment variable has an invalid value. Ends the process on any other error, and for help.
 fn matches_of(command: &clap::Command) -> Result<ArgMatches, Fatal> {
     command.clone().try_get_matches().map_err(|error| match blamed(command, &error) {
-        Some(problem) => Fatal::new(Status::Misconfigured, &anyhow!(problem)),
+        Some(problem) => Fatal::Variable(problem),
         None => error.exit(),
     })
 }

@@ -39,7 +39,7 @@ pub(crate) use figures::{ConnectionFigures, Lost};
 use idle_timeout::{ConnectionState, StreamTimeouts, TimedStream};
 use timed_body::TimedBody;
 pub(crate) use timed_body::{BodyLimits, SlowBody};
-pub(crate) use tls::{Tls, TlsFiles};
+pub(crate) use tls::{Tls, TlsError, TlsFiles};
 
 /// Pause when the system has no resources for another connection, until some have closed.
 const NO_ROOM: Duration = Duration::from_millis(100);

@@ -5,14 +5,16 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use anyhow::{Context, ensure};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        RootCertStore, ServerConfig,
+        self, RootCertStore, ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-        server::WebPkiClientVerifier,
+        pki_types::{
+            CertificateDer, PrivateKeyDer,
+            pem::{self, PemObject},
+        },
+        server::{VerifierBuilderError, WebPkiClientVerifier},
     },
 };
 
@@ -40,7 +42,7 @@ impl Tls {
     ///
     /// # Errors
     /// If a file cannot be read, or certificate and key do not match.
-    pub(crate) fn read(files: TlsFiles) -> anyhow::Result<Self> {
+    pub(crate) fn read(files: TlsFiles) -> Result<Self, TlsError> {
         let config = RwLock::new(Arc::new(files.config()?));
         Ok(Self { files, config })
     }
@@ -49,7 +51,7 @@ impl Tls {
     ///
     /// # Errors
     /// As for [`Tls::read`]; the old configuration then stays in use.
-    pub(crate) fn reload(&self) -> anyhow::Result<()> {
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
         let config = Arc::new(self.files.config()?);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
@@ -69,39 +71,68 @@ impl Tls {
     }
 }
 
+/// Why TLS cannot be configured from its files.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A file of certificates cannot be read.
+    #[error("{} has no certificate that can be read", path.display())]
+    Certificates { path: PathBuf, source: pem::Error },
+    /// A file of certificates has none.
+    #[error("{} has no certificate", path.display())]
+    NoCertificate { path: PathBuf },
+    /// The file of the private key cannot be read, or has none.
+    #[error("{} has no private key that can be read", path.display())]
+    PrivateKey { path: PathBuf, source: pem::Error },
+    /// A certificate among the authorities of clients is invalid.
+    #[error("{}", path.display())]
+    Authority { path: PathBuf, source: rustls::Error },
+    /// Clients cannot be verified by the authorities.
+    #[error(transparent)]
+    Verifier(#[from] VerifierBuilderError),
+    /// The cryptography has no version of TLS in common with the library.
+    #[error(transparent)]
+    Versions(rustls::Error),
+    /// The certificate is for another private key.
+    #[error("the certificate and the private key do not fit together")]
+    Mismatch(#[source] rustls::Error),
+}
+
 impl TlsFiles {
-    fn config(&self) -> anyhow::Result<ServerConfig> {
+    fn config(&self) -> Result<ServerConfig, TlsError> {
         let chain = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&self.key)
-            .with_context(|| format!("{} has no private key that can be read", self.key.display()))?;
+            .map_err(|source| TlsError::PrivateKey { path: self.key.clone(), source })?;
         // ring brings its own assembly code and needs only a C compiler to build.
         let provider = Arc::new(ring::default_provider());
         // TLS 1.2 and 1.3: the library has no older versions.
-        let builder =
-            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Versions)?;
         let builder = match &self.client_authorities {
             None => builder.with_no_client_auth(),
             Some(path) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(path)? {
-                    roots.add(certificate).with_context(|| format!("{}", path.display()))?;
+                    roots
+                        .add(certificate)
+                        .map_err(|source| TlsError::Authority { path: path.clone(), source })?;
                 }
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let mut config = builder
-            .with_single_cert(chain, key)
-            .context("the certificate and the private key do not fit together")?;
+        let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Mismatch)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
 }
 
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let read = || -> Result<Vec<_>, _> { CertificateDer::pem_file_iter(path)?.collect() };
-    let found = read().with_context(|| format!("{} has no certificate that can be read", path.display()))?;
-    ensure!(!found.is_empty(), "{} has no certificate", path.display());
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = || -> Result<Vec<_>, pem::Error> { CertificateDer::pem_file_iter(path)?.collect() };
+    let found = read().map_err(|source| TlsError::Certificates { path: path.to_owned(), source })?;
+    if found.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.to_owned() });
+    }
     Ok(found)
 }

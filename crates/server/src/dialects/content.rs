@@ -63,17 +63,17 @@ pub(crate) enum ImageUrl {
 }
 
 impl Content {
-    /// Makes text of the parts of type `image` that have no image, of the first `most` of them: the text `place`, for
-    /// an image from elsewhere. Returns their number.
-    pub(super) fn mark_places(&mut self, place: &str, most: usize) -> usize {
+    /// Replaces the first `limit` parts of type `image` that have no image by the text `placeholder`, for images that
+    /// are outside of the content. Returns the number of replaced parts.
+    pub(super) fn insert_placeholders(&mut self, placeholder: &str, limit: usize) -> usize {
         let parts = match self {
             Self::Text(_) => return 0,
             Self::Parts(parts) => parts.as_mut_slice(),
             Self::Part(part) => std::slice::from_mut(&mut **part),
         };
-        let places = parts.iter_mut().filter(|part| part.is_place()).take(most);
-        places.fold(0, |count, part| {
-            part.become_text(place);
+        let without_image = parts.iter_mut().filter(|part| part.lacks_image()).take(limit);
+        without_image.fold(0, |count, part| {
+            part.replace_by_text(placeholder);
             count + 1
         })
     }
@@ -84,10 +84,10 @@ impl Content {
         param: &str,
         reader: &ImageReader<'_>,
     ) -> Result<(String, Vec<EncodedImage>), ApiError> {
-        let (mut text, mut images) = (Vec::new(), Vec::new());
+        let (mut lines, mut images) = (Vec::new(), Vec::new());
         for part in self.into_parts(param, reader)? {
             match part {
-                Part::Text(more) => text.push(more),
+                Part::Text(text) => lines.push(text),
                 Part::Image(image) => images.push(image),
                 Part::Video(_) => {
                     let message = "Videos cannot be read here.";
@@ -95,7 +95,7 @@ impl Content {
                 }
             }
         }
-        Ok((text.join("\n"), images))
+        Ok((lines.join("\n"), images))
     }
 
     /// The parts; `param` is the path of the content in the request.
@@ -112,16 +112,17 @@ impl Content {
 
 impl ContentPart {
     /// Whether this is a part of type `image` without an image.
-    fn is_place(&self) -> bool {
-        let image = self.image.is_some() || self.image_url.is_some() || self.file_id.is_some();
-        self.kind.as_deref() == Some("image") && !image
+    fn lacks_image(&self) -> bool {
+        let has_image = self.image.is_some() || self.image_url.is_some() || self.file_id.is_some();
+        self.kind.as_deref() == Some("image") && !has_image
     }
 
-    fn become_text(&mut self, text: &str) {
+    fn replace_by_text(&mut self, text: &str) {
         self.kind = Some("text".to_owned());
         self.text = Some(text.to_owned());
     }
 
+    /// The part for the critic; `param` is its path in the request.
     fn into_part(self, param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
         let Self { kind, text, image_url, image, detail, file_id, frames } = self;
         if let Some(id) = file_id.as_deref().filter(|id| images::full_name(id).is_none()) {
@@ -129,7 +130,7 @@ impl ContentPart {
         }
         let image = image_url.or(image).or(file_id.map(ImageUrl::Url));
         let missing = |what: &str| ApiError::invalid(param, format!("A part of this type needs {what}."));
-        let read = |image: ImageUrl| image.beside(detail).read(param, reader).map(Part::Image);
+        let read = |image: ImageUrl| image.with_default_detail(detail).read(param, reader).map(Part::Image);
         match kind.as_deref() {
             Some("text" | "input_text" | "output_text") => {
                 Ok(Part::Text(text.ok_or_else(|| missing("text"))?))
@@ -182,15 +183,16 @@ impl ImageUrl {
         Ok(reader.read(&url, param)?.with_detail(detail))
     }
 
-    /// The same image, with the `detail` next to it unless the object has its own.
-    fn beside(self, beside: Option<String>) -> Self {
+    /// The same image, with `default` as its detail unless the object has its own.
+    fn with_default_detail(self, default: Option<String>) -> Self {
         match self {
-            Self::Url(url) => Self::Object { url, detail: beside },
-            Self::Object { url, detail } => Self::Object { url, detail: detail.or(beside) },
+            Self::Url(url) => Self::Object { url, detail: default },
+            Self::Object { url, detail } => Self::Object { url, detail: detail.or(default) },
         }
     }
 }
 
+/// A video of these frames; `param` is the path of the part in the request.
 fn video(frames: &[String], param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
     let frames = frames.iter().enumerate();
     let frames: Vec<EncodedImage> = frames

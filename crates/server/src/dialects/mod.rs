@@ -19,14 +19,14 @@ use crate::state::AppState;
 
 /// Routes at their paths, and also with a trailing slash. A path without it is skipped if `documented` already has
 /// it.
-fn with_slashes<'a>(
+fn with_trailing_slashes<'a>(
     documented: &OpenApiRouter<AppState>,
     routes: impl IntoIterator<Item = (&'a str, MethodRouter<AppState>)>,
 ) -> Router<AppState> {
-    let known = &documented.get_openapi().paths.paths;
+    let documented_paths = &documented.get_openapi().paths.paths;
     routes.into_iter().fold(Router::new(), |router, (path, method)| {
         let router = router.route(&format!("{path}/"), method.clone());
-        if known.contains_key(path) { router } else { router.route(path, method) }
+        if documented_paths.contains_key(path) { router } else { router.route(path, method) }
     })
 }
 
@@ -56,14 +56,14 @@ struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_map(Members(PhantomData)).map(Self)
+        source.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
     }
 }
 
 /// Accepts an object and nothing else.
-struct Members<T>(PhantomData<T>);
+struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     type Value = T;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,7 +77,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
 
 /// The image of the API document's examples, a large orange circle: it is small, and the small critic judges
 /// answers about it correctly.
-const IMAGE: &str = concat!(
+const EXAMPLE_IMAGE: &str = concat!(
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAGAAAABgAQMAAADYVuV7AAAABlBMVEUwLjb6khzlicqrAAAAhU",
     "lEQVR42u2SsQ2AMAwEgygoGSGjZDQyGqMwAiVFlAcjEfNSIiKFMq58hV+2/43p1VD+1buo/QCsCSZgT2CBoCOADi0AElw9vI",
     "qp3CiwqbJqzwJHDqxAyIETiJ8gq6XlmuHun+v+la68p/yQ8hPp1+QC+UPOsafkNuWAEkLZoVRx3npV1AkmMdiJq+8q8wAAAA",

@@ -6,6 +6,7 @@ mod writer;
 
 use std::{
     convert::Infallible,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -19,11 +20,11 @@ use judge::{Case, RubricChoice};
 use serde_json::Value;
 
 pub(crate) use line::{Line, digest_of};
-pub(crate) use writer::{RotatingFile, Rotation};
+pub(crate) use writer::{LogError, RotatingFile, Rotation};
 
 use crate::{
-    body_memory::BodyMemory, command::Redaction, dialects::native::VerdictBody, metrics::Metrics,
-    request_id::RequestId, state::AppState,
+    body_memory::BodyMemory, causes::with_causes, command::Redaction, dialects::native::VerdictBody,
+    metrics::Metrics, request_id::RequestId, state::AppState,
 };
 use line::Entry;
 use memory::{LineMemory, RequestLines};
@@ -69,7 +70,7 @@ impl JudgingLog {
         mut file: RotatingFile,
         redactions: Vec<Redaction>,
         (model, metrics): (String, Metrics),
-    ) -> anyhow::Result<Self> {
+    ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel::<Waiting>(MOST_WAITING);
         let (running, ended) = channel();
         let unwritten = Arc::new(AtomicU64::new(0));
@@ -87,7 +88,8 @@ impl JudgingLog {
                 match written {
                     Ok(()) => counted.log_line(1),
                     Err(error) => {
-                        tracing::warn!("a line of the judging log cannot be written: {error:#}");
+                        let error = with_causes(&error);
+                        tracing::warn!("a line of the judging log cannot be written: {error}");
                         counted.log_dropped(1);
                     }
                 }

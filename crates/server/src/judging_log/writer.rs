@@ -2,11 +2,9 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
-
-use anyhow::Context;
 
 /// The path of the log, and when and how it is rotated.
 #[derive(Debug, Clone)]
@@ -28,13 +26,16 @@ pub(crate) struct RotatingFile {
 
 impl RotatingFile {
     /// Opens the file and appends to its content.
-    pub(crate) fn open(rotation: Rotation) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// [`LogError::Open`] and [`LogError::Repair`].
+    pub(crate) fn open(rotation: Rotation) -> Result<Self, LogError> {
         let (file, size_bytes) = open(&rotation.path)?;
         Ok(Self { rotation, file, size_bytes })
     }
 
     /// Writes a line. A file that would become too large is rotated first; a line is never split.
-    pub(super) fn append(&mut self, line: &str) -> anyhow::Result<()> {
+    pub(super) fn append(&mut self, line: &str) -> Result<(), LogError> {
         let length = line.len() as u64;
         if self.size_bytes > 0 && self.size_bytes + length > self.rotation.most_bytes {
             self.rotate()?;
@@ -43,29 +44,49 @@ impl RotatingFile {
             // Cut off the part of the line that a full disk accepted, or the next line would be appended to it. If
             // that fails, the next start does it.
             let _ = self.file.set_len(self.size_bytes);
-            return Err(error).context("it cannot be written");
+            return Err(LogError::Write(error));
         }
         self.size_bytes += length;
         Ok(())
     }
 
-    fn rotate(&mut self) -> anyhow::Result<()> {
+    fn rotate(&mut self) -> Result<(), LogError> {
         let Rotation { path, kept, .. } = &self.rotation;
         // The file is missing if an earlier rotation renamed it but could not open a new one.
         let missing = !path.exists();
         if *kept == 0 && !missing {
-            fs::remove_file(path).context("it cannot be removed")?;
+            fs::remove_file(path).map_err(LogError::Remove)?;
         }
         // The oldest file is overwritten by the next newer one.
         for number in (0..*kept).rev().filter(|_| !missing) {
             let (from, to) = (numbered(path, number), numbered(path, number + 1));
             if from.exists() {
-                fs::rename(&from, &to).with_context(|| format!("{} cannot be put aside", from.display()))?;
+                fs::rename(&from, &to).map_err(|source| LogError::Rename { path: from, source })?;
             }
         }
         (self.file, self.size_bytes) = open(path)?;
         Ok(())
     }
+}
+
+/// Why the log cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    /// The file cannot be opened or created.
+    #[error("{} cannot be opened", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    /// The end of the last complete line cannot be found, or what is behind it not be cut off.
+    #[error(transparent)]
+    Repair(io::Error),
+    /// A line cannot be written.
+    #[error("it cannot be written")]
+    Write(#[source] io::Error),
+    /// The file is full, no older ones are kept, and it cannot be removed.
+    #[error("it cannot be removed")]
+    Remove(#[source] io::Error),
+    /// A full file cannot be renamed.
+    #[error("{} cannot be put aside", path.display())]
+    Rename { path: PathBuf, source: io::Error },
 }
 
 fn numbered(path: &Path, number: usize) -> PathBuf {
@@ -76,20 +97,27 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     name.into()
 }
 
-fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+/// The file, and its size in bytes after an incomplete last line is cut off.
+fn open(path: &Path) -> Result<(File, u64), LogError> {
     let file = OpenOptions::new().create(true).append(true).open(path);
-    let file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
+    let file = file.map_err(|source| LogError::Open { path: path.to_owned(), source })?;
+    let size_bytes = cut_off(&file, path).map_err(LogError::Repair)?;
+    Ok((file, size_bytes))
+}
+
+/// Cuts off an incomplete last line; returns the size of the rest.
+fn cut_off(file: &File, path: &Path) -> io::Result<u64> {
     let size_bytes = whole_lines(path)?;
     if size_bytes < file.metadata()?.len() {
         tracing::warn!("the last line of {} was not written to its end and is cut off", path.display());
         file.set_len(size_bytes)?;
     }
-    Ok((file, size_bytes))
+    Ok(size_bytes)
 }
 
 /// The size up to the end of the last complete line. The rest was being written when the process or the machine
 /// stopped.
-fn whole_lines(path: &Path) -> anyhow::Result<u64> {
+fn whole_lines(path: &Path) -> io::Result<u64> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Ok(0);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use judge::{Ending, Fingerprint, GpuMemory, Lane, Observer, SequenceReport, Stage, StepReport};
 use metrics::{Counter, Histogram};
 
-use super::Metrics;
+use super::{Metrics, names};
 
 /// Records steps and sequences. The metrics that every step updates are looked up once.
 #[derive(Debug)]
@@ -40,19 +40,19 @@ impl Phase {
 
 impl EngineMetrics {
     pub(crate) fn new(metrics: Metrics) -> Self {
-        let duration = |phase| metrics.histogram("gavel_step_duration_seconds", &[("phase", phase)]);
+        let duration = |phase| metrics.histogram(&names::STEP_DURATION_SECONDS, [phase]);
         let phase = |phase| Phase {
             duration: duration(phase),
-            tokens: metrics.histogram("gavel_step_tokens", &[("phase", phase)]),
-            sequences: metrics.histogram("gavel_step_batch_size", &[("phase", phase)]),
+            tokens: metrics.histogram(&names::STEP_TOKENS, [phase]),
+            sequences: metrics.histogram(&names::STEP_BATCH_SIZE, [phase]),
         };
         for stage in [Stage::Waiting, Stage::Prefill, Stage::Decode] {
-            metrics.counter("gavel_cancelled_total", &[("stage", word(stage))]).increment(0);
+            metrics.counter(&names::CANCELLED_TOTAL, [word(stage)]).increment(0);
         }
-        metrics.counter("gavel_step_failures_total", &[]).increment(0);
+        metrics.counter(&names::STEP_FAILURES_TOTAL, []).increment(0);
         Self {
-            steps: metrics.counter("gavel_steps_total", &[]),
-            gap: metrics.histogram("gavel_inter_token_latency_seconds", &[]),
+            steps: metrics.counter(&names::STEPS_TOTAL, []),
+            gap: metrics.histogram(&names::INTER_TOKEN_LATENCY_SECONDS, []),
             vision: duration("vision"),
             prefill: phase("prefill"),
             decode: phase("decode"),
@@ -62,17 +62,17 @@ impl EngineMetrics {
     }
 
     /// Records the times of a sequence, as far as it got.
-    fn times(&self, lane: (&'static str, &str), sequence: &SequenceReport) {
+    fn times(&self, lane: &str, sequence: &SequenceReport) {
         let SequenceReport { queued, to_first_token, to_choice, total, .. } = *sequence;
         let times = [
-            ("gavel_prefill_seconds", to_first_token.map(|first| first.saturating_sub(queued))),
-            ("gavel_decode_seconds", to_first_token.map(|first| total.saturating_sub(first))),
-            ("gavel_time_to_first_token_seconds", to_first_token),
-            ("gavel_time_to_score_seconds", to_choice),
+            (&names::PREFILL_SECONDS, to_first_token.map(|first| first.saturating_sub(queued))),
+            (&names::DECODE_SECONDS, to_first_token.map(|first| total.saturating_sub(first))),
+            (&names::TIME_TO_FIRST_TOKEN_SECONDS, to_first_token),
+            (&names::TIME_TO_SCORE_SECONDS, to_choice),
         ];
-        for (name, time) in times {
+        for (metric, time) in times {
             if let Some(time) = time {
-                self.metrics.histogram(name, &[lane]).record(time);
+                self.metrics.histogram(metric, [lane]).record(time);
             }
         }
     }
@@ -90,7 +90,7 @@ impl Metrics {
             ("spare", spare),
         ];
         for (kind, bytes) in parts {
-            self.gauge("gavel_gpu_memory_bytes", &[("kind", kind)]).set(bytes as f64);
+            self.gauge(&names::GPU_MEMORY_BYTES, [kind]).set(bytes as f64);
         }
     }
 }
@@ -128,12 +128,9 @@ impl Observer for EngineMetrics {
 
     fn ended(&self, sequence: &SequenceReport) {
         let metrics = &self.metrics;
-        let count = |name, labels: &[(&'static str, &str)], by: usize| {
-            metrics.counter(name, labels).increment(by as u64);
-        };
         let lane = match sequence.lane {
-            Lane::Score => ("lane", "score"),
-            Lane::Explain => ("lane", "explain"),
+            Lane::Score => "score",
+            Lane::Explain => "explain",
         };
         let ending = match sequence.ending {
             Ending::Finished => "finished",
@@ -142,33 +139,37 @@ impl Observer for EngineMetrics {
             Ending::Expired => "expired",
             Ending::QueueTimedOut => "waited",
         };
-        count("gavel_sequences_total", &[lane, ("ending", ending)], 1);
+        metrics.counter(&names::SEQUENCES_TOTAL, [lane, ending]).increment(1);
         match (sequence.ending, sequence.stage) {
-            (Ending::Abandoned, stage) => count("gavel_cancelled_total", &[("stage", word(stage))], 1),
+            (Ending::Abandoned, stage) => {
+                metrics.counter(&names::CANCELLED_TOTAL, [word(stage)]).increment(1);
+            }
             (Ending::Expired, Stage::Waiting) => {
-                count("gavel_admission_rejections_total", &[("reason", "deadline")], 1);
+                metrics.counter(&names::ADMISSION_REJECTIONS_TOTAL, ["deadline"]).increment(1);
             }
             (Ending::QueueTimedOut, _) => {
-                count("gavel_admission_rejections_total", &[("reason", "queue_timeout")], 1)
+                metrics.counter(&names::ADMISSION_REJECTIONS_TOTAL, ["queue_timeout"]).increment(1);
             }
-            (Ending::Failed, _) => count("gavel_step_failures_total", &[], 1),
+            (Ending::Failed, _) => metrics.counter(&names::STEP_FAILURES_TOTAL, []).increment(1),
             (Ending::Expired | Ending::Finished, _) => {}
         }
-        metrics.histogram("gavel_queue_seconds", &[lane]).record(sequence.queued);
+        metrics.histogram(&names::QUEUE_SECONDS, [lane]).record(sequence.queued);
         self.times(lane, sequence);
         if sequence.stage != Stage::Waiting {
-            let computed = sequence.prompt_tokens - sequence.cached_tokens;
-            count("gavel_prompt_tokens_total", &[("source", "computed")], computed);
-            count("gavel_prompt_tokens_total", &[("source", "prefix_cache")], sequence.cached_tokens);
+            let cached = sequence.cached_tokens;
+            for (source, tokens) in [("computed", sequence.prompt_tokens - cached), ("prefix_cache", cached)]
+            {
+                metrics.counter(&names::PROMPT_TOKENS_TOTAL, [source]).increment(tokens as u64);
+            }
         }
-        count("gavel_reply_tokens_total", &[lane], sequence.reply_tokens);
+        metrics.counter(&names::REPLY_TOKENS_TOTAL, [lane]).increment(sequence.reply_tokens as u64);
         let sizes = [
-            ("gavel_image_tokens", sequence.visual_tokens),
-            ("gavel_image_tiles", sequence.visual_tiles),
-            ("gavel_group_fanout", sequence.fanout),
+            (&names::IMAGE_TOKENS, sequence.visual_tokens),
+            (&names::IMAGE_TILES, sequence.visual_tiles),
+            (&names::GROUP_FANOUT, sequence.fanout),
         ];
-        for (name, size) in sizes.into_iter().filter(|(_, size)| *size > 0) {
-            metrics.histogram(name, &[]).record(size as f64);
+        for (metric, size) in sizes.into_iter().filter(|(_, size)| *size > 0) {
+            metrics.histogram(metric, []).record(size as f64);
         }
     }
 }

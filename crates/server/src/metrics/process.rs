@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Metrics, seconds_counter};
+use super::{Metrics, names, seconds_counter};
 
 /// Clock ticks per second in `/proc/self/stat`: fixed for user space, whatever the kernel's own tick rate is.
 const TICKS_PER_S: f64 = 100.0;
@@ -23,23 +23,22 @@ impl Metrics {
     pub(super) fn set_process(&self) -> Option<String> {
         let file = |name| fs::read_to_string(format!("/proc/self/{name}")).ok();
         let process = parse(&file("stat")?, &file("status")?)?;
-        self.gauge("process_resident_memory_bytes", &[]).set(process.resident_bytes as f64);
-        self.gauge("process_threads", &[]).set(process.threads as f64);
+        self.gauge(&names::PROCESS_RESIDENT_MEMORY_BYTES, []).set(process.resident_bytes as f64);
+        self.gauge(&names::PROCESS_THREADS, []).set(process.threads as f64);
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
             // Reading the folder itself opens one more file.
-            self.gauge("process_open_fds", &[]).set(open.count().saturating_sub(1) as f64);
+            self.gauge(&names::PROCESS_OPEN_FDS, []).set(open.count().saturating_sub(1) as f64);
         }
         if let Some(most) = file("limits").as_deref().and_then(max_files) {
-            self.gauge("process_max_fds", &[]).set(most);
+            self.gauge(&names::PROCESS_MAX_FDS, []).set(most);
         }
-        let text = "Time that processors spent on the process.";
-        Some(seconds_counter("process_cpu_seconds_total", text, process.cpu_s))
+        Some(seconds_counter(&names::PROCESS_CPU_SECONDS_TOTAL, process.cpu_s))
     }
 
     /// Sets the start time of the process to the current time.
     pub(super) fn set_start(&self) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.gauge("process_start_time_seconds", &[]).set(now.as_secs_f64());
+        self.gauge(&names::PROCESS_START_TIME_SECONDS, []).set(now.as_secs_f64());
     }
 }
 

@@ -18,7 +18,7 @@ use http_body::{Frame, SizeHint};
 use judge::Kind;
 use tracing::Span;
 
-use super::Metrics;
+use super::{Metrics, names};
 use crate::{access::KeyLabel, telemetry::name_route};
 
 tokio::task_local! {
@@ -57,8 +57,8 @@ impl Metrics {
     /// Records an attempt to fetch an image from another host, and its success.
     pub(crate) fn fetched(&self, duration: Duration, came: bool) {
         let outcome = if came { "fetched" } else { "failed" };
-        self.counter("gavel_image_fetch_total", &[("outcome", outcome)]).increment(1);
-        self.histogram("gavel_image_fetch_seconds", &[]).record(duration);
+        self.counter(&names::IMAGE_FETCH_TOTAL, [outcome]).increment(1);
+        self.histogram(&names::IMAGE_FETCH_SECONDS, []).record(duration);
     }
 }
 
@@ -211,11 +211,11 @@ pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Reque
     let extensions = response.extensions_mut();
     let key = extensions.remove::<KeyLabel>();
     if let Some(refusal) = extensions.remove::<Refusal>() {
-        let key = ("key", key.as_ref().map_or("none", |KeyLabel(key)| key));
-        let reason = ("reason", refusal.as_str());
-        count.metrics.counter("gavel_refusals_total", &[reason, key]).increment(1);
+        let key = key.as_ref().map_or("none", |KeyLabel(key)| key);
+        let reason = refusal.as_str();
+        count.metrics.counter(&names::REFUSALS_TOTAL, [reason, key]).increment(1);
         if refusal == Refusal::TooLarge {
-            count.metrics.counter("gavel_admission_rejections_total", &[reason]).increment(1);
+            count.metrics.counter(&names::ADMISSION_REJECTIONS_TOTAL, [reason]).increment(1);
         }
     }
     let head = extensions.remove::<Outcome>().unwrap_or(if response.status().is_client_error() {
@@ -245,11 +245,11 @@ struct Count {
 
 impl Drop for Count {
     fn drop(&mut self) {
-        let endpoint = ("endpoint", self.route.as_str());
-        let kind = ("kind", self.kind.get().copied().map_or("none", RequestKind::as_str));
-        let outcome = ("outcome", self.outcome.as_str());
-        self.metrics.counter("gavel_requests_total", &[endpoint, kind, outcome]).increment(1);
-        let duration = self.metrics.histogram("gavel_request_duration_seconds", &[endpoint, kind]);
+        let endpoint = self.route.as_str();
+        let kind = self.kind.get().copied().map_or("none", RequestKind::as_str);
+        let outcome = self.outcome.as_str();
+        self.metrics.counter(&names::REQUESTS_TOTAL, [endpoint, kind, outcome]).increment(1);
+        let duration = self.metrics.histogram(&names::REQUEST_DURATION_SECONDS, [endpoint, kind]);
         duration.record(self.start.elapsed());
     }
 }

@@ -2,7 +2,7 @@
 
 use store::Figures;
 
-use super::Metrics;
+use super::{Metrics, names};
 
 /// The outcome of a line of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,21 +31,21 @@ impl Metrics {
     /// Initialises the counters of lines to 0.
     pub(crate) fn begin_batches(&self) {
         for outcome in LineOutcome::ALL {
-            self.counter("gavel_batch_lines_total", &[("outcome", outcome.as_str())]).increment(0);
+            self.counter(&names::BATCH_LINES_TOTAL, [outcome.as_str()]).increment(0);
         }
     }
 
     /// Counts a line of a batch.
     pub(crate) fn batch_line(&self, outcome: LineOutcome) {
-        self.counter("gavel_batch_lines_total", &[("outcome", outcome.as_str())]).increment(1);
+        self.counter(&names::BATCH_LINES_TOTAL, [outcome.as_str()]).increment(1);
     }
 
     /// Sets the current numbers of files, bytes and batches.
     pub(super) fn set_storage(&self, figures: &Figures) {
-        self.gauge("gavel_files", &[]).set(figures.files as f64);
-        self.gauge("gavel_files_bytes", &[]).set(figures.bytes as f64);
+        self.gauge(&names::FILES, []).set(figures.files as f64);
+        self.gauge(&names::FILES_BYTES, []).set(figures.bytes as f64);
         for (state, count) in &figures.batches {
-            self.gauge("gavel_batches", &[("state", state.as_str())]).set(*count as f64);
+            self.gauge(&names::BATCHES, [state.as_str()]).set(*count as f64);
         }
     }
 }

@@ -5,7 +5,7 @@ use judge::{
     VerdictError,
 };
 
-use super::Metrics;
+use super::{Metrics, names};
 
 /// The purpose of a verdict.
 #[derive(Debug, Clone, Copy)]
@@ -20,16 +20,20 @@ impl Metrics {
     /// Initialises the counters of verdicts to 0: a counter that appears with its first increment hides that
     /// increment from `rate`.
     pub(super) fn begin_verdicts(&self) {
-        let flips = ["gavel_position_checked_total", "gavel_position_flips_total"];
-        for name in flips.into_iter().chain(["gavel_off_label_total", "gavel_truncated_total"]) {
-            self.counter(name, &[]).increment(0);
+        for metric in [
+            &names::POSITION_CHECKED_TOTAL,
+            &names::POSITION_FLIPS_TOTAL,
+            &names::OFF_LABEL_TOTAL,
+            &names::TRUNCATED_TOTAL,
+        ] {
+            self.counter(metric, []).increment(0);
         }
         for kind in ["missing", "conflicting", "malformed", "out_of_scale", "truncated", "silent"] {
-            self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(0);
+            self.counter(&names::PARSE_FAILURES_TOTAL, [kind]).increment(0);
         }
         let preferences = [Preference::First, Preference::Second, Preference::Tie];
         for verdict in preferences.map(Preference::as_str).into_iter().chain(["score"]) {
-            self.counter("gavel_verdicts_total", &[("verdict", verdict)]).increment(0);
+            self.counter(&names::VERDICTS_TOTAL, [verdict]).increment(0);
         }
     }
 
@@ -41,24 +45,24 @@ impl Metrics {
         };
         let outcome = judgement.verdict.outcome;
         // The name of a rubric of the operator, or `inline` for all rubrics in requests.
-        let rubric = [("rubric", judgement.rubric.as_str())];
+        let rubric = judgement.rubric.as_str();
         if let (Outcome::Score(score), Some(scale)) = (outcome, judgement.scale) {
             let part = scale.part(score);
-            self.histogram("gavel_score", &[("task", task)]).record(part);
-            self.histogram("gavel_rubric_score", &rubric).record(part);
+            self.histogram(&names::SCORE, [task]).record(part);
+            self.histogram(&names::RUBRIC_SCORE, [rubric]).record(part);
         }
         let said = outcome.preference().map_or("score", Preference::as_str);
-        self.counter("gavel_verdicts_total", &[("verdict", said)]).increment(1);
-        self.counter("gavel_rubric_verdicts_total", &[rubric[0], ("verdict", said)]).increment(1);
+        self.counter(&names::VERDICTS_TOTAL, [said]).increment(1);
+        self.counter(&names::RUBRIC_VERDICTS_TOTAL, [rubric, said]).increment(1);
         for flag in &judgement.flags {
-            self.flag(*flag, &judgement.rubric, 1);
+            self.flag(*flag, rubric, 1);
         }
         if judgement.reason == FinishReason::Length {
-            self.counter("gavel_truncated_total", &[]).increment(1);
+            self.counter(&names::TRUNCATED_TOTAL, []).increment(1);
         }
         if let Some(distribution) = &judgement.distribution {
             self.distribution(distribution);
-            self.histogram("gavel_rubric_label_mass", &rubric).record(distribution.label_mass);
+            self.histogram(&names::RUBRIC_LABEL_MASS, [rubric]).record(distribution.label_mass);
         }
     }
 
@@ -83,12 +87,12 @@ impl Metrics {
     /// Records a judgement without a verdict; `code` is the error code that the client gets.
     pub(crate) fn failed_verdict(&self, error: &JudgeError, code: &'static str) {
         self.unparsable(error);
-        self.counter("gavel_verdict_failures_total", &[("code", code)]).increment(1);
+        self.counter(&names::VERDICT_FAILURES_TOTAL, [code]).increment(1);
     }
 
     /// Counts an answer in the form of a known program.
     pub(crate) fn form(&self, name: &str) {
-        self.counter("gavel_form_answers_total", &[("form", name)]).increment(1);
+        self.counter(&names::FORM_ANSWERS_TOTAL, [name]).increment(1);
     }
 
     /// Counts the kind of parse failure, if the critic's text is the reason for the missing verdict.
@@ -115,40 +119,39 @@ impl Metrics {
             | JudgeError::Exhausted(_)
             | JudgeError::Failed(_) => return,
         };
-        self.counter("gavel_parse_failures_total", &[("kind", kind)]).increment(1);
+        self.counter(&names::PARSE_FAILURES_TOTAL, [kind]).increment(1);
     }
 
     /// Counts lines written to the judging log.
     pub(crate) fn log_line(&self, count: u64) {
-        self.counter("gavel_judging_log_lines_total", &[]).increment(count);
+        self.counter(&names::JUDGING_LOG_LINES_TOTAL, []).increment(count);
     }
 
     /// Counts lines lost by the judging log.
     pub(crate) fn log_dropped(&self, count: u64) {
-        self.counter("gavel_judging_log_dropped_total", &[]).increment(count);
+        self.counter(&names::JUDGING_LOG_DROPPED_TOTAL, []).increment(count);
     }
 
     fn distribution(&self, distribution: &Distribution) {
-        self.histogram("gavel_label_mass", &[]).record(distribution.label_mass);
-        self.histogram("gavel_score_entropy", &[]).record(distribution.entropy());
+        self.histogram(&names::LABEL_MASS, []).record(distribution.label_mass);
+        self.histogram(&names::SCORE_ENTROPY, []).record(distribution.entropy());
         if distribution.is_off_label() {
-            self.counter("gavel_off_label_total", &[]).increment(1);
+            self.counter(&names::OFF_LABEL_TOTAL, []).increment(1);
         }
     }
 
     /// Records pairs that were judged in both orders, and the number with different winners.
     fn positions(&self, rubric: &str, (checked, flips): (u64, u64)) {
-        self.counter("gavel_position_checked_total", &[]).increment(checked);
-        self.counter("gavel_position_flips_total", &[]).increment(flips);
-        let labels = [("rubric", rubric)];
-        self.counter("gavel_rubric_position_checked_total", &labels).increment(checked);
-        self.counter("gavel_rubric_position_flips_total", &labels).increment(flips);
+        self.counter(&names::POSITION_CHECKED_TOTAL, []).increment(checked);
+        self.counter(&names::POSITION_FLIPS_TOTAL, []).increment(flips);
+        self.counter(&names::RUBRIC_POSITION_CHECKED_TOTAL, [rubric]).increment(checked);
+        self.counter(&names::RUBRIC_POSITION_FLIPS_TOTAL, [rubric]).increment(flips);
         if flips > 0 {
             self.flag(Flag::OrderInconsistent, rubric, flips);
         }
     }
 
     fn flag(&self, flag: Flag, rubric: &str, count: u64) {
-        self.counter("gavel_flags_total", &[("rubric", rubric), ("flag", flag.as_str())]).increment(count);
+        self.counter(&names::FLAGS_TOTAL, [rubric, flag.as_str()]).increment(count);
     }
 }

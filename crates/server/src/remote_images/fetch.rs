@@ -105,26 +105,22 @@ impl Fetcher {
         let _of_all = self.all.acquire().await.map_err(|_| NotFetched)?;
         // Only the host is logged: the rest of the URL may contain a secret.
         let name = url.host().to_owned();
-        let reason = match tokio::time::timeout(self.limits.whole, self.download(url)).await {
+        let failure = match tokio::time::timeout(self.limits.whole, self.download(url)).await {
             Ok(Ok(bytes)) => return Ok(bytes),
-            Ok(Err(reason)) => reason,
-            Err(_elapsed) => "it took too long".to_owned(),
+            Ok(Err(failure)) => failure,
+            Err(_elapsed) => FetchError::TooSlow,
         };
-        tracing::debug!(host = name, reason, "an image was not fetched");
+        tracing::debug!(host = name, reason = failure.to_string(), "an image was not fetched");
         Err(NotFetched)
     }
 
-    async fn download(&self, url: ImageUrl) -> Result<Vec<u8>, String> {
-        let told = |error: reqwest::Error| {
-            let error = error.without_url();
-            format!("{:?}", &error as &dyn std::error::Error)
-        };
-        let mut response = self.client.get(url.into_url()).send().await.map_err(told)?;
+    async fn download(&self, url: ImageUrl) -> Result<Vec<u8>, FetchError> {
+        let mut response = self.client.get(url.into_url()).send().await.map_err(FetchError::request)?;
         check(&response, self.limits.bytes)?;
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(told)? {
+        while let Some(chunk) = response.chunk().await.map_err(FetchError::request)? {
             if bytes.len() + chunk.len() > self.limits.bytes {
-                return Err("it is too large".into());
+                return Err(FetchError::TooLarge);
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -145,18 +141,45 @@ impl Fetcher {
     }
 }
 
+/// Why an image was not fetched. Only the log has it; clients get [`NotFetched`].
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    /// There is no response, or it broke off. The message contains the causes.
+    #[error("{0:?}")]
+    Request(#[source] reqwest::Error),
+    /// The status is not 200.
+    #[error("the status is {0}")]
+    Status(StatusCode),
+    /// The response has a content encoding.
+    #[error("it is compressed, which nobody asked for")]
+    Compressed,
+    /// The image is larger than the limit, or the response says so.
+    #[error("it is too large")]
+    TooLarge,
+    /// The whole fetch took longer than the limit.
+    #[error("it took too long")]
+    TooSlow,
+}
+
+impl FetchError {
+    /// The error of the client, without the URL, which may contain a secret.
+    fn request(error: reqwest::Error) -> Self {
+        Self::Request(error.without_url())
+    }
+}
+
 /// Checks the head of a response: refuses a status other than 200, a content encoding, and a declared length above
 /// `most` bytes.
-fn check(response: &Response, most: usize) -> Result<(), String> {
+fn check(response: &Response, most: usize) -> Result<(), FetchError> {
     if response.status() != StatusCode::OK {
-        return Err(format!("the status is {}", response.status()));
+        return Err(FetchError::Status(response.status()));
     }
     let encoding = response.headers().get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err("it is compressed, which nobody asked for".into());
+        return Err(FetchError::Compressed);
     }
     if response.content_length().is_some_and(|length| length > most as u64) {
-        return Err("it is too large".into());
+        return Err(FetchError::TooLarge);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Tests of requests and the server when the model's code panics.
 
 use clap::Parser;
-use critic::{Backend, BackendError, Batch, Critic, Limits, Logits};
+use critic::{Backend, BackendError, Batch, Critic, Limits, StepOutput};
 use judge::{Judge, RubricLibrary};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,7 +22,7 @@ impl Backend for Panicking {
         self.device.limits()
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         self.steps = self.steps.checked_sub(1).expect("the device is gone");
         self.device.forward(batch)
     }
@@ -45,7 +45,7 @@ async fn ask(address: std::net::SocketAddr, head: &str, body: &str) -> String {
 async fn start(
     on_panic: OnPanic,
     steps: usize,
-) -> (std::net::SocketAddr, impl Future<Output = anyhow::Result<()>>) {
+) -> (std::net::SocketAddr, impl Future<Output = Result<(), Fatal>>) {
     let device = bench::null_critic().backend;
     let critic = Critic { backend: Box::new(Panicking { steps, device }), ..bench::null_critic() };
     let library = RubricLibrary::compiled_in().unwrap();
@@ -74,7 +74,7 @@ async fn a_panic_of_the_model_is_answered_and_ends_the_server_with_an_error() {
     let answer = ask(address, "POST /judge", CASE).await;
     assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("engine_failure"), "{answer}");
     let ended = serving.await.unwrap().unwrap_err();
-    assert!(matches!(ended.downcast_ref(), Some(EngineGone::Panicked)), "{ended}");
+    assert!(matches!(ended, Fatal::Engine(EngineGone::Panicked)), "{ended}");
 }
 
 #[tokio::test]

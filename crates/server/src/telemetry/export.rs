@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use opentelemetry::{KeyValue, logs::LoggerProvider};
-use opentelemetry_otlp::{LogExporter, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{ExporterBuildError, LogExporter, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
     logs::{SdkLogger, SdkLoggerProvider},
     trace::{Sampler, SdkTracerProvider},
 };
 
+use super::TelemetryError;
 use crate::command::TraceOptions;
 
 /// Timeout of a collector for one batch. Meanwhile spans and events wait in bounded queues of 2048 each; when these
@@ -26,21 +26,30 @@ pub(super) struct Export {
     pub(super) explains: bool,
 }
 
+/// Why nothing can be exported to a collector.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExportError {
+    /// The address of the collector does not begin with `http://`.
+    #[error("the address of a collector begins with http://; one beside this server speaks TLS to others")]
+    NoHttp,
+    /// The address is no URL, or the client for it cannot be made.
+    #[error(transparent)]
+    Client(#[from] ExporterBuildError),
+}
+
 impl Export {
     /// Starts the export; `None` if no collector is configured.
-    pub(super) fn start(options: &TraceOptions) -> Option<anyhow::Result<Self>> {
+    pub(super) fn start(options: &TraceOptions) -> Option<Result<Self, TelemetryError>> {
         let endpoint = options.otlp_endpoint.as_deref()?;
-        Some(
-            Self::to(endpoint, options).with_context(|| format!("--otlp-endpoint {endpoint} cannot be used")),
-        )
+        let failed = |source| TelemetryError::Collector { endpoint: endpoint.to_owned(), source };
+        Some(Self::to(endpoint, options).map_err(failed))
     }
 
-    fn to(endpoint: &str, options: &TraceOptions) -> anyhow::Result<Self> {
+    fn to(endpoint: &str, options: &TraceOptions) -> Result<Self, ExportError> {
         let base = endpoint.trim_end_matches('/');
-        anyhow::ensure!(
-            base.starts_with("http://"),
-            "the address of a collector begins with http://; one beside this server speaks TLS to others"
-        );
+        if !base.starts_with("http://") {
+            return Err(ExportError::NoHttp);
+        }
         let spans = SpanExporter::builder()
             .with_http()
             .with_endpoint(format!("{base}/v1/traces"))

@@ -9,23 +9,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::Context;
 use opentelemetry::trace::TracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::Targets,
+    filter::{ParseError, Targets},
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
 
-use crate::{
-    command::{LogFormat, TraceOptions},
-    exit::Fatal,
-};
+use crate::command::{LogFormat, TraceOptions};
 pub(crate) use evaluation::{Evaluation, Evaluations, Score};
-use export::Export;
+use export::{Export, ExportError};
 pub(crate) use trace_context::{continue_trace, name_route};
 
 /// The crates whose spans are exported. Spans of libraries would include those of the exporter itself.
@@ -57,11 +53,10 @@ impl Telemetry {
     pub(crate) fn start(
         (format, filter): (LogFormat, &str),
         traces: Option<&TraceOptions>,
-    ) -> anyhow::Result<Self> {
-        let export = traces.and_then(Export::start).transpose().map_err(Fatal::from)?.map(Arc::new);
+    ) -> Result<Self, TelemetryError> {
+        let export = traces.and_then(Export::start).transpose()?.map(Arc::new);
         let filter = EnvFilter::try_new(filter)
-            .with_context(|| format!("{filter:?} is no filter of the log"))
-            .map_err(Fatal::from)?;
+            .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
         // On a thread of its own: a pipe that is not read would block the writing task, and a closed one would make
         // it panic.
         let builder = NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(MOST_WAITING);
@@ -81,9 +76,7 @@ impl Telemetry {
                 .with_target(false)
                 .with_filter(Targets::new().with_targets(traced))
         });
-        let started: Result<(), TryInitError> =
-            tracing_subscriber::registry().with(spans).with(log.with_filter(filter)).try_init();
-        started?;
+        tracing_subscriber::registry().with(spans).with(log.with_filter(filter)).try_init()?;
         Ok(Self { export, log: Some(Arc::new(written)) })
     }
 
@@ -108,4 +101,18 @@ impl Telemetry {
     pub(crate) fn evaluations(&self, response_ids: Vec<String>) -> Evaluations {
         Evaluations::new(self.export.clone(), response_ids)
     }
+}
+
+/// Why the log or the export cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TelemetryError {
+    /// The collector cannot be exported to.
+    #[error("--otlp-endpoint {endpoint} cannot be used")]
+    Collector { endpoint: String, source: ExportError },
+    /// The filter of the log is invalid.
+    #[error("{filter:?} is no filter of the log")]
+    Filter { filter: String, source: ParseError },
+    /// The process has a log already.
+    #[error(transparent)]
+    Started(#[from] TryInitError),
 }

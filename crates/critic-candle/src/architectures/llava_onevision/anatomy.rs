@@ -2,7 +2,7 @@
 
 use critic::TokenId;
 
-use super::geometry::Geometry;
+use super::{geometry::Geometry, preprocessor::Normalisations};
 use crate::{
     decoders::TextAnatomy,
     layers::{Activation, Bias},
@@ -24,6 +24,8 @@ pub(crate) struct Anatomy {
     pub(super) text: TextAnatomy,
     /// How images are cut into tiles and how their features are packed.
     pub(super) geometry: Geometry,
+    /// How pixels are normalised.
+    pub(super) normalisations: Normalisations,
     /// The token ids that stand for features in a prompt.
     pub(super) placeholders: Placeholders,
     /// Where the vision tower's weights are.

@@ -2,7 +2,7 @@
 //!
 //! All arithmetic is in f64 with Python's truncation, as in both implementations; they differ in one rounding.
 
-use critic::Packing;
+use critic::Medium;
 
 /// How images are cut, read from a checkpoint's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,28 @@ pub enum VideoNewline {
     Frame,
     /// No newline vectors.
     NoToken,
+}
+
+/// How the features of tiles become the feature vectors that replace the placeholders in a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Packing {
+    /// An image at its own resolution: the features of the base tile, then those of a grid of tiles, with the padding
+    /// cropped, scaled down when there are too many, and with the newline vector after each row.
+    AnyResolution {
+        /// Tiles of the grid, rows and columns.
+        tiles: (usize, usize),
+        /// First row and column of patches that show the image and not its padding.
+        origin: (usize, usize),
+        /// Rows and columns of patches that are kept.
+        kept: (usize, usize),
+        /// Rows and columns after scaling down; equal to `kept` when nothing is scaled.
+        output: (usize, usize),
+    },
+    /// An image as one tile: its features and one newline vector.
+    Single,
+    /// A video: each tile is a frame, pooled to half the rows and columns; the checkpoint configures the newline
+    /// vectors.
+    Video,
 }
 
 /// The place of an image in its grid, in pixels.
@@ -83,7 +105,17 @@ impl Geometry {
         }
     }
 
-    /// How the features of an image of `height` x `width` pixels are packed.
+    /// How the features of `tiles` tiles of `medium` are packed. An image at its own resolution has at least two tiles,
+    /// the base tile and one in its grid.
+    pub fn packing(&self, medium: Medium, tiles: usize) -> Packing {
+        match medium {
+            Medium::Video => Packing::Video,
+            Medium::Image { .. } if tiles == 1 => Packing::Single,
+            Medium::Image { height, width } => self.pack(height, width),
+        }
+    }
+
+    /// How the features of an image of `height` x `width` pixels at its own resolution are packed.
     pub fn pack(&self, height: usize, width: usize) -> Packing {
         let (grid_height, grid_width) = self.best_grid(height, width);
         let tiles = (grid_height / self.tile_size, grid_width / self.tile_size);

@@ -11,6 +11,7 @@ use super::{
     anatomy::{Anatomy, Layout, Placeholders, VisionSource},
     geometry::{Geometry, VideoNewline},
     grid::{Grid, check_grid, read_max_tiles},
+    preprocessor::Normalisations,
 };
 use crate::{
     architectures::Architecture,
@@ -68,8 +69,8 @@ fn layers_to_run(
     })
 }
 
-/// Reads `config.json` of a Hugging Face checkpoint.
-pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
+/// Reads `config.json` of a Hugging Face checkpoint, and the configurations of its processors.
+pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     let config: Config = source.required_json(FILE, "LLaVA-OneVision configuration")?;
     let strategy = config.vision_feature_select_strategy.as_deref().unwrap_or("full");
     if strategy != "full" {
@@ -119,6 +120,7 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
             image: Some(TokenId(config.image_token_id.or(config.image_token_index).unwrap_or(151_646))),
             video: Some(TokenId(config.video_token_id.or(config.video_token_index).unwrap_or(151_647))),
         },
+        normalisations: Normalisations::read(source)?,
         vision_source: VisionSource::Checkpoint,
         vision,
         text,

@@ -1,8 +1,11 @@
 //! Lower bounds on the tokens of a prompt, without decoding an image.
 
-use critic::{EncodeError, EncodedImage, ImageFault, Packing, Part, Prompt};
+use critic::{EncodeError, EncodedImage, ImageFault, Part, Prompt};
 
-use super::processor::{Cutting, LlavaProcessor};
+use super::{
+    geometry::Packing,
+    processor::{Cutting, LlavaProcessor},
+};
 
 /// All parts of a prompt, in order.
 fn parts(prompt: &Prompt) -> impl Iterator<Item = &Part> + Clone {

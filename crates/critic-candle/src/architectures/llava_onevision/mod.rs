@@ -19,16 +19,13 @@ mod reward_head;
 
 use std::sync::Arc;
 
-use critic::Packing;
-
 use self::{
     anatomy::{Anatomy, Layout, VisionSource},
     model::LlavaModel,
     names::{GGUF, Names},
-    preprocessor::Normalisations,
     processor::LlavaProcessor,
 };
-use super::{Architecture, Model, ModelFiles, SegmentEncoder};
+use super::{Architecture, KnownConfig, Model, ModelWeights, SegmentEncoder};
 use crate::{
     chat::{ChatFormat, ControlTokens},
     decoders::{DecoderNames, TextAnatomy},
@@ -39,9 +36,23 @@ use crate::{
     vision::VisionAnatomy,
     weights::{GgufNaming, Weights},
 };
-pub use geometry::{Geometry, Placement, VideoNewline};
-pub(crate) use hf_config::read as read_hf_config;
-pub(crate) use native_config::read as read_native_config;
+pub use geometry::{Geometry, Packing, Placement, VideoNewline};
+
+/// The configurations of both layouts.
+pub(super) const CONFIGS: &[KnownConfig] = &[
+    KnownConfig {
+        name: "LlavaOnevisionForConditionalGeneration",
+        decoder: "Qwen2ForCausalLM",
+        recognises: |config| config["model_type"] == "llava_onevision",
+        read: hf_config::read,
+    },
+    KnownConfig {
+        name: "LlavaQwenForCausalLM",
+        decoder: "Qwen2ForCausalLM",
+        recognises: |config| config["mm_vision_tower"].is_string() && config["mm_projector_type"].is_string(),
+        read: native_config::read,
+    },
+];
 
 impl Architecture for Anatomy {
     fn name(&self) -> &'static str {
@@ -81,10 +92,8 @@ impl Architecture for Anatomy {
             None => "no bound".into(),
         };
         // An image exactly of the size of each grid, which fills it without padding.
-        let count = |(height, width): &(usize, usize)| {
-            let packing: Packing = geometry.pack(*height, *width);
-            geometry.feature_count(&packing, 0)
-        };
+        let count =
+            |(height, width): &(usize, usize)| geometry.feature_count(&geometry.pack(*height, *width), 0);
         let most_features = geometry.grid_sizes.iter().map(count).max().unwrap_or(0);
         let grids = geometry.grid_sizes.len();
         format!("{grids} grids, {bound}; an image takes up to about {most_features} tokens")
@@ -112,7 +121,6 @@ impl Architecture for Anatomy {
         loader: Loader,
         cuts: TileCache,
     ) -> Result<Arc<dyn SegmentEncoder>, LoadError> {
-        let Normalisations { images, .. } = Normalisations::read(source, self.layout)?;
         let control = ControlTokens::read(source, &tokenizer)?;
         // The native code uses a format of its own and ignores the tokenizer's template.
         let format = match self.layout {
@@ -122,7 +130,7 @@ impl Architecture for Anatomy {
         Ok(Arc::new(LlavaProcessor {
             tokenizer,
             geometry: self.geometry.clone(),
-            normalisation: images,
+            normalisation: self.normalisations.images.clone(),
             control,
             placeholders: self.placeholders,
             format,
@@ -131,7 +139,11 @@ impl Architecture for Anatomy {
         }))
     }
 
-    fn read_model(&self, files: ModelFiles<'_>, max_step_tokens: usize) -> Result<Box<dyn Model>, LoadError> {
-        Ok(Box::new(LlavaModel::load(self, files, max_step_tokens)?))
+    fn read_model(
+        &self,
+        weights: ModelWeights<'_>,
+        max_step_tokens: usize,
+    ) -> Result<Box<dyn Model>, LoadError> {
+        Ok(Box::new(LlavaModel::load(self, weights, max_step_tokens)?))
     }
 }

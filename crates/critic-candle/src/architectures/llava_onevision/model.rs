@@ -3,18 +3,19 @@
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
-use critic::{Batch, Packing, TokenId, Visual};
+use critic::{Batch, Medium, TokenId, Visual};
 use kernels_cuda::PatchCutter;
 
 use super::{
     anatomy::Anatomy,
+    geometry::{Geometry, Packing},
     names::Names,
     packing::{Features, pack},
     preprocessor::Normalisations,
     reward_head::RewardHead,
 };
 use crate::{
-    architectures::{Model, ModelFiles, ModelParts},
+    architectures::{Model, ModelParts, ModelWeights},
     decoders::{Qwen2, TextAnatomy, TokensOf},
     error::LoadError,
     kv_cache::LayerCache,
@@ -30,7 +31,6 @@ const TILES_AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub(super) struct LlavaModel {
     anatomy: Anatomy,
-    normalisations: Normalisations,
     vision: Siglip,
     /// On a GPU, the kernels that normalise tiles and cut them into patches: of images, then of videos.
     cutters: Option<[PatchCutter; 2]>,
@@ -46,10 +46,9 @@ impl LlavaModel {
     /// Loads the model that `anatomy` describes.
     pub(super) fn load(
         anatomy: &Anatomy,
-        ModelFiles { source, weights, tower }: ModelFiles<'_>,
+        ModelWeights { weights, tower }: ModelWeights<'_>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let normalisations = Normalisations::read(source, anatomy.layout)?;
         let names = Names::detect(weights);
         let vision = match tower {
             Some(tower) => Siglip::load(tower, Names::vision_alone(tower), &anatomy.vision)?,
@@ -69,7 +68,7 @@ impl LlavaModel {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
             ComputeDevice::Gpu(gpu) => {
                 let sizes = (anatomy.vision.image_size, anatomy.vision.patch_size);
-                let Normalisations { images, videos } = &normalisations;
+                let Normalisations { images, videos } = &anatomy.normalisations;
                 let cutter = |levels| PatchCutter::new(gpu, levels, sizes);
                 Some([cutter(images.levels())?, cutter(videos.levels())?])
             }
@@ -84,7 +83,6 @@ impl LlavaModel {
             reward_head: RewardHead::load(weights, size)?,
             rank: weights.rank().clone(),
             anatomy: anatomy.clone(),
-            normalisations,
         })
     }
 
@@ -103,24 +101,25 @@ impl LlavaModel {
         }
     }
 
-    /// The tower's features `[N * P, E]` of tiles that are all of one medium.
-    fn see(&self, tiles: &[&[u8]], medium: Medium) -> Result<Rows> {
+    /// The tower's features `[N * P, E]` of tiles that are all normalised alike.
+    fn see(&self, tiles: &[&[u8]], kind: Kind) -> Result<Rows> {
         match (&self.cutters, self.device()) {
             (Some(cutters), ComputeDevice::Gpu(gpu)) => {
                 let mut patches = Rows::new();
-                gpu_result(cutters[medium as usize].cut(tiles, patches.on(gpu)?))?;
+                gpu_result(cutters[kind as usize].cut(tiles, patches.on(gpu)?))?;
                 self.vision.forward_patches(&patches)
             }
-            _ => self.vision.forward(&self.pixels_of(tiles, medium)?),
+            _ => self.vision.forward(&self.pixels_of(tiles, kind)?),
         }
     }
 
-    /// Normalised pixels `[N, 3, size, size]` of tiles that are all of one medium.
-    fn pixels_of(&self, tiles: &[&[u8]], medium: Medium) -> Result<Tensor> {
+    /// Normalised pixels `[N, 3, size, size]` of tiles that are all normalised alike.
+    fn pixels_of(&self, tiles: &[&[u8]], kind: Kind) -> Result<Tensor> {
         let size = self.anatomy.geometry.tile_size;
-        let normalisation = match medium {
-            Medium::Image => &self.normalisations.images,
-            Medium::Video => &self.normalisations.videos,
+        let Normalisations { images, videos } = &self.anatomy.normalisations;
+        let normalisation = match kind {
+            Kind::Image => images,
+            Kind::Video => videos,
         };
         let mut values = vec![0.0; tiles.len() * 3 * size * size];
         for (tile, planes) in tiles.iter().zip(values.chunks_exact_mut(3 * size * size)) {
@@ -131,19 +130,34 @@ impl LlavaModel {
     }
 }
 
-/// The medium of a tile; images and videos may be normalised differently.
+/// How a tile is normalised: images and videos may be normalised differently. The numbers index the cutters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Medium {
+enum Kind {
     Image,
     Video,
 }
 
-impl Medium {
-    fn of(packing: Packing) -> Self {
-        match packing {
-            Packing::Video => Self::Video,
-            Packing::Single | Packing::AnyResolution { .. } => Self::Image,
+impl Kind {
+    fn of(visual: &Visual) -> Self {
+        match visual.medium {
+            Medium::Image { .. } => Self::Image,
+            Medium::Video => Self::Video,
         }
+    }
+}
+
+/// How the features of a visual are packed.
+///
+/// # Errors
+/// When an image has neither one tile nor those of its grid, so that there would be no features for some places.
+fn packing_of(visual: &Visual, geometry: &Geometry) -> Result<Packing> {
+    let found = visual.tiles.count();
+    let packing = geometry.packing(visual.medium, found);
+    match packing {
+        Packing::AnyResolution { tiles: (rows, columns), .. } if found != 1 + rows * columns => {
+            candle_core::bail!("an image in a grid of {rows} x {columns} tiles has {found} tiles")
+        }
+        Packing::AnyResolution { .. } | Packing::Single | Packing::Video => Ok(packing),
     }
 }
 
@@ -153,7 +167,7 @@ impl ModelParts for LlavaModel {
     }
 
     fn pixels(&self, tiles: &[&[u8]]) -> Result<Tensor> {
-        self.pixels_of(tiles, Medium::Image)
+        self.pixels_of(tiles, Kind::Image)
     }
 
     fn hidden_states(&self, pixels: &Tensor) -> Result<Vec<Tensor>> {
@@ -187,14 +201,14 @@ impl Model for LlavaModel {
     fn feature_rows(&self, visuals: &[&Visual]) -> Result<Vec<Rows>> {
         let mut projected: Vec<Rows> = Vec::new();
         let mut count = 0;
-        for alike in visuals.chunk_by(|one, next| Medium::of(one.packing) == Medium::of(next.packing)) {
+        for alike in visuals.chunk_by(|one, next| Kind::of(one) == Kind::of(next)) {
             let tiles = alike.iter().flat_map(|visual| {
                 let tiles = &visual.tiles;
                 (0..tiles.count()).map(|index| tiles.tile(index))
             });
             let tiles: Vec<&[u8]> = tiles.collect();
             for tiles in tiles.chunks(self.tiles_at_once()) {
-                projected.push(self.project_rows(&self.see(tiles, Medium::of(alike[0].packing))?)?);
+                projected.push(self.project_rows(&self.see(tiles, Kind::of(alike[0]))?)?);
             }
             count += tiles.len();
         }
@@ -213,7 +227,8 @@ impl Model for LlavaModel {
             let tiles = visual.tiles.count();
             let features = Features { first, tiles, newline };
             first += tiles * patches;
-            all.mix(&pack(features, visual.packing, &self.anatomy.geometry))
+            let geometry = &self.anatomy.geometry;
+            all.mix(&pack(features, packing_of(visual, geometry)?, geometry))
         };
         visuals.iter().map(pack).collect()
     }
@@ -221,7 +236,7 @@ impl Model for LlavaModel {
     fn run_most_tiles(&self) -> Result<()> {
         let size = self.anatomy.geometry.tile_size;
         let tile = vec![0; 3 * size * size];
-        self.project_rows(&self.see(&vec![tile.as_slice(); self.tiles_at_once()], Medium::Image)?)?;
+        self.project_rows(&self.see(&vec![tile.as_slice(); self.tiles_at_once()], Kind::Image)?)?;
         Ok(())
     }
 
@@ -262,7 +277,7 @@ impl Model for LlavaModel {
         self.decoder.logits(normed)
     }
 
-    fn rewards(&self, normed: &Rows) -> Result<Vec<Vec<f32>>> {
+    fn rewards(&self, normed: &Rows) -> Result<Vec<f32>> {
         match &self.reward_head {
             Some(head) => head.forward(normed),
             None => candle_core::bail!("the checkpoint has no reward head"),

@@ -10,6 +10,7 @@ use super::{
     anatomy::{Anatomy, Layout, Placeholders, VisionSource},
     geometry::{Geometry, VideoNewline},
     grid::{Grid, check_grid, read_max_tiles},
+    preprocessor::Normalisations,
 };
 use crate::{
     architectures::Architecture,
@@ -38,7 +39,7 @@ struct Config {
 }
 
 /// Reads `config.json` of a native checkpoint.
-pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
+pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     let config: Config = source.required_json(FILE, "LLaVA-NeXT configuration")?;
     let expect = |key, value: &Option<String>, default: &str, wanted: &str| {
         let value = value.as_deref().unwrap_or(default);
@@ -91,6 +92,7 @@ pub(crate) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         projector_activation: Activation::Gelu,
         projector_bias: Bias::Present,
         text: config.text.anatomy(source)?,
+        normalisations: Normalisations::siglip(),
         placeholders: Placeholders { image: None, video: None },
         vision_source: VisionSource::CheckpointOr(tower),
         vision,

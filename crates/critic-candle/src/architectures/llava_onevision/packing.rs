@@ -1,10 +1,9 @@
 //! Packs features of tiles into the vectors that replace the placeholders of a prompt: each vector is a weighted
 //! sum of up to four rows of the features.
 
-use critic::Packing;
 use kernels_cuda::Mixture;
 
-use super::geometry::{Geometry, VideoNewline};
+use super::geometry::{Geometry, Packing, VideoNewline};
 
 /// Where the features of a visual are: those of tile `t` start at row `first + t * P`.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::anatomy::Layout;
 use crate::{error::LoadError, source::Source};
 
 /// Where a processor's configuration is, in the order in which transformers looks: a part of the file of the whole
@@ -11,6 +10,9 @@ use crate::{error::LoadError, source::Source};
 const WHOLE: &str = "processor_config.json";
 const IMAGES: Place = Place { part: "image_processor", file: "preprocessor_config.json" };
 const VIDEOS: Place = Place { part: "video_processor", file: "video_preprocessor_config.json" };
+
+/// What these files contain, for messages.
+const EXPECTED: &str = "image processor configuration";
 
 struct Place {
     part: &'static str,
@@ -56,13 +58,14 @@ impl Channels {
 }
 
 impl Place {
-    /// The configuration and the name of its file; `None` where there is neither.
-    fn read(&self, source: &Source) -> Result<Option<(&'static str, Config)>, LoadError> {
-        const EXPECTED: &str = "image processor configuration";
-        let whole: Option<Value> = source.json(WHOLE, EXPECTED)?;
-        if let Some(part) =
-            whole.as_ref().and_then(|whole| whole.get(self.part)).filter(|part| !part.is_null())
-        {
+    /// The configuration and the name of its file; `None` where there is neither. `whole` is the file of the whole
+    /// processor.
+    fn read(
+        &self,
+        source: &Source,
+        whole: Option<&Value>,
+    ) -> Result<Option<(&'static str, Config)>, LoadError> {
+        if let Some(part) = whole.and_then(|whole| whole.get(self.part)).filter(|part| !part.is_null()) {
             let config = Config::deserialize(part).map_err(|cause| LoadError::Json {
                 file: source.path(WHOLE),
                 expected: EXPECTED,
@@ -115,22 +118,26 @@ pub(super) struct Normalisations {
 }
 
 impl Normalisations {
-    /// Reads the configurations of the image and video processors. Native checkpoints always use SigLIP's values.
+    /// SigLIP's values, which the native code always uses.
+    pub(super) fn siglip() -> Self {
+        let images = Normalisation::new(1.0 / 255.0, SIGLIP, SIGLIP);
+        Self { videos: images.clone(), images }
+    }
+
+    /// Reads the configurations of the image and video processors. Without one for images, SigLIP's values apply.
     ///
     /// # Errors
     /// [`LoadError::Read`] and [`LoadError::Json`] for a damaged file, [`LoadError::Unsupported`] for another way
     /// of scaling images.
-    pub(super) fn read(source: &Source, layout: Layout) -> Result<Self, LoadError> {
+    pub(super) fn read(source: &Source) -> Result<Self, LoadError> {
+        let whole: Option<Value> = source.json(WHOLE, EXPECTED)?;
         let read = |place: Place| -> Result<Option<Normalisation>, LoadError> {
-            let Some((file, config)) = place.read(source)? else { return Ok(None) };
+            let Some((file, config)) = place.read(source, whole.as_ref())? else { return Ok(None) };
             config.check(source, file)?;
             Ok(Some(config.normalisation()))
         };
-        let (images, videos) = match layout {
-            Layout::Native => (None, None),
-            Layout::HuggingFace => (read(IMAGES)?, read(VIDEOS)?),
-        };
-        let images = images.unwrap_or_else(|| Normalisation::new(1.0 / 255.0, SIGLIP, SIGLIP));
+        let (images, videos) = (read(IMAGES)?, read(VIDEOS)?);
+        let images = images.unwrap_or_else(|| Self::siglip().images);
         Ok(Self { videos: videos.unwrap_or_else(|| images.clone()), images })
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use critic::{
-    CacheScope, Detail, EncodeError, Encoded, EncodedImage, ImageTiling, Packing, Processor,
-    ProcessorFigures, Prompt, Tiles, TokenId, Visual,
+    CacheScope, Detail, EncodeError, Encoded, EncodedImage, ImageTiling, Medium, Processor, ProcessorFigures,
+    Prompt, Tiles, TokenId, Visual,
 };
 use sha2::{Digest, Sha256};
 
@@ -44,9 +44,13 @@ pub(super) enum Cutting {
 }
 
 impl Cutting {
-    /// How the images of a prompt with `images` images are cut, except those with a [`Detail`] of their own.
+    /// How the images of a prompt with `images` images are cut, except those with a [`Detail`] of their own. The
+    /// checkpoints were trained on a single image at its own resolution, and on one tile for each of several.
     pub(super) fn of_images(images: usize, tiling: ImageTiling) -> Self {
-        if images == 1 || tiling == ImageTiling::AnyResolution { Self::OwnResolution } else { Self::Square }
+        match tiling {
+            ImageTiling::Trained if images != 1 => Self::Square,
+            ImageTiling::Trained | ImageTiling::OwnResolution => Self::OwnResolution,
+        }
     }
 
     /// How one image is cut: by its [`Detail`], or else by this.
@@ -112,11 +116,12 @@ impl LlavaProcessor {
     }
 
     fn append_visual(&self, cut: Cut, placeholder: Option<TokenId>, encoded: &mut Encoded) {
-        let Cut { tiles, packing, hash } = cut;
+        let Cut { tiles, medium, hash } = cut;
         let start = encoded.tokens.len();
+        let packing = self.geometry.packing(medium, tiles.count());
         let length = self.geometry.feature_count(&packing, tiles.count());
         encoded.tokens.resize(start + length, placeholder.unwrap_or(ANY_TOKEN));
-        encoded.visuals.push(Visual { start, length, tiles, packing, hash });
+        encoded.visuals.push(Visual { start, length, tiles, medium, hash });
     }
 
     /// The tiles of an image, the `index`-th of the prompt, cut by its [`Detail`] or else by `cutting`.
@@ -137,11 +142,11 @@ impl LlavaProcessor {
         self.cuts.find_or(key.into(), || {
             let loaded = self.loader.load(image, index, padding)?;
             let image = &loaded.image;
-            let (tiles, packing) = match cutting {
+            let tiles = match cutting {
                 Cutting::OwnResolution => self.tile(image),
-                Cutting::Square => (self.square(image), Packing::Single),
+                Cutting::Square => self.square(image),
             };
-            Ok(named(tiles, packing, scope))
+            Ok(named(tiles, Medium::Image { height: image.height, width: image.width }, scope))
         })
     }
 
@@ -157,12 +162,12 @@ impl LlavaProcessor {
         for frame in frames {
             key.update(frame.digest());
         }
-        let cut = || Ok(named(self.frames(frames, first_index)?, Packing::Video, scope));
+        let cut = || Ok(named(self.frames(frames, first_index)?, Medium::Video, scope));
         self.cuts.find_or(key.finalize().into(), cut)
     }
 
     /// The base tile, which is the whole image scaled to a square, then the tiles of its best grid, row by row.
-    fn tile(&self, image: &RgbImage) -> (Tiles, Packing) {
+    fn tile(&self, image: &RgbImage) -> Tiles {
         let size = self.geometry.tile_size;
         let place = self.geometry.place(image.height, image.width);
         let mut canvas = RgbImage::filled(place.grid.1, place.grid.0, [0, 0, 0]);
@@ -173,7 +178,7 @@ impl LlavaProcessor {
                 canvas.append_square(left, top, size, &mut pixels);
             }
         }
-        (Tiles { size, pixels }, self.geometry.pack(image.height, image.width))
+        Tiles { size, pixels }
     }
 
     /// One tile: the image centred in a square of the mean colour.
@@ -201,12 +206,19 @@ impl LlavaProcessor {
 }
 
 /// Tiles with the hash of their content and scope.
-fn named(tiles: Tiles, packing: Packing, scope: CacheScope) -> Cut {
+fn named(tiles: Tiles, medium: Medium, scope: CacheScope) -> Cut {
+    // Every part but the last has a fixed length, so that different contents never give the same bytes.
+    let [kind, height, width] = match medium {
+        Medium::Image { height, width } => [0, height, width],
+        Medium::Video => [1, 0, 0],
+    };
     let mut hasher = Sha256::new();
     hasher.update(scope.0);
-    hasher.update(format!("{} {packing:?}", tiles.size));
+    for number in [kind, height, width, tiles.size] {
+        hasher.update((number as u64).to_le_bytes());
+    }
     hasher.update(&tiles.pixels);
-    Cut { tiles: Arc::new(tiles), packing, hash: hasher.finalize().into() }
+    Cut { tiles: Arc::new(tiles), medium, hash: hasher.finalize().into() }
 }
 
 impl Processor for LlavaProcessor {

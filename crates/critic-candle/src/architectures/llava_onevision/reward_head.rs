@@ -35,11 +35,11 @@ impl RewardHead {
         Ok(Some(Self { dense: layer("dense", size)?, output: layer("out_proj", 1)? }))
     }
 
-    /// The reward of each row of hidden states `[rows, C]`, one number.
-    pub(super) fn forward(&self, hidden: &Rows) -> Result<Vec<Vec<f32>>> {
+    /// The reward of each row of hidden states `[rows, C]`.
+    pub(super) fn forward(&self, hidden: &Rows) -> Result<Vec<f32>> {
         let mut dense = Rows::new();
         self.dense.forward(hidden, &mut dense)?;
         dense.tanh()?;
-        self.output.floats(&dense)
+        Ok(self.output.floats(&dense)?.concat()) // [rows, 1] -> [rows]
     }
 }

@@ -2,10 +2,13 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
-use critic::{Backend, BackendError, Batch, BlockId, Chunk, Limits, Logits, SequenceId, TokenId, Wants};
+use critic::{Backend, BackendError, Batch, BlockId, Chunk, Limits, SequenceId, StepOutput, TokenId, Wants};
 
 use super::{Group, ParallelBackend};
 use crate::{
@@ -16,14 +19,15 @@ use crate::{
 /// Tokens that make a rank fail: the constant plus the rank's number.
 const FAILS: u32 = 100;
 const PANICS: u32 = 200;
-const IS_NOT_FINITE: u32 = 300;
 
 /// A rank whose logits are its own number and a sum over all ranks, to which each adds the token times its number
-/// plus one.
+/// plus one. Its reward is the total of both.
 struct Adder {
     rank: u32,
     blocks: usize,
     reduce: Reduce,
+    /// How often ranks were told to forget features.
+    forgotten: Arc<AtomicUsize>,
 }
 
 impl Backend for Adder {
@@ -37,7 +41,7 @@ impl Backend for Adder {
         }
     }
 
-    fn forward(&mut self, batch: &Batch) -> Result<Vec<Logits>, BackendError> {
+    fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {
         let token = batch.chunks[0].tokens[0].0;
         if token == FAILS + self.rank {
             return Err(BackendError::Compute(format!("rank {} has no room", self.rank).into()));
@@ -45,20 +49,32 @@ impl Backend for Adder {
         assert_ne!(token, PANICS + self.rank, "a rank panics");
         let mut rows = Rows::Floats { floats: vec![(token * (self.rank + 1)) as f32], columns: 1 };
         self.reduce.sum(&mut rows).map_err(|error| BackendError::Compute(error.into()))?;
-        if token == IS_NOT_FINITE + self.rank {
-            return Err(BackendError::NonFinite);
-        }
         let sum = rows.floats().map_err(|error| BackendError::Compute(error.into()))?[0];
-        let row = |chunk: &Chunk| (chunk.wants != Wants::Nothing).then(|| vec![self.rank as f32, sum]);
-        Ok(batch.chunks.iter().filter_map(row).collect())
+        let own = self.rank as f32;
+        let output = |chunk: &Chunk| match chunk.wants {
+            Wants::Nothing => None,
+            Wants::Logits => Some(StepOutput::Logits(vec![own, sum])),
+            Wants::Reward => Some(StepOutput::Reward(own + sum)),
+        };
+        Ok(batch.chunks.iter().filter_map(output).collect())
+    }
+
+    fn forget_features(&mut self) {
+        self.forgotten.fetch_add(1, SeqCst);
     }
 }
 
 fn backend(ranks: u32) -> ParallelBackend {
+    forgetting(ranks, &Arc::default())
+}
+
+/// A backend that counts in `forgotten` how often its ranks are told to forget features.
+fn forgetting(ranks: u32, forgotten: &Arc<AtomicUsize>) -> ParallelBackend {
     let group = Arc::new(Group::among(&vec![ComputeDevice::Kernels; ranks as usize], 1).unwrap());
     let adder = |rank| {
         let reduce = Reduce::new(rank as usize, &group);
-        Box::new(Adder { rank, blocks: 9 - rank as usize, reduce }) as Box<dyn Backend>
+        let (blocks, forgotten) = (9 - rank as usize, Arc::clone(forgotten));
+        Box::new(Adder { rank, blocks, reduce, forgotten }) as Box<dyn Backend>
     };
     ParallelBackend::new((0..ranks).map(adder).collect(), group)
 }
@@ -77,8 +93,9 @@ fn batch(token: u32) -> Batch {
 
 /// Asserts the result of a normal step of three ranks: the first rank's reward, and all ranks' logits concatenated.
 fn assert_works(backend: &mut ParallelBackend) {
-    let rows = backend.forward(&batch(7)).unwrap();
-    assert_eq!(rows, [vec![0.0, 42.0], vec![0.0, 42.0, 1.0, 42.0, 2.0, 42.0]]);
+    let outputs = backend.forward(&batch(7)).unwrap();
+    let logits = vec![0.0, 42.0, 1.0, 42.0, 2.0, 42.0];
+    assert_eq!(outputs, [StepOutput::Reward(42.0), StepOutput::Logits(logits)]);
 }
 
 #[test]
@@ -89,8 +106,6 @@ fn a_rank_that_fails_fails_the_step_alone_and_says_why() {
         let error = backend.forward(&batch(FAILS + rank)).unwrap_err();
         let BackendError::Compute(cause) = error else { panic!("{error}") };
         assert_eq!(cause.to_string(), format!("rank {rank} has no room"));
-        assert_works(&mut backend);
-        assert!(matches!(backend.forward(&batch(IS_NOT_FINITE + rank)), Err(BackendError::NonFinite)));
         assert_works(&mut backend);
     }
 }
@@ -103,6 +118,13 @@ fn a_rank_that_panics_panics_the_step_alone() {
         assert!(step.is_err(), "rank {rank}");
         assert_works(&mut backend);
     }
+}
+
+#[test]
+fn features_are_forgotten_on_every_rank() {
+    let forgotten = Arc::default();
+    forgetting(3, &forgotten).forget_features();
+    assert_eq!(forgotten.load(SeqCst), 3);
 }
 
 #[test]

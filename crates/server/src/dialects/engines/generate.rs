@@ -18,7 +18,10 @@ use crate::{
     dialects::{
         content::ImageUrl,
         null_as_default,
-        openai::{completions, detached_images},
+        openai::{
+            completions::{self, CompletionPlan},
+            detached_images,
+        },
         scoring::{
             bodies::OneOrMany,
             parameters::{self, Members},
@@ -33,7 +36,7 @@ use crate::{
 };
 
 /// The members that are read of a body. The last three only have a meaning with `return_logprob`, which is refused.
-const READ: [&str; 6] = [
+const KNOWN_MEMBERS: [&str; 6] = [
     "text",
     "sampling_params",
     "image_data",
@@ -108,11 +111,14 @@ struct FinishBody {
     kind: &'static str,
 }
 
-/// A request with its images, one list for each text, or none at all.
-struct Asked {
+/// A request with its images.
+struct GenerationRequest {
     texts: Vec<String>,
+    /// The images of each text; empty if the request has none at all.
     images: Vec<Vec<EncodedImage>>,
     sampling: SamplingBody,
+    /// Whether the answer is a list even if there is a single continuation.
+    is_list: bool,
 }
 
 /// A text as the critic reads it.
@@ -121,6 +127,16 @@ enum Input {
     Text(String),
     /// A message of the user, with images.
     Message(Prompt),
+}
+
+impl GenerateBody {
+    /// Reads the images of the body.
+    fn into_request(self, reader: &ImageReader<'_>) -> Result<GenerationRequest, ApiError> {
+        let Self { text, sampling_params: sampling, image_data } = self;
+        let images = image_data.map(|images| images.read(&text, reader)).transpose()?.unwrap_or_default();
+        let is_list = matches!(text, OneOrMany::Many(_)) || sampling.n.is_some_and(|count| count > 1);
+        Ok(GenerationRequest { texts: text.into_vec(), images, sampling, is_list })
+    }
 }
 
 impl ImageData {
@@ -139,8 +155,8 @@ impl ImageData {
         };
         let read = |(index, images): (usize, Option<OneOrMany<ImageUrl>>)| {
             let images = images.map_or_else(Vec::new, OneOrMany::into_vec).into_iter();
-            let read = images.map(|image| image.read(&format!("image_data[{index}]"), reader));
-            read.collect::<Result<Vec<EncodedImage>, ApiError>>()
+            let images = images.map(|image| image.read(&format!("image_data[{index}]"), reader));
+            images.collect::<Result<Vec<EncodedImage>, ApiError>>()
         };
         let images: Vec<Vec<EncodedImage>> =
             images.into_iter().enumerate().map(read).collect::<Result<_, ApiError>>()?;
@@ -200,17 +216,14 @@ pub(super) async fn generate_text(
     body: JsonBytes,
 ) -> Result<Json<GeneratedBody>, ApiError> {
     check(&body)?;
-    let read = with_images(&state, &caller.tenant, |reader| {
-        let GenerateBody { text, sampling_params, image_data } = body.parse()?;
-        let images = image_data.map(|images| images.read(&text, reader)).transpose()?;
-        Ok((text, sampling_params, images.unwrap_or_default()))
-    });
-    let (text, sampling, images) = read.await?;
+    let request =
+        with_images(&state, &caller.tenant, |reader| body.parse::<GenerateBody>()?.into_request(reader));
+    let request = request.await?;
     let _memory = body.into_memory();
     RequestKind::Completion.note();
-    let is_list = matches!(text, OneOrMany::Many(_)) || sampling.n.is_some_and(|count| count > 1);
-    let written = Asked { texts: text.into_vec(), images, sampling }.written(&state, caller).await?;
-    let generated: Vec<Generated> = written.into_iter().flatten().map(Generated::from).collect();
+    let is_list = request.is_list;
+    let completions = request.complete(&state, caller).await?;
+    let generated: Vec<Generated> = completions.into_iter().flatten().map(Generated::from).collect();
     Ok(Json(match <[Generated; 1]>::try_from(generated) {
         Ok([only]) if !is_list => GeneratedBody::One(only),
         Ok(only) => GeneratedBody::Many(only.into()),
@@ -225,76 +238,76 @@ fn check(body: &JsonBytes) -> Result<(), ApiError> {
         #[serde(default, deserialize_with = "null_as_default")]
         sampling_params: Members,
     }
-    parameters::check(body, &READ)?;
+    parameters::check(body, &KNOWN_MEMBERS)?;
     let Sampling { sampling_params } = body.parse()?;
-    parameters::check_members(&sampling_params, &sampling::READ, "sampling_params.")
+    parameters::check_members(&sampling_params, &sampling::KNOWN_MEMBERS, "sampling_params.")
 }
 
 /// The error of a completion, with the parameter of this interface.
-fn renamed(error: ApiError) -> ApiError {
+fn with_sglang_param(error: ApiError) -> ApiError {
     let Some(param) = error.param() else { return error };
     let path = match (param, param.strip_prefix("prompt")) {
-        (_, Some(place)) => format!("text{place}"),
+        (_, Some(index)) => format!("text{index}"),
         ("guided_json", None) => "sampling_params.json_schema".to_owned(),
         (name, None) => format!("sampling_params.{name}"),
     };
     error.with_param(path)
 }
 
-impl Asked {
-    /// What is written for each text.
-    async fn written(self, state: &AppState, caller: Caller) -> Result<Vec<Vec<Completion>>, ApiError> {
-        let Self { texts, images, sampling } = self;
+impl GenerationRequest {
+    /// The continuations of each text.
+    async fn complete(self, state: &AppState, caller: Caller) -> Result<Vec<Vec<Completion>>, ApiError> {
+        let Self { texts, images, sampling, .. } = self;
         let has_images = images.iter().any(|images| !images.is_empty());
-        let only_reads = sampling.only_reads();
+        let is_prefill_only = sampling.is_prefill_only();
         let completion = sampling.into_completion(&texts)?;
-        if !has_images && !only_reads {
-            return completions::continued(state, caller, completion).await.map_err(renamed);
+        if !has_images && !is_prefill_only {
+            return completions::complete_all(state, caller, completion).await.map_err(with_sglang_param);
         }
-        let (params, count) = completions::params(state, caller, completion).await.map_err(renamed)?;
+        let plan = completions::plan(state, caller, completion).await.map_err(with_sglang_param)?;
         if !has_images {
-            return read(state, (&params.caller, count), texts.into_iter().map(Input::Text).collect()).await;
+            return read_only(state, &plan, texts.into_iter().map(Input::Text).collect()).await;
         }
-        let messages = texts.into_iter().zip(images).map(message).collect::<Result<Vec<_>, ApiError>>()?;
-        if only_reads {
-            let messages = messages.into_iter().map(Input::Message).collect();
-            return read(state, (&params.caller, count), messages).await;
+        let messages = texts.into_iter().zip(images).map(|(text, images)| user_message(text, images));
+        let messages = messages.collect::<Result<Vec<_>, ApiError>>()?;
+        if is_prefill_only {
+            return read_only(state, &plan, messages.into_iter().map(Input::Message).collect()).await;
         }
-        shown(state, (params, count), messages).await
+        answer_messages(state, &plan, messages).await
     }
 }
 
 /// A text and its images as a message of the user.
-fn message((text, images): (String, Vec<EncodedImage>)) -> Result<Prompt, ApiError> {
+fn user_message(text: String, images: Vec<EncodedImage>) -> Result<Prompt, ApiError> {
     let mut messages = vec![Message::text(Role::User, text)];
-    detached_images::place(&mut messages, images)?;
+    detached_images::insert(&mut messages, images)?;
     Ok(Prompt { messages, ..Prompt::default() })
 }
 
-/// The path of text number `index` of `texts`, or of its images: `name` is the member.
-fn place(name: &str, index: usize, texts: usize) -> String {
-    if texts > 1 { format!("{name}[{index}]") } else { name.to_owned() }
+/// The path of element `index` of `count` in the member `name`; a single element is the member itself.
+fn member_path(name: &str, index: usize, count: usize) -> String {
+    if count > 1 { format!("{name}[{index}]") } else { name.to_owned() }
 }
 
-/// The error of a message; one about an image names its `place`.
-fn failed(error: JudgeError, place: &str) -> ApiError {
+/// The error of a message; one about an image names `image_path`.
+fn message_error(error: JudgeError, image_path: &str) -> ApiError {
     let is_image = image_of(&error).is_some();
-    let told = ApiError::from_judge(error, Dialect::OpenAi);
-    if is_image { told.with_param(place) } else { told }
+    let error = ApiError::from_judge(error, Dialect::OpenAi);
+    if is_image { error.with_param(image_path) } else { error }
 }
 
-/// Counts the tokens of texts for which nothing is written; each has `count` empty continuations. A text that could
-/// not be continued is refused.
-async fn read(
+/// Counts the tokens of texts for which nothing is written: each gets empty continuations. A text that could not be
+/// continued is refused.
+async fn read_only(
     state: &AppState,
-    (caller, count): (&Caller, usize),
+    plan: &CompletionPlan,
     inputs: Vec<Input>,
 ) -> Result<Vec<Vec<Completion>>, ApiError> {
-    let (judge, texts) = (&state.judge, inputs.len());
+    let (judge, caller, count) = (&state.judge, &plan.params.caller, inputs.len());
     let preparing = judge.prepare_for(caller).await;
     let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
     let limit = judge.context_length();
-    let mut written = Vec::with_capacity(texts);
+    let mut completions = Vec::with_capacity(count);
     for (index, input) in inputs.into_iter().enumerate() {
         let tokens = match input {
             Input::Text(text) => judge.tokens(RawPrompt::Text(text), limit, caller).await,
@@ -303,13 +316,13 @@ async fn read(
         let prompt_tokens = tokens.and_then(|tokens| continuable(&tokens, limit)).map_err(|error| {
             let is_image = image_of(&error).is_some();
             let name = if is_image { "image_data" } else { "text" };
-            ApiError::from_judge(error, Dialect::OpenAi).with_param(place(name, index, texts))
+            ApiError::from_judge(error, Dialect::OpenAi).with_param(member_path(name, index, count))
         })?;
         let usage = Usage { prompt_tokens, ..Usage::default() };
-        let nothing = Completion { piece: Piece::default(), reason: FinishReason::Length, usage };
-        written.push(vec![nothing; count]);
+        let empty = Completion { piece: Piece::default(), reason: FinishReason::Length, usage };
+        completions.push(vec![empty; plan.texts_per_prompt]);
     }
-    Ok(written)
+    Ok(completions)
 }
 
 /// The number of tokens of a prompt after which at least one could be written.
@@ -321,21 +334,23 @@ fn continuable(tokens: &[TokenId], limit: usize) -> Result<usize, JudgeError> {
     }
 }
 
-/// Answers messages, each `count` times.
-async fn shown(
+/// Answers messages, each as often as the plan says.
+async fn answer_messages(
     state: &AppState,
-    (params, count): (CompletionParams, usize),
+    plan: &CompletionPlan,
     prompts: Vec<Prompt>,
 ) -> Result<Vec<Vec<Completion>>, ApiError> {
-    let texts = prompts.len();
-    let mut begun = Vec::with_capacity(texts);
+    let CompletionPlan { params, texts_per_prompt } = plan;
+    let count = prompts.len();
+    let mut begun = Vec::with_capacity(count);
     for (index, prompt) in prompts.into_iter().enumerate() {
         // Each text has seeds of its own, so that equal texts get different samples.
-        let first = (index * count) as u64;
+        let first = (index * texts_per_prompt) as u64;
         let params =
             CompletionParams { seed: params.seed.map(|seed| seed.wrapping_add(first)), ..params.clone() };
-        let begins = state.judge.complete(prompt, &params, count).await;
-        begun.push(begins.map_err(|error| failed(error, &place("image_data", index, texts)))?);
+        let texts = state.judge.complete(prompt, &params, *texts_per_prompt).await;
+        let image_path = || member_path("image_data", index, count);
+        begun.push(texts.map_err(|error| message_error(error, &image_path()))?);
     }
     let texts = begun.into_iter().map(|texts| try_join_all(texts.into_iter().map(CompletionStream::collect)));
     try_join_all(texts).await.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))
@@ -347,14 +362,14 @@ mod tests {
 
     #[test]
     fn an_error_names_the_parameter_of_this_interface() {
-        for (param, renamed_to) in [
+        for (param, expected) in [
             ("prompt", "text"),
             ("prompt[3]", "text[3]"),
             ("guided_json", "sampling_params.json_schema"),
             ("top_p", "sampling_params.top_p"),
         ] {
-            assert_eq!(renamed(ApiError::invalid(param, "No.")).param(), Some(renamed_to));
+            assert_eq!(with_sglang_param(ApiError::invalid(param, "No.")).param(), Some(expected));
         }
-        assert_eq!(renamed(ApiError::invalid("n", "No.").without_param()).param(), None);
+        assert_eq!(with_sglang_param(ApiError::invalid("n", "No.").without_param()).param(), None);
     }
 }

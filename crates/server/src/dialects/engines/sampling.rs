@@ -18,7 +18,7 @@ use crate::{
 const DEFAULT_MAX_NEW_TOKENS: i64 = 128;
 
 /// The members that are read of `sampling_params`. The last one, which SGLang's clients always send, has no effect.
-pub(super) const READ: [&str; 18] = [
+pub(super) const KNOWN_MEMBERS: [&str; 18] = [
     "max_new_tokens",
     "min_new_tokens",
     "temperature",
@@ -89,7 +89,7 @@ pub(super) struct SamplingBody {
 
 impl SamplingBody {
     /// Whether the prompt is read, and nothing is written.
-    pub(super) fn only_reads(&self) -> bool {
+    pub(super) fn is_prefill_only(&self) -> bool {
         self.max_new_tokens == Some(0)
     }
 
@@ -99,16 +99,16 @@ impl SamplingBody {
     /// # Errors
     /// When the numbers of tokens make no sense, or the schema is not JSON.
     pub(super) fn into_completion(self, texts: &[String]) -> Result<CompletionBody, ApiError> {
-        let most = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
-        let least = self.min_new_tokens.unwrap_or(0);
+        let max_tokens = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
+        let min_tokens = self.min_new_tokens.unwrap_or(0);
         let refused = |name: &str, words: String| {
             Err(ApiError::invalid(format!("sampling_params.{name}"), format!("{name} {words}.")))
         };
-        if most < 0 {
-            return refused("max_new_tokens", format!("must be at least 0, not {most}"));
+        if max_tokens < 0 {
+            return refused("max_new_tokens", format!("must be at least 0, not {max_tokens}"));
         }
-        if !(0..=most).contains(&least) {
-            return refused("min_new_tokens", format!("must be from 0 to {most}, not {least}"));
+        if !(0..=max_tokens).contains(&min_tokens) {
+            return refused("min_new_tokens", format!("must be from 0 to {max_tokens}, not {min_tokens}"));
         }
         let schema = match self.json_schema {
             Some(Value::String(text)) => match serde_json::from_str::<Value>(&text) {
@@ -119,8 +119,8 @@ impl SamplingBody {
         };
         Ok(CompletionBody {
             prompt: CompletionPrompt::Texts(texts.to_vec()),
-            max_tokens: Some(most.max(1)),
-            min_tokens: Some(least),
+            max_tokens: Some(max_tokens.max(1)),
+            min_tokens: Some(min_tokens),
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
@@ -152,7 +152,7 @@ mod tests {
         let negative = refused(SamplingBody { max_new_tokens: Some(-1), ..SamplingBody::default() });
         assert_eq!(negative.param(), Some("sampling_params.max_new_tokens"));
         let none = SamplingBody { max_new_tokens: Some(0), ..SamplingBody::default() };
-        assert!(none.only_reads() && none.into_completion(&texts).is_ok());
+        assert!(none.is_prefill_only() && none.into_completion(&texts).is_ok());
         let few =
             SamplingBody { max_new_tokens: Some(3), min_new_tokens: Some(4), ..SamplingBody::default() };
         assert_eq!(refused(few).message(), "min_new_tokens must be from 0 to 3, not 4.");

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::examples;
 use crate::{
     caller::RequestCaller,
-    dialects::openai::{self, image_params::ImageParams},
+    dialects::openai::{self, Conversation, image_params::ImageParams},
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
@@ -41,7 +41,7 @@ pub(super) struct Tokenized {
 
 /// The maximum length of a text to tokenize, in context lengths: clients also count the tokens of texts that they
 /// are about to cut.
-const TOLD_CONTEXTS: usize = 4;
+const MAX_CONTEXTS: usize = 4;
 
 /// Tokenize a text or a conversation.
 #[utoipa::path(
@@ -66,19 +66,20 @@ pub(super) async fn tokenize(
     let mut images = ImageParams::default();
     let tokens = match prompt {
         Some(text) => {
-            let most = state.judge.context_length() * TOLD_CONTEXTS;
+            let limit = state.judge.context_length() * MAX_CONTEXTS;
             // The text does not wait for the engine, but tokenization shares its threads with requests that do, and
             // so their queue.
             let preparing = state.judge.prepare_for(&caller).await;
             let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
-            state.judge.tokens(RawPrompt::Text(text), most, &caller).await
+            state.judge.tokens(RawPrompt::Text(text), limit, &caller).await
         }
         None => {
-            check_told(&body)?;
-            let ((prompt, places), opened) = openai::conversation(&state, &caller, &body).await?;
-            images = places;
+            check_input(&body)?;
+            let conversation = openai::conversation(&state, &caller, &body).await?;
+            let Conversation { prompt, images: conversation_images, opens_turn } = conversation;
+            images = conversation_images;
             let tokens = state.judge.conversation_tokens(prompt, &caller).await;
-            if opened { tokens } else { tokens.map(|tokens| state.judge.unopened(tokens)) }
+            if opens_turn { tokens } else { tokens.map(|tokens| state.judge.unopened(tokens)) }
         }
     };
     let tokens = tokens.map_err(|error| match error {
@@ -87,7 +88,7 @@ pub(super) async fn tokenize(
             "string_too_long",
             format!("The text has {tokens} tokens or more; those of texts of {limit} at most are told."),
         ),
-        other => images.failed(other),
+        other => images.api_error(other),
     })?;
     let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
     Ok(Json(Tokenized {
@@ -99,12 +100,12 @@ pub(super) async fn tokenize(
 }
 
 /// Refuses a body with neither `prompt` nor `messages`; a missing `messages` alone would not mention `prompt`.
-fn check_told(body: &JsonBytes) -> Result<(), ApiError> {
+fn check_input(body: &JsonBytes) -> Result<(), ApiError> {
     #[derive(Deserialize)]
-    struct Told {
+    struct Input {
         messages: Option<IgnoredAny>,
     }
-    match body.parse::<Told>()?.messages {
+    match body.parse::<Input>()?.messages {
         Some(_) => Ok(()),
         None => Err(ApiError::invalid(
             "prompt",

@@ -71,9 +71,10 @@ impl From<ChosenRubric> for RubricChoice {
     }
 }
 
-/// A rubric, and the path in the body below which its criteria and scale are, for error messages.
-pub(super) struct PlacedRubric {
+/// A rubric, and where it is in the body.
+pub(super) struct RubricWithPath {
     pub(super) choice: RubricChoice,
+    /// The prefix of the path of its criteria and scale, for error messages.
     pub(super) path: String,
 }
 

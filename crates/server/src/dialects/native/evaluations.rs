@@ -9,22 +9,23 @@ use crate::{
 };
 
 /// The maximum length of an id in bytes; the ids of OpenAI's completions have about 40.
-const MAX_ID: usize = 256;
+const MAX_ID_BYTES: usize = 256;
 
-/// Checks that there is one id for each of `count` responses, of 1 to [`MAX_ID`] bytes; no ids at all are valid too.
+/// Checks that there is one id for each of `count` responses, of 1 to [`MAX_ID_BYTES`] bytes; no ids at all are valid
+/// too.
 pub(super) fn check_ids(ids: &[String], count: usize, path: &str) -> Result<(), ApiError> {
     if !ids.is_empty() && ids.len() != count {
         let message = format!("Each response needs an id of its own: {count} in all, not {}.", ids.len());
         return Err(ApiError::invalid(path, message));
     }
-    match ids.iter().find(|id| id.is_empty() || id.len() > MAX_ID) {
-        Some(_) => Err(ApiError::invalid(path, format!("An id has 1 to {MAX_ID} bytes."))),
+    match ids.iter().find(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
+        Some(_) => Err(ApiError::invalid(path, format!("An id has 1 to {MAX_ID_BYTES} bytes."))),
         None => Ok(()),
     }
 }
 
 /// The number of responses of a case.
-pub(super) fn count(responses: &Responses) -> usize {
+pub(super) fn response_count(responses: &Responses) -> usize {
     match responses {
         Responses::One(_) => 1,
         Responses::Pair(..) => 2,
@@ -32,26 +33,26 @@ pub(super) fn count(responses: &Responses) -> usize {
 }
 
 /// Exports a verdict: the score of one response, or for each of two `better` (1), `worse` (0) or `tie` (0.5).
-pub(super) fn verdict(evaluations: &Evaluations, verdict: &VerdictBody) {
+pub(super) fn export_verdict(evaluations: &Evaluations, verdict: &VerdictBody) {
     let (name, explanation) = (verdict.rubric(), verdict.justification());
-    let tell = |response, value, label| {
+    let export = |response, value, label| {
         let found = Ok(Score { value, label });
         evaluations.tell(&Evaluation { name, response, found, explanation });
     };
     let (better, worse) = (Some("better"), Some("worse"));
     match (verdict.score(), verdict.preference()) {
-        (Some(score), _) => tell(0, score, None),
+        (Some(score), _) => export(0, score, None),
         (None, Some(Preference::First)) => {
-            tell(0, 1.0, better);
-            tell(1, 0.0, worse);
+            export(0, 1.0, better);
+            export(1, 0.0, worse);
         }
         (None, Some(Preference::Second)) => {
-            tell(0, 0.0, worse);
-            tell(1, 1.0, better);
+            export(0, 0.0, worse);
+            export(1, 1.0, better);
         }
         (None, Some(Preference::Tie)) => {
-            tell(0, 0.5, Some("tie"));
-            tell(1, 0.5, Some("tie"));
+            export(0, 0.5, Some("tie"));
+            export(1, 0.5, Some("tie"));
         }
         (None, None) => {}
     }
@@ -59,7 +60,7 @@ pub(super) fn verdict(evaluations: &Evaluations, verdict: &VerdictBody) {
 
 /// Exports rewards. The best response is labelled `chosen` and the worst `rejected`, the terms of preference
 /// learning.
-pub(super) fn rewards(evaluations: &Evaluations, body: &RewardsBody) {
+pub(super) fn export_rewards(evaluations: &Evaluations, body: &RewardsBody) {
     for (response, value) in body.rewards.iter().enumerate() {
         let label = if body.chosen == Some(response) {
             Some("chosen")
@@ -74,7 +75,7 @@ pub(super) fn rewards(evaluations: &Evaluations, body: &RewardsBody) {
 }
 
 /// Exports the error code of a failed judgement for each of `count` responses.
-pub(super) fn failure(evaluations: &Evaluations, count: usize, error: &ApiError) {
+pub(super) fn export_failure(evaluations: &Evaluations, count: usize, error: &ApiError) {
     for response in 0..count {
         let found = Err(error.code());
         evaluations.tell(&Evaluation { name: "none", response, found, explanation: "" });

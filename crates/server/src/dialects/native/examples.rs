@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::dialects::IMAGE;
+use crate::dialects::EXAMPLE_IMAGE;
 
 /// A request to score one response.
 pub(super) fn one_response() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [IMAGE],
+        "images": [EXAMPLE_IMAGE],
         "response": "The circle is purple.",
     })
 }
@@ -41,7 +41,7 @@ pub(super) fn one_response_answer() -> Value {
             "format": "plain",
             "rubric": "helpfulness",
             "rubric_version": 1,
-            "rubric_digest": "eca7717729c6cad8e087d65421943f5ad7ed7486000009a2d948ce876e9e06b9",
+            "rubric_digest": "0db979d0641b562afc92bfe9d9c6c318e59f74d83eb51cbb1b23864e4c970ea7",
             "prompt_digest": "95a339e747008d5fba575a4d8bd8a65c70b92579beea1508f26af299dbe3b92b",
             "mode": "trained",
             "distribution": false,
@@ -54,7 +54,7 @@ pub(super) fn one_response_answer() -> Value {
             "end_token_ids": [868],
             "cached_tokens": 160,
             "memo": false,
-            "verdict_digest": "c55b5637b87c3b32f54dee30eedf72c316871e9bef3c8948b643baf3717ff455",
+            "verdict_digest": "68a415c6c31ca5808c9e7c8b5f0e0fefcb6f9d66a8e7adfdb1f39b9f2777152a",
         },
     })
 }
@@ -63,7 +63,7 @@ pub(super) fn one_response_answer() -> Value {
 pub(super) fn two_responses() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [IMAGE],
+        "images": [EXAMPLE_IMAGE],
         "responses": ["The circle is orange.", "The circle is purple."],
         "mode": "score",
         "order": "both",
@@ -97,7 +97,7 @@ pub(super) fn two_responses_answer() -> Value {
 pub(super) fn several_rubrics() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [IMAGE],
+        "images": [EXAMPLE_IMAGE],
         "response": "The circle is orange.",
         "rubrics": ["helpfulness", { "criteria": "Is the colour right?", "scale": { "min": 0, "max": 1 } }],
     })
@@ -145,7 +145,7 @@ pub(super) fn several_rubrics_answer() -> Value {
 pub(super) fn streamed() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [IMAGE],
+        "images": [EXAMPLE_IMAGE],
         "response": "The circle is purple.",
         "stream": true,
     })
@@ -175,7 +175,7 @@ pub(super) fn streamed_answer() -> Value {
 pub(super) fn several_responses() -> Value {
     json!({
         "question": "What colour is the circle?",
-        "images": [IMAGE],
+        "images": [EXAMPLE_IMAGE],
         "responses": ["The circle is orange.", "The circle is purple.", "I like music."],
     })
 }
@@ -211,10 +211,10 @@ pub(super) fn several_prompts() -> Value {
         "prompts": [
             {
                 "question": "What colour is the circle?",
-                "images": [IMAGE],
+                "images": [EXAMPLE_IMAGE],
                 "responses": ["The circle is orange.", "The circle is purple."],
             },
-            { "question": "Is the circle red?", "images": [IMAGE], "responses": ["No.", "Yes."] },
+            { "question": "Is the circle red?", "images": [EXAMPLE_IMAGE], "responses": ["No.", "Yes."] },
         ],
     })
 }

@@ -1,14 +1,14 @@
 //! Gavel's own interface: `POST /judge`, `POST /reward` and the rubrics.
 
-mod asked;
 mod chosen_rubric;
 mod evaluations;
 mod examples;
-mod found;
 mod guards;
-mod places;
+mod ordered_verdict;
 mod receipt;
 mod request;
+mod request_fields;
+mod requested_answer;
 mod response;
 mod reward;
 mod rubrics;
@@ -41,12 +41,12 @@ use crate::{
     state::AppState,
     telemetry::Evaluations,
 };
-use asked::{Asked, Form, Orders, Sight};
-use chosen_rubric::PlacedRubric;
-use found::Found;
-use places::Places;
+use chosen_rubric::RubricWithPath;
+use ordered_verdict::{JudgeInput, OrderedVerdict};
 use receipt::ReceiptBody;
 use request::{JudgeBody, JudgeRequest};
+use request_fields::RequestFields;
+use requested_answer::{ImageAblation, Orders, Procedure, RequestedAnswer};
 pub(crate) use response::VerdictBody;
 use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
 
@@ -113,20 +113,16 @@ async fn judge(
     recorder: Recorder,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    let request = judge_request(&state, &caller, &body).await?;
+    let request = read_request(&state, &caller, &body).await?;
     let _memory = body.into_memory();
     RequestKind::from(request.case.kind()).note();
     let affinity = affinity::of(&request.case);
-    let judged = judged(state.with_fixed_rules(), recorder, request).await;
-    Ok(affinity::named(Some(affinity), judged.into_response()))
+    let response = respond(state.with_fixed_rules(), recorder, request).await;
+    Ok(affinity::named(Some(affinity), response.into_response()))
 }
 
-/// Parses and validates the body of a request to `/judge`.
-async fn judge_request(
-    state: &AppState,
-    caller: &Caller,
-    body: &JsonBytes,
-) -> Result<JudgeRequest, ApiError> {
+/// Parses and validates the body of a request to `/judge`, and reads its images.
+async fn read_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<JudgeRequest, ApiError> {
     let read = with_images(state, &caller.tenant, |reader| {
         let body: JudgeBody = body.parse()?;
         body.check(&state.limits.content)?;
@@ -135,35 +131,49 @@ async fn judge_request(
     read.await
 }
 
-/// Returns the case of a request to `/judge`, its options, and the number of verdicts that it needs.
-pub(crate) async fn asked(
+/// The parts of a request to `/judge` that the fuzzer checks.
+pub(crate) struct ParsedJudgeRequest {
+    pub(crate) case: Case,
+    pub(crate) options: JudgeOptions,
+    /// The number of verdicts that the critic gives for the request if none is remembered.
+    pub(crate) verdicts: usize,
+}
+
+/// Parses a request to `/judge` without answering it.
+pub(crate) async fn parse_request(
     state: &AppState,
     caller: &Caller,
     body: &JsonBytes,
-) -> Result<(Case, JudgeOptions, usize), ApiError> {
-    let JudgeRequest { case, options, asked, .. } = judge_request(state, caller, body).await?;
-    Ok((case, options, asked.verdicts()))
+) -> Result<ParsedJudgeRequest, ApiError> {
+    let JudgeRequest { case, options, answer, .. } = read_request(state, caller, body).await?;
+    Ok(ParsedJudgeRequest { case, options, verdicts: answer.verdict_count() })
 }
 
-async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
-    let JudgeRequest { case, options, asked, response_ids } = request;
-    let places = Places::of(&case);
-    let telling = Telling { evaluations: state.telemetry.evaluations(response_ids), places };
-    let judging = Judging { state: &state, recorder: &recorder, telling, case, options };
-    let body = match asked {
-        Asked::Stream(rubric) => {
-            let (verdict, note, telling) = judging.begun(rubric).await?;
-            return Ok(events(verdict, (state, note), telling).into_response());
+/// Judges the case of a request, and returns the answer in the form that it asks for.
+async fn respond(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
+    let JudgeRequest { case, options, answer, response_ids } = request;
+    let fields = RequestFields::of(&case);
+    let reporter = Reporter { evaluations: state.telemetry.evaluations(response_ids), fields };
+    let judging = Judging { state: &state, recorder: &recorder, reporter, case, options };
+    let body = match answer {
+        RequestedAnswer::Stream(rubric) => {
+            let started = judging.start_stream(rubric).await?;
+            return Ok(events(state, started).into_response());
         }
-        Asked::Replay(rubric, receipt) => JudgedBody::One(Box::new(judging.again(rubric, &receipt).await?)),
-        Asked::One(rubric, form) => JudgedBody::One(Box::new(judging.by(rubric, form).await?)),
-        Asked::Several(rubrics, form) => {
+        RequestedAnswer::Replay(rubric, receipt) => {
+            JudgedBody::One(Box::new(judging.replay(rubric, &receipt).await?))
+        }
+        RequestedAnswer::One(rubric, procedure) => {
+            JudgedBody::One(Box::new(judging.judge_by(rubric, procedure).await?))
+        }
+        RequestedAnswer::Several(rubrics, procedure) => {
             // Concurrently, so that the engine computes the common part of their prompts once.
-            let verdicts = join_all(rubrics.into_iter().map(|rubric| judging.by(rubric, form))).await;
-            let verdicts = unless_refused(verdicts)?.into_iter().map(|verdict| match verdict {
-                Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
-                Err(error) => error.into(),
-            });
+            let verdicts = rubrics.into_iter().map(|rubric| judging.judge_by(rubric, procedure));
+            let verdicts =
+                unless_refused(join_all(verdicts).await)?.into_iter().map(|verdict| match verdict {
+                    Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
+                    Err(error) => error.into(),
+                });
             JudgedBody::Several(VerdictsBody { verdicts: verdicts.collect() })
         }
     };
@@ -174,64 +184,69 @@ async fn judged(state: AppState, recorder: Recorder, request: JudgeRequest) -> R
 struct Judging<'a> {
     state: &'a AppState,
     recorder: &'a Recorder,
-    telling: Telling,
+    reporter: Reporter,
     case: Case,
     options: JudgeOptions,
 }
 
 impl Judging<'_> {
     /// Judges the case by a rubric, and logs and exports the verdict.
-    async fn by(&self, rubric: PlacedRubric, form: Form) -> Result<VerdictBody, ApiError> {
+    async fn judge_by(&self, rubric: RubricWithPath, procedure: Procedure) -> Result<VerdictBody, ApiError> {
         let note = self.recorder.begin(&self.case, &rubric.choice);
-        let body = match form {
-            Form::Verdict(orders, sight) => self.verdict(rubric, orders, sight).await?,
-            Form::Samples(count) => self.samples(rubric, count).await?,
+        let body = match procedure {
+            Procedure::Verdict(orders, ablation) => self.verdict(rubric, orders, ablation).await?,
+            Procedure::Samples(count) => self.samples(rubric, count).await?,
         };
-        self.tell(note, &body);
+        self.record(note, &body);
         Ok(body)
     }
 
-    /// Judges the case again, and compares the verdict with that of `receipt`.
-    async fn again(&self, rubric: PlacedRubric, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
+    /// Judges the case again, compares the verdict with that of `receipt`, and logs and exports it.
+    async fn replay(&self, rubric: RubricWithPath, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
         let note = self.recorder.begin(&self.case, &rubric.choice);
-        let body = self.replayed(rubric, receipt).await?;
-        self.tell(note, &body);
+        let body = self.replayed_verdict(rubric, receipt).await?;
+        self.record(note, &body);
         Ok(body)
     }
 
-    /// Starts a streamed verdict. Returns the stream, and what the verdict is to be logged and exported with.
-    async fn begun(self, rubric: PlacedRubric) -> Result<(VerdictStream, Note, Telling), ApiError> {
-        let Self { state, recorder, telling, case, options } = self;
+    /// Starts a streamed verdict.
+    async fn start_stream(self, rubric: RubricWithPath) -> Result<StartedStream, ApiError> {
+        let Self { state, recorder, reporter, case, options } = self;
         let note = recorder.begin(&case, &rubric.choice);
         let verdict = state.judge.judge(case, rubric.choice, options).await;
-        let verdict = verdict.map_err(|error| telling.failed(state, error).in_rubric(&rubric.path))?;
-        Ok((verdict, note, telling))
+        let verdict = verdict.map_err(|error| reporter.failure(state, error).in_rubric(&rubric.path))?;
+        Ok(StartedStream { verdict, note, reporter })
     }
 
+    /// Judges the case in the given orders, and with an ablation also without its images.
     async fn verdict(
         &self,
-        rubric: PlacedRubric,
+        rubric: RubricWithPath,
         orders: Orders,
-        sight: Sight,
+        ablation: ImageAblation,
     ) -> Result<VerdictBody, ApiError> {
-        let PlacedRubric { choice, path } = rubric;
+        let RubricWithPath { choice, path } = rubric;
         let judge = &self.state.judge;
-        let failed = |error| self.failed(error, &path);
-        let question = (self.case.clone(), choice, found::options(&self.options, sight));
-        let found = Found::find(judge, orders, question.clone()).await.map_err(failed)?;
-        found.count(&self.state.metrics);
-        let blind = match sight {
-            Sight::Seeing => None,
-            Sight::AlsoBlind => Some(Found::blind(judge, orders, question).await.map_err(failed)?),
+        let failure = |error| self.failure(error, &path);
+        let input = JudgeInput { case: self.case.clone(), choice, options: self.options.clone() };
+        let input = input.for_ablation(ablation);
+        let verdict = OrderedVerdict::judge(judge, orders, input.clone()).await.map_err(failure)?;
+        verdict.count(&self.state.metrics);
+        let blind = match ablation {
+            ImageAblation::Off => None,
+            ImageAblation::On => {
+                Some(OrderedVerdict::judge_without_images(judge, orders, input).await.map_err(failure)?)
+            }
         };
-        Ok(found.into_body(blind, judge.model()))
+        Ok(verdict.into_body(blind, judge.model()))
     }
 
-    async fn samples(&self, rubric: PlacedRubric, count: usize) -> Result<VerdictBody, ApiError> {
-        let PlacedRubric { choice, path } = rubric;
+    /// Draws `count` verdicts, and summarises them.
+    async fn samples(&self, rubric: RubricWithPath, count: usize) -> Result<VerdictBody, ApiError> {
+        let RubricWithPath { choice, path } = rubric;
         let Service { judge, metrics, .. } = &self.state.service;
         let samples = judge.judge_samples(self.case.clone(), choice, (self.options.clone(), count)).await;
-        let samples = samples.map_err(|error| self.failed(error, &path))?;
+        let samples = samples.map_err(|error| self.failure(error, &path))?;
         for verdict in &samples.verdicts {
             match verdict {
                 Ok(judgement) => metrics.verdict(judgement, Task::Judge),
@@ -239,90 +254,101 @@ impl Judging<'_> {
             }
         }
         let body = VerdictBody::samples(samples, judge.model());
-        body.ok_or_else(|| self.failed(JudgeError::Silent, &path))
+        body.ok_or_else(|| self.failure(JudgeError::Silent, &path))
     }
 
-    async fn replayed(&self, rubric: PlacedRubric, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
-        let PlacedRubric { choice, path } = rubric;
+    /// Judges the case under the conditions of `receipt`, and compares the verdict with that of the receipt.
+    async fn replayed_verdict(
+        &self,
+        rubric: RubricWithPath,
+        receipt: &ReceiptBody,
+    ) -> Result<VerdictBody, ApiError> {
+        let RubricWithPath { choice, path } = rubric;
         let Service { judge, metrics, .. } = &self.state.service;
-        let failed = |error| self.failed(error, &path);
-        if receipt.names_weights() {
+        let failure = |error| self.failure(error, &path);
+        if receipt.has_weights_digest() {
             judge.weights_known().await;
         }
         let (case, options) = (self.case.clone(), self.options.clone());
-        let verdict = judge.judge(case.clone(), choice.clone(), options.clone()).await.map_err(failed)?;
+        let verdict = judge.judge(case.clone(), choice.clone(), options.clone()).await.map_err(failure)?;
         receipt.check(verdict.receipt(), options.guards.calibration)?;
-        let judgement = verdict.collect().await.map_err(failed)?;
-        let judgement = judge.calibrate(judgement, (case, choice, options)).await.map_err(failed)?;
+        let judgement = verdict.collect().await.map_err(failure)?;
+        let judgement = judge.calibrate(judgement, (case, choice, options)).await.map_err(failure)?;
         metrics.verdict(&judgement, Task::Judge);
         Ok(VerdictBody::replayed(judgement, receipt, judge.model()))
     }
 
-    fn failed(&self, error: JudgeError, path: &str) -> ApiError {
-        self.telling.failed(self.state, error).in_rubric(path)
+    /// Reports a failed judgement by the rubric at `path`, and returns its error.
+    fn failure(&self, error: JudgeError, path: &str) -> ApiError {
+        self.reporter.failure(self.state, error).in_rubric(path)
     }
 
     /// Writes a verdict to the judging log and exports it to the trace collector.
-    fn tell(&self, mut note: Note, body: &VerdictBody) {
+    fn record(&self, mut note: Note, body: &VerdictBody) {
         note.verdict(body);
-        evaluations::verdict(&self.telling.evaluations, body);
+        evaluations::export_verdict(&self.reporter.evaluations, body);
     }
 }
 
-/// Reports a judgement's end: evaluations for the trace collector, and the field of the request that an error is
-/// about.
-struct Telling {
+/// Reports the end of a judgement: exports evaluations to the trace collector, and finds the field of the request
+/// that an error is about.
+struct Reporter {
     evaluations: Evaluations,
-    places: Places,
+    fields: RequestFields,
 }
 
-impl Telling {
+impl Reporter {
     /// Counts and exports a failed judgement, and returns its error with the field of the request that caused it.
-    fn failed(&self, state: &AppState, error: JudgeError) -> ApiError {
-        let blamed = self.places.blamed(&error);
+    fn failure(&self, state: &AppState, error: JudgeError) -> ApiError {
+        let field = self.fields.at_fault(&error);
         count_failed_verdict(&state.metrics, &error);
         let error = ApiError::from_judge(error, Dialect::Native);
-        evaluations::failure(&self.evaluations, self.places.responses(), &error);
-        match blamed {
-            Some(path) => error.with_param(path),
+        evaluations::export_failure(&self.evaluations, self.fields.response_count(), &error);
+        match field {
+            Some(field) => error.with_param(field),
             None => error,
         }
     }
 }
 
-/// The verdict as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
-fn events(
+/// A streamed verdict that has started, with its line of the judging log.
+struct StartedStream {
     verdict: VerdictStream,
-    (state, mut note): (AppState, Note),
-    telling: Telling,
-) -> impl IntoResponse {
-    let (fate, told) = StreamOutcome::pair();
+    note: Note,
+    reporter: Reporter,
+}
+
+/// The verdict as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
+fn events(state: AppState, started: StartedStream) -> impl IntoResponse {
+    let StartedStream { verdict, mut note, reporter } = started;
+    let (outcome, writer_outcome) = StreamOutcome::pair();
     let events = verdict.map(move |event| {
         let event = match event {
             Ok(VerdictEvent::Decision(outcome, distribution)) => {
-                data(Event::default().event("decision"), &DecisionBody::new(outcome, distribution.as_ref()))
+                json_event("decision", &DecisionBody::new(outcome, distribution.as_ref()))
             }
             Ok(VerdictEvent::Justification(text)) => {
-                data(Event::default().event("justification"), &serde_json::json!({ "text": text }))
+                json_event("justification", &serde_json::json!({ "text": text }))
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
                 state.metrics.verdict(&judgement, Task::Judge);
                 let body = VerdictBody::new(judgement, state.judge.model());
                 note.verdict(&body);
-                evaluations::verdict(&telling.evaluations, &body);
-                data(Event::default().event("verdict"), &body)
+                evaluations::export_verdict(&reporter.evaluations, &body);
+                json_event("verdict", &body)
             }
             Err(error) => {
-                let error = telling.failed(&state, error);
-                told.end(error.outcome());
-                data(Event::default().event("error"), &error.body())
+                let error = reporter.failure(&state, error);
+                writer_outcome.end(error.outcome());
+                json_event("error", &error.body())
             }
         };
         Ok::<_, Infallible>(event)
     });
-    (fate, Sse::new(events).keep_alive(KeepAlive::default()))
+    (outcome, Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-fn data(event: Event, body: &impl Serialize) -> Event {
-    event.json_data(body).expect("our own bodies can be written as JSON")
+/// An event with this name, whose data is `body` as JSON.
+fn json_event(name: &str, body: &impl Serialize) -> Event {
+    Event::default().event(name).json_data(body).expect("our own bodies can be written as JSON")
 }

@@ -112,7 +112,7 @@ impl ReceiptBody {
     }
 
     /// Whether the receipt has a digest of the weights, so that a comparison has to wait for the server's own.
-    pub(super) fn names_weights(&self) -> bool {
+    pub(super) fn has_weights_digest(&self) -> bool {
         self.weights.is_some()
     }
 
@@ -134,14 +134,14 @@ impl ReceiptBody {
         if self.weights.is_none() || now.weights.is_none() {
             now.weights.clone_from(&self.weights);
         }
-        let mut compared: Vec<_> = self.conditions().into_iter().zip(now.conditions()).collect();
-        compared.retain(|(before, now)| before != now);
-        let Some(((first, _), _)) = compared.first() else { return Ok(()) };
-        let tell = |((name, before), (_, now)): &((&str, String), (&str, String))| {
+        let mut differences: Vec<_> = self.conditions().into_iter().zip(now.conditions()).collect();
+        differences.retain(|(before, now)| before != now);
+        let Some(((first, _), _)) = differences.first() else { return Ok(()) };
+        let describe = |((name, before), (_, now)): &((&str, String), (&str, String))| {
             format!("{name} was {before} and is {now}")
         };
-        let told: Vec<String> = compared.iter().map(tell).collect();
-        let message = format!("This is not what the receipt is of: {}.", told.join("; "));
+        let descriptions: Vec<String> = differences.iter().map(describe).collect();
+        let message = format!("This is not what the receipt is of: {}.", descriptions.join("; "));
         let error = ApiError::new(StatusCode::CONFLICT, "receipt_mismatch", message);
         Err(error.with_param(format!("expect.{first}")))
     }

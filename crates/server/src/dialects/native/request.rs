@@ -5,11 +5,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    asked::{Asked, Form, Orders, Sight},
-    chosen_rubric::{ChosenRubric, PlacedRubric, choose_rubric, path_of_rubric},
+    chosen_rubric::{ChosenRubric, RubricWithPath, choose_rubric, path_of_rubric},
     evaluations,
     guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
     receipt::ReceiptBody,
+    requested_answer::{ImageAblation, Orders, Procedure, RequestedAnswer},
     scale::ScaleBody,
 };
 use crate::{
@@ -169,7 +169,7 @@ impl From<TilingBody> for ImageTiling {
     fn from(body: TilingBody) -> Self {
         match body {
             TilingBody::Trained => Self::Trained,
-            TilingBody::Anyres => Self::AnyResolution,
+            TilingBody::Anyres => Self::OwnResolution,
         }
     }
 }
@@ -187,13 +187,16 @@ pub(super) enum OrderBody {
     Agreed,
 }
 
-/// The maximum number of samples of a request, and of its rubrics.
-const MOST: usize = 64;
+/// The maximum number of samples of a request.
+const MAX_SAMPLES: usize = 64;
+
+/// The maximum number of rubrics of a request.
+const MAX_RUBRICS: usize = 64;
 
 /// The rubric of a request, or its list of rubrics.
 enum Rubrics {
-    One(PlacedRubric),
-    Several(Vec<PlacedRubric>),
+    One(RubricWithPath),
+    Several(Vec<RubricWithPath>),
 }
 
 impl From<OrderBody> for Orders {
@@ -210,7 +213,7 @@ impl From<OrderBody> for Orders {
 pub(super) struct JudgeRequest {
     pub(super) case: Case,
     pub(super) options: JudgeOptions,
-    pub(super) asked: Asked,
+    pub(super) answer: RequestedAnswer,
     /// The client's ids of the responses; empty if there are none.
     pub(super) response_ids: Vec<String>,
 }
@@ -229,23 +232,23 @@ impl JudgeBody {
     ) -> Result<JudgeRequest, ApiError> {
         check_text(&self.question, "question")?;
         let responses = self.take_responses()?;
-        let response_ids = self.take_ids(evaluations::count(&responses))?;
-        let asked = self.asked(&responses)?;
+        let response_ids = self.take_response_ids(evaluations::response_count(&responses))?;
+        let answer = self.requested_answer(&responses)?;
         if self.max_tokens == Some(0) {
             return Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1."));
         }
         let options = JudgeOptions {
             format: self.format.take(),
             mode: self.mode.map_or(Mode::Trained, Mode::from),
-            distribution: self.distribution(&asked),
+            distribution: self.distribution(&answer),
             max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
-            drawing: self.drawing(&asked)?,
+            drawing: self.drawing(&answer)?,
             tiling: self.tiling.into(),
-            remembering: self.remembering(&asked),
+            remembering: self.remembering(&answer),
             guards: guards(self.calibration, self.degenerate, self.invisible),
             caller,
         };
-        let (images, frames) = read_images((&self.images, &self.frames), "", reader)?;
+        let CaseImages { images, frames } = read_images(&self.images, &self.frames, "", reader)?;
         let case = Case {
             question: self.question,
             images,
@@ -254,9 +257,10 @@ impl JudgeBody {
             reference: self.reference,
             description: self.description,
         };
-        Ok(JudgeRequest { case, options, asked, response_ids })
+        Ok(JudgeRequest { case, options, answer, response_ids })
     }
 
+    /// The one or two responses, from `response` or `responses`.
     fn take_responses(&mut self) -> Result<Responses, ApiError> {
         let mut responses = match (self.response.take(), self.responses.take()) {
             (Some(response), None) => vec![response],
@@ -273,7 +277,8 @@ impl JudgeBody {
         }
     }
 
-    fn take_ids(&mut self, count: usize) -> Result<Vec<String>, ApiError> {
+    /// The ids of `count` responses, from `response_id` or `response_ids`; empty if the body has none.
+    fn take_response_ids(&mut self, count: usize) -> Result<Vec<String>, ApiError> {
         let (path, ids) = match (self.response_id.take(), self.response_ids.take()) {
             (Some(_), Some(_)) => {
                 return Err(ApiError::invalid("response_id", "Give response_id or response_ids, not both."));
@@ -285,39 +290,40 @@ impl JudgeBody {
         Ok(ids)
     }
 
+    /// The rubric, from `rubric` or `criteria` and `scale`, or the rubrics of `rubrics`.
     fn take_rubrics(&mut self) -> Result<Rubrics, ApiError> {
         let (rubric, criteria, scale) = (self.rubric.take(), self.criteria.take(), self.scale.take());
         match self.rubrics.take() {
-            None => Ok(Rubrics::One(PlacedRubric {
+            None => Ok(Rubrics::One(RubricWithPath {
                 path: path_of_rubric(rubric.as_ref()).to_owned(),
                 choice: choose_rubric(rubric, criteria, scale)?,
             })),
             Some(_) if rubric.is_some() || criteria.is_some() || scale.is_some() => {
                 Err(ApiError::invalid("rubrics", "Give one rubric or several, not both."))
             }
-            Some(several) if several.is_empty() || several.len() > MOST => {
-                Err(ApiError::invalid("rubrics", format!("Give 1 to {MOST} rubrics.")))
+            Some(several) if several.is_empty() || several.len() > MAX_RUBRICS => {
+                Err(ApiError::invalid("rubrics", format!("Give 1 to {MAX_RUBRICS} rubrics.")))
             }
             Some(several) => {
-                let place = |(index, rubric): (usize, ChosenRubric)| PlacedRubric {
+                let with_path = |(index, rubric): (usize, ChosenRubric)| RubricWithPath {
                     choice: rubric.into(),
                     path: format!("rubrics[{index}]."),
                 };
-                Ok(Rubrics::Several(several.into_iter().enumerate().map(place).collect()))
+                Ok(Rubrics::Several(several.into_iter().enumerate().map(with_path).collect()))
             }
         }
     }
 
-    /// The kind of answer that is wanted. If options exclude each other, the error names one of them.
-    fn asked(&mut self, responses: &Responses) -> Result<Asked, ApiError> {
-        let form = self.form(responses)?;
-        let single = form.verdicts() == 1;
+    /// The kind of answer that the body asks for. If options exclude each other, the error names one of them.
+    fn requested_answer(&mut self, responses: &Responses) -> Result<RequestedAnswer, ApiError> {
+        let procedure = self.procedure(responses)?;
+        let is_single = procedure.verdict_count() == 1;
         match (self.take_rubrics()?, self.expect.take(), self.stream) {
-            (Rubrics::One(rubric), None, false) => Ok(Asked::One(rubric, form)),
-            (Rubrics::Several(rubrics), None, false) => Ok(Asked::Several(rubrics, form)),
-            (Rubrics::One(rubric), None, true) if single => Ok(Asked::Stream(rubric)),
-            (Rubrics::One(rubric), Some(receipt), false) if single => {
-                Ok(Asked::Replay(rubric, Box::new(receipt)))
+            (Rubrics::One(rubric), None, false) => Ok(RequestedAnswer::One(rubric, procedure)),
+            (Rubrics::Several(rubrics), None, false) => Ok(RequestedAnswer::Several(rubrics, procedure)),
+            (Rubrics::One(rubric), None, true) if is_single => Ok(RequestedAnswer::Stream(rubric)),
+            (Rubrics::One(rubric), Some(receipt), false) if is_single => {
+                Ok(RequestedAnswer::Replay(rubric, Box::new(receipt)))
             }
             // Only here is another order all that prevents a stream.
             (Rubrics::One(_), None, true) if self.order != OrderBody::Given => {
@@ -333,11 +339,11 @@ impl JudgeBody {
     }
 
     /// How the verdict by each rubric is obtained.
-    fn form(&self, responses: &Responses) -> Result<Form, ApiError> {
+    fn procedure(&self, responses: &Responses) -> Result<Procedure, ApiError> {
         let refuse = |param: &str, message: &str| Err(ApiError::invalid(param, message));
         let (samples, orders) = (self.samples.unwrap_or(1), Orders::from(self.order));
-        if samples == 0 || samples > MOST {
-            return Err(ApiError::invalid("samples", format!("Give 1 to {MOST} samples.")));
+        if samples == 0 || samples > MAX_SAMPLES {
+            return Err(ApiError::invalid("samples", format!("Give 1 to {MAX_SAMPLES} samples.")));
         }
         if orders != Orders::Given && matches!(responses, Responses::One(_)) {
             return refuse("order", "Only two responses can be judged in both orders; there is one.");
@@ -354,80 +360,87 @@ impl JudgeBody {
         if self.blind && (samples > 1 || self.stream || self.expect.is_some()) {
             return refuse("blind", "What is drawn, streamed or replayed is not judged blind.");
         }
-        let sight = if self.blind { Sight::AlsoBlind } else { Sight::Seeing };
-        Ok(if samples > 1 { Form::Samples(samples) } else { Form::Verdict(orders, sight) })
+        let ablation = if self.blind { ImageAblation::On } else { ImageAblation::Off };
+        Ok(if samples > 1 { Procedure::Samples(samples) } else { Procedure::Verdict(orders, ablation) })
     }
 
     /// Whether a remembered verdict may be returned. Samples and replays are always computed.
-    fn remembering(&self, asked: &Asked) -> Remembering {
-        match asked {
-            Asked::Stream(_) | Asked::One(_, Form::Verdict(..)) | Asked::Several(_, Form::Verdict(..))
-                if self.memo.unwrap_or(true) =>
-            {
-                Remembering::Allowed
-            }
-            Asked::Stream(_) | Asked::Replay(..) | Asked::One(..) | Asked::Several(..) => Remembering::Off,
-        }
+    fn remembering(&self, answer: &RequestedAnswer) -> Remembering {
+        let is_computed = matches!(
+            answer,
+            RequestedAnswer::Replay(..)
+                | RequestedAnswer::One(_, Procedure::Samples(_))
+                | RequestedAnswer::Several(_, Procedure::Samples(_))
+        );
+        if is_computed || !self.memo.unwrap_or(true) { Remembering::Off } else { Remembering::Allowed }
     }
 
     /// Whether all probabilities are read. A replay reads them if the receipt's verdict had them: with both orders,
     /// or with `blind`, it has them without a request for `distribution`.
-    fn distribution(&self, asked: &Asked) -> bool {
-        self.distribution || matches!(asked, Asked::Replay(_, receipt) if receipt.distribution())
+    fn distribution(&self, answer: &RequestedAnswer) -> bool {
+        self.distribution || matches!(answer, RequestedAnswer::Replay(_, receipt) if receipt.distribution())
     }
 
     /// The sampling parameters; those that the body lacks are taken from the receipt, if there is one.
-    fn drawing(&self, asked: &Asked) -> Result<Drawing, ApiError> {
-        let (usual, samples) = match asked {
-            Asked::Replay(_, receipt) => (receipt.drawing(), false),
-            Asked::One(_, Form::Samples(_)) | Asked::Several(_, Form::Samples(_)) => {
-                (Drawing { temperature: 1.0, ..Drawing::default() }, true)
-            }
-            Asked::Stream(_) | Asked::One(_, Form::Verdict(..)) | Asked::Several(_, Form::Verdict(..)) => {
-                (Drawing::default(), false)
-            }
+    fn drawing(&self, answer: &RequestedAnswer) -> Result<Drawing, ApiError> {
+        let has_samples = matches!(
+            answer,
+            RequestedAnswer::One(_, Procedure::Samples(_))
+                | RequestedAnswer::Several(_, Procedure::Samples(_))
+        );
+        let defaults = match answer {
+            RequestedAnswer::Replay(_, receipt) => receipt.drawing(),
+            _ if has_samples => Drawing { temperature: 1.0, ..Drawing::default() },
+            _ => Drawing::default(),
         };
-        let temperature = self.temperature.unwrap_or(usual.temperature);
-        let top_p = self.top_p.unwrap_or(usual.top_p);
+        let temperature = self.temperature.unwrap_or(defaults.temperature);
+        let top_p = self.top_p.unwrap_or(defaults.top_p);
         if !(0.0..=2.0).contains(&temperature) {
             return Err(ApiError::invalid("temperature", "The temperature is from 0 to 2."));
         }
-        if samples && temperature == 0.0 {
+        if has_samples && temperature == 0.0 {
             return Err(ApiError::invalid("temperature", "At temperature 0 all samples are the same."));
         }
         if !(top_p > 0.0 && top_p <= 1.0) {
             return Err(ApiError::invalid("top_p", "top_p is above 0 and at most 1."));
         }
-        Ok(Drawing { temperature, top_p, seed: self.seed.or(usual.seed) })
+        Ok(Drawing { temperature, top_p, seed: self.seed.or(defaults.seed) })
     }
 }
 
 /// Refuses a `max_tokens` above the server's output limit. Only our own interface does so: clients of OpenAI's
 /// interface send any large number to mean all the room there is.
 pub(super) fn check_max_tokens(max_tokens: Option<usize>, limits: &ContentLimits) -> Result<(), ApiError> {
-    let most = limits.output_tokens;
-    if max_tokens.is_some_and(|tokens| tokens > most) {
-        let message = format!("max_tokens must be at most {most} (max_output_tokens).");
+    let limit = limits.output_tokens;
+    if max_tokens.is_some_and(|tokens| tokens > limit) {
+        let message = format!("max_tokens must be at most {limit} (max_output_tokens).");
         return Err(ApiError::out_of_bounds("max_tokens", message));
     }
     Ok(())
 }
 
-/// Refuses an empty question.
+/// Refuses a text at `path` that is empty or white space only.
 pub(super) fn check_text(text: &str, path: &str) -> Result<(), ApiError> {
     if text.trim().is_empty() { Err(ApiError::invalid(path, format!("{path} is empty."))) } else { Ok(()) }
 }
 
+/// The images of a case and the frames of its video.
+pub(super) struct CaseImages {
+    pub(super) images: Vec<EncodedImage>,
+    pub(super) frames: Vec<EncodedImage>,
+}
+
 /// Reads the images and frames of a case; `path` is the prefix of their paths in the body.
 pub(super) fn read_images(
-    (images, frames): (&[String], &[String]),
+    images: &[String],
+    frames: &[String],
     path: &str,
     reader: &ImageReader<'_>,
-) -> Result<(Vec<EncodedImage>, Vec<EncodedImage>), ApiError> {
+) -> Result<CaseImages, ApiError> {
     let read_all = |images: &[String], field: &str| {
         let path = format!("{path}{field}");
         let read = |(index, image): (usize, &String)| reader.read(image, &format!("{path}[{index}]"));
         images.iter().enumerate().map(read).collect::<Result<_, ApiError>>()
     };
-    Ok((read_all(images, "images")?, read_all(frames, "frames")?))
+    Ok(CaseImages { images: read_all(images, "images")?, frames: read_all(frames, "frames")? })
 }

@@ -209,7 +209,7 @@ impl VerdictBody {
                 spread.agreement = Some(agreement);
             }
         }
-        let each = |verdict: Result<Judgement, JudgeError>| match verdict {
+        let verdict_or_error = |verdict: Result<Judgement, JudgeError>| match verdict {
             Ok(judgement) => VerdictOrError::Verdict(Box::new(Self::new(judgement, model))),
             Err(error) => ApiError::from_judge(error, Dialect::Native).into(),
         };
@@ -221,7 +221,7 @@ impl VerdictBody {
             scores: None,
             confidence: None,
             spread: Some(spread),
-            samples: Some(verdicts.into_iter().map(each).collect()),
+            samples: Some(verdicts.into_iter().map(verdict_or_error).collect()),
             usage: usage.into(),
             receipt: None,
             ..Self::new(typical, model)
@@ -235,7 +235,7 @@ impl VerdictBody {
     }
 
     /// Adds the verdict without images and the difference.
-    pub(super) fn beside(self, blind: Self, visual_delta: Option<f64>) -> Self {
+    pub(super) fn with_blind(self, blind: Self, visual_delta: Option<f64>) -> Self {
         Self { visual_delta, blind: Some(Box::new(blind)), ..self }
     }
 
@@ -265,20 +265,20 @@ impl VerdictBody {
 #[derive(Debug, Serialize)]
 pub(super) struct DecisionBody {
     #[serde(flatten)]
-    decision: Members,
+    decision: OutcomeFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     distribution: Option<DistributionBody>,
 }
 
 impl DecisionBody {
     pub(super) fn new(outcome: Outcome, distribution: Option<&Distribution>) -> Self {
-        Self { decision: members(outcome), distribution: distribution.map(DistributionBody::new) }
+        Self { decision: OutcomeFields::new(outcome), distribution: distribution.map(DistributionBody::new) }
     }
 }
 
-/// The fields of a decision in a body.
+/// The fields of a decision in a body, of which those that apply are present.
 #[derive(Debug, Default, Serialize)]
-struct Members {
+struct OutcomeFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -289,13 +289,15 @@ struct Members {
     scores: Option<[f64; 2]>,
 }
 
-fn members(outcome: Outcome) -> Members {
-    let preference = outcome.preference();
-    match outcome {
-        Outcome::Score(score) => Members { score: Some(score), ..Members::default() },
-        Outcome::Preference(_) => Members { preference, ..Members::default() },
-        Outcome::Grade(grade) => Members { preference, strength: grade.strength(), ..Members::default() },
-        Outcome::Scores(pair) => Members { preference, scores: Some(pair.scores()), ..Members::default() },
+impl OutcomeFields {
+    fn new(outcome: Outcome) -> Self {
+        let preference = outcome.preference();
+        match outcome {
+            Outcome::Score(score) => Self { score: Some(score), ..Self::default() },
+            Outcome::Preference(_) => Self { preference, ..Self::default() },
+            Outcome::Grade(grade) => Self { preference, strength: grade.strength(), ..Self::default() },
+            Outcome::Scores(pair) => Self { preference, scores: Some(pair.scores()), ..Self::default() },
+        }
     }
 }
 
@@ -338,7 +340,7 @@ struct ProbabilityBody {
 impl DistributionBody {
     fn new(distribution: &Distribution) -> Self {
         let probability = |(outcome, probability): &(Outcome, f64)| {
-            let Members { score, preference, strength, scores } = members(*outcome);
+            let OutcomeFields { score, preference, strength, scores } = OutcomeFields::new(*outcome);
             ProbabilityBody { score, preference, strength, scores, probability: *probability }
         };
         Self {
@@ -375,10 +377,11 @@ impl From<Usage> for UsageBody {
 }
 
 impl VerdictBody {
+    /// A single verdict.
     pub(crate) fn new(judgement: Judgement, model: &str) -> Self {
         let Judgement { verdict, rubric, scale, distribution, prior, flags, reason, usage, receipt, .. } =
             judgement;
-        let Members { score, preference, strength, scores } = members(verdict.outcome);
+        let OutcomeFields { score, preference, strength, scores } = OutcomeFields::new(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
         Self {
             kind,

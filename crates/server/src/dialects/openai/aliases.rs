@@ -8,7 +8,7 @@ use axum::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{batches, chat, completions, files, models, responses, routes};
-use crate::{dialects::with_slashes, error::Dialect, state::AppState};
+use crate::{dialects::with_trailing_slashes, error::Dialect, state::AppState};
 
 /// Paths of chat completions.
 const CHAT: [&str; 8] = [
@@ -87,13 +87,14 @@ pub(crate) fn aliases() -> Router<AppState> {
     let each =
         all.into_iter().flat_map(|(paths, method)| paths.iter().map(move |path| (*path, method.clone())));
     let documented = routes();
-    let kept = ["/v1", "", "/v1/v1", "/openai", "/openai/v1"].map(|base| kept_below(base, &documented));
-    let router = kept.into_iter().fold(Router::new().route("/", post(chat)), Router::merge);
-    router.merge(with_slashes(&documented, each)).layer(Extension(Dialect::OpenAi))
+    let storage =
+        ["/v1", "", "/v1/v1", "/openai", "/openai/v1"].map(|base| storage_routes_below(base, &documented));
+    let router = storage.into_iter().fold(Router::new().route("/", post(chat)), Router::merge);
+    router.merge(with_trailing_slashes(&documented, each)).layer(Extension(Dialect::OpenAi))
 }
 
-/// Files and batches below a base path.
-fn kept_below(base: &str, documented: &OpenApiRouter<AppState>) -> Router<AppState> {
+/// The routes for files and batches below a base path.
+fn storage_routes_below(base: &str, documented: &OpenApiRouter<AppState>) -> Router<AppState> {
     let all = [
         ("files", post(files::create).get(files::list)),
         ("files/{file_id}", get(files::retrieve).delete(files::delete)),
@@ -104,5 +105,5 @@ fn kept_below(base: &str, documented: &OpenApiRouter<AppState>) -> Router<AppSta
     ];
     let all = all.map(|(path, method)| (format!("{base}/{path}"), method));
     let each = all.iter().map(|(path, method)| (path.as_str(), method.clone()));
-    with_slashes(documented, each).layer(DefaultBodyLimit::disable())
+    with_trailing_slashes(documented, each).layer(DefaultBodyLimit::disable())
 }

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     examples,
-    files::{limit_within, of_page},
+    files::{PageLimits, limit_within, page_error},
 };
 use crate::{
     caller::RequestCaller,
@@ -36,8 +36,14 @@ const ENDPOINTS: [&str; 8] = [
     "/v1/score/evaluation",
 ];
 
-/// The maximum number of metadata entries, and the maximum length of a key and of a value in characters.
-const METADATA: (usize, usize, usize) = (16, 64, 512);
+/// The maximum number of metadata entries, as at OpenAI.
+const MAX_METADATA: usize = 16;
+
+/// The maximum length of a key of metadata in characters.
+const MAX_KEY_CHARACTERS: usize = 64;
+
+/// The maximum length of a value of metadata in characters.
+const MAX_VALUE_CHARACTERS: usize = 512;
 
 /// The header by which a repeated request to create a batch returns the batch that it created before.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -310,17 +316,17 @@ pub(super) async fn create(
         model: state.judge.model().to_owned(),
         idempotency_key: idempotency_key(&headers)?,
     };
-    let input = move |store: &Arc<store::Store>| {
+    let begin = move |store: &Arc<store::Store>| {
         let file = store.file(&new.owner, &new.input_file)?;
         if file.purpose == Purpose::Batch { store.begin_batch(&new).map(Ok) } else { Ok(Err(file.purpose)) }
     };
-    let begun = store.run(input).await.map_err(|error| match error {
+    let batch_or_purpose = store.run(begin).await.map_err(|error| match error {
         StoreError::UnknownFile { id } => {
             ApiError::invalid("input_file_id", format!("There is no file {id:?}.")).with_code("unknown_file")
         }
         other => other.into(),
     })?;
-    let batch = begun.map_err(|purpose| {
+    let batch = batch_or_purpose.map_err(|purpose| {
         let message = format!("The purpose of the input is {}, not batch.", purpose.as_str());
         ApiError::invalid("input_file_id", message).with_code("invalid_purpose")
     })?;
@@ -328,6 +334,7 @@ pub(super) async fn create(
     Ok(Json(batch.into()))
 }
 
+/// The idempotency key of a request, if it has one.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()));
@@ -356,9 +363,9 @@ pub(super) async fn list(
 ) -> Result<Json<Paged<BatchObject>>, ApiError> {
     let store = state.storage.required()?;
     let Query(BatchesQuery { limit, after }) = query.map_err(|error| url_query::refused(&error))?;
-    let limit = limit_within(limit, (20, 100))?;
+    let limit = limit_within(limit, PageLimits { default: 20, max: 100 })?;
     let find = move |store: &Arc<store::Store>| store.batches(&caller.tenant.0, after.as_deref(), limit);
-    let (batches, has_more) = store.run(find).await.map_err(of_page)?;
+    let (batches, has_more) = store.run(find).await.map_err(page_error)?;
     let batches: Vec<BatchObject> = batches.into_iter().map(BatchObject::from).collect();
     Ok(Json(Paged::new(batches, has_more, |batch| &batch.id)))
 }
@@ -410,7 +417,7 @@ pub(super) async fn cancel(
     Ok(Json(batch.into()))
 }
 
-/// Parses a completion window; returns seconds.
+/// The seconds of a completion window.
 fn window_s(text: &str) -> Result<i64, ApiError> {
     let seconds =
         [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)].into_iter().find_map(|(unit, seconds)| {
@@ -427,13 +434,13 @@ fn window_s(text: &str) -> Result<i64, ApiError> {
 /// Validates metadata and writes them as JSON.
 fn metadata(pairs: Option<&BTreeMap<String, String>>) -> Result<String, ApiError> {
     let Some(pairs) = pairs else { return Ok("null".into()) };
-    let (most, longest_key, longest_value) = METADATA;
     let is_long = |(key, value): (&String, &String)| {
-        key.chars().count() > longest_key || value.chars().count() > longest_value
+        key.chars().count() > MAX_KEY_CHARACTERS || value.chars().count() > MAX_VALUE_CHARACTERS
     };
-    if pairs.len() > most || pairs.iter().any(is_long) {
+    if pairs.len() > MAX_METADATA || pairs.iter().any(is_long) {
         let message = format!(
-            "Metadata has at most {most} pairs, with keys of {longest_key} and values of {longest_value} characters."
+            "Metadata has at most {MAX_METADATA} pairs, with keys of {MAX_KEY_CHARACTERS} and values of \
+             {MAX_VALUE_CHARACTERS} characters."
         );
         return Err(ApiError::invalid("metadata", message));
     }

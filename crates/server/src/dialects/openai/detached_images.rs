@@ -1,4 +1,5 @@
-//! Images that are outside of the messages and referred to by marks in their text, as ms-swift's client sends them.
+//! Images that are outside of the messages and referred to by placeholders in their text, as ms-swift's client sends
+//! them.
 
 use std::collections::VecDeque;
 
@@ -6,14 +7,15 @@ use judge::{EncodedImage, Message, Part, Role};
 
 use crate::error::ApiError;
 
-/// The mark of an image in a text. It has this meaning only in requests with images outside of the messages.
-pub(super) const PLACE: &str = "<image>";
+/// The placeholder of an image in a text. It has this meaning only in requests with images outside of the messages.
+pub(super) const PLACEHOLDER: &str = "<image>";
 
-/// Puts `images` into the user's messages: each replaces the next mark, and the rest begins the user's first message.
+/// Puts `images` into the user's messages: each replaces the next placeholder, and the rest begins the user's first
+/// message.
 ///
 /// # Errors
 /// When images are left over and there is no message of the user.
-pub(in crate::dialects) fn place(
+pub(in crate::dialects) fn insert(
     messages: &mut [Message],
     images: Vec<EncodedImage>,
 ) -> Result<(), ApiError> {
@@ -23,7 +25,7 @@ pub(in crate::dialects) fn place(
     }
     for message in messages.iter_mut().filter(|message| message.role == Role::User) {
         let parts = std::mem::take(&mut message.parts);
-        message.parts = parts.into_iter().flat_map(|part| filled(part, &mut images)).collect();
+        message.parts = parts.into_iter().flat_map(|part| fill_placeholders(part, &mut images)).collect();
     }
     if images.is_empty() {
         return Ok(());
@@ -38,11 +40,11 @@ pub(in crate::dialects) fn place(
     Ok(())
 }
 
-/// The parts of a text whose marks are replaced by the next images; a mark without an image stays text.
-fn filled(part: Part, images: &mut VecDeque<EncodedImage>) -> Vec<Part> {
+/// The parts of a text whose placeholders are replaced by the next images; a placeholder without an image stays text.
+fn fill_placeholders(part: Part, images: &mut VecDeque<EncodedImage>) -> Vec<Part> {
     let Part::Text(text) = part else { return vec![part] };
     let (mut parts, mut rest) = (Vec::new(), text.as_str());
-    while let Some((before, after)) = rest.split_once(PLACE)
+    while let Some((before, after)) = rest.split_once(PLACEHOLDER)
         && let Some(image) = images.pop_front()
     {
         parts.extend([Part::Text(before.to_owned()), Part::Image(image)]);
@@ -67,19 +69,19 @@ mod tests {
 
     #[test]
     fn images_go_to_their_places_and_the_rest_to_the_front() {
-        let asked = "<image>What is it, and <image>?";
-        let placed = |images: &[u8]| {
-            let mut messages = [Message::text(Role::System, "<image>"), Message::text(Role::User, asked)];
-            place(&mut messages, images.iter().map(|byte| image(*byte)).collect()).unwrap();
+        let question = "<image>What is it, and <image>?";
+        let parts_with = |images: &[u8]| {
+            let mut messages = [Message::text(Role::System, "<image>"), Message::text(Role::User, question)];
+            insert(&mut messages, images.iter().map(|byte| image(*byte)).collect()).unwrap();
             assert_eq!(messages[0].parts, [text("<image>")]);
             messages[1].parts.clone()
         };
         let (first, second) = (Part::Image(image(1)), Part::Image(image(2)));
-        assert_eq!(placed(&[]), [text(asked)]);
-        assert_eq!(placed(&[1]), [first.clone(), text("What is it, and <image>?")]);
+        assert_eq!(parts_with(&[]), [text(question)]);
+        assert_eq!(parts_with(&[1]), [first.clone(), text("What is it, and <image>?")]);
         let both = [first.clone(), text("What is it, and "), second.clone(), text("?")];
-        assert_eq!(placed(&[1, 2]), both);
-        assert_eq!(placed(&[1, 2, 3]), [&[Part::Image(image(3))][..], &both].concat());
-        assert!(place(&mut [Message::text(Role::System, "a")], vec![image(1)]).is_err());
+        assert_eq!(parts_with(&[1, 2]), both);
+        assert_eq!(parts_with(&[1, 2, 3]), [&[Part::Image(image(3))][..], &both].concat());
+        assert!(insert(&mut [Message::text(Role::System, "a")], vec![image(1)]).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dialects::IMAGE;
+use crate::dialects::EXAMPLE_IMAGE;
 
 /// A request with a question about an image.
 pub(super) fn turn() -> Value {
@@ -12,7 +12,7 @@ pub(super) fn turn() -> Value {
             {
                 "role": "user",
                 "content": [
-                    { "type": "image_url", "image_url": { "url": IMAGE } },
+                    { "type": "image_url", "image_url": { "url": EXAMPLE_IMAGE } },
                     { "type": "text", "text": "Describe the image." },
                 ],
             },
@@ -59,7 +59,7 @@ pub(super) fn streamed() -> Value {
             {
                 "role": "user",
                 "content": [
-                    { "type": "image_url", "image_url": { "url": IMAGE } },
+                    { "type": "image_url", "image_url": { "url": EXAMPLE_IMAGE } },
                     { "type": "text", "text": "Describe the image." },
                 ],
             },

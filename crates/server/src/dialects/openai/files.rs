@@ -30,13 +30,13 @@ use crate::{
 };
 
 /// The maximum number of files in a list.
-const MOST_LISTED: usize = 10_000;
+const MAX_LISTED: usize = 10_000;
 
 /// The maximum length of a form field other than the file, in bytes.
 const MAX_FIELD_BYTES: usize = 4096;
 
 /// The maximum length of a file's name in characters; longer ones are cut.
-const MAX_NAME: usize = 255;
+const MAX_NAME_CHARACTERS: usize = 255;
 
 /// The unit of reading and writing: large enough that the overhead of each disk access is small, and still little
 /// memory.
@@ -165,7 +165,7 @@ pub(super) async fn create(
     let owner = caller.tenant.0.to_string();
     let share = grant.map_or(1.0, |Extension(grant)| f64::from(grant.account().stored_share()));
     let quota = StoreQuota { owner: owner.clone(), share };
-    let mut form = form.map_err(|error| broken(&error.body_text()))?;
+    let mut form = form.map_err(|error| invalid_form(&error.body_text()))?;
     let (mut file, mut purpose, mut seconds) = (None, None, None);
     while let Some(field) = form.next_field().await.map_err(multipart_error)? {
         match field.name().unwrap_or_default() {
@@ -182,7 +182,7 @@ pub(super) async fn create(
     if purpose == Purpose::BatchOutput {
         return Err(ApiError::invalid("purpose", "Only batches write files for batch_output."));
     }
-    let Received { name, beginning, incoming } =
+    let Upload { name, beginning, incoming } =
         file.ok_or_else(|| ApiError::invalid("file", "The form needs a file."))?;
     if purpose == Purpose::Vision {
         check_image(&beginning)?;
@@ -216,7 +216,7 @@ pub(super) async fn list(
     let page = FilePage {
         purpose: purpose.map(|purpose| parse_purpose(&purpose)).transpose()?,
         after,
-        limit: limit_within(limit, (MOST_LISTED, MOST_LISTED))?,
+        limit: limit_within(limit, PageLimits { default: MAX_LISTED, max: MAX_LISTED })?,
         order: match order.as_deref() {
             None | Some("desc") => Order::Descending,
             Some("asc") => Order::Ascending,
@@ -224,7 +224,7 @@ pub(super) async fn list(
         },
     };
     let (files, has_more) =
-        store.run(move |store| store.files(&caller.tenant.0, &page)).await.map_err(of_page)?;
+        store.run(move |store| store.files(&caller.tenant.0, &page)).await.map_err(page_error)?;
     let files: Vec<FileObject> = files.into_iter().map(FileObject::from).collect();
     Ok(Json(Paged::new(files, has_more, |file| &file.id)))
 }
@@ -318,13 +318,13 @@ pub(super) async fn delete(
     RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Json<FileDeleted>, ApiError> {
-    let gone = id.clone();
-    state.storage.required()?.run(move |store| store.delete_file(&caller.tenant.0, &gone)).await?;
+    let deleted = id.clone();
+    state.storage.required()?.run(move |store| store.delete_file(&caller.tenant.0, &deleted)).await?;
     Ok(Json(FileDeleted { id, object: "file", deleted: true }))
 }
 
 /// An uploaded file that is not recorded yet.
-struct Received {
+struct Upload {
     name: String,
     /// The first bytes of its content, by which the format is recognised.
     beginning: Vec<u8>,
@@ -344,13 +344,9 @@ fn check_image(beginning: &[u8]) -> Result<(), ApiError> {
 }
 
 /// Streams a field to the disk. No thread is blocked by a slow client.
-async fn receive(
-    handle: &StoreHandle,
-    quota: &StoreQuota,
-    mut field: Field<'_>,
-) -> Result<Received, ApiError> {
+async fn receive(handle: &StoreHandle, quota: &StoreQuota, mut field: Field<'_>) -> Result<Upload, ApiError> {
     let name: String = field.file_name().unwrap_or("file").to_owned();
-    let name = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
+    let name = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME_CHARACTERS).collect();
     let mut incoming = {
         let quota = quota.clone();
         handle.run(move |store| Incoming::begin(store, quota)).await?
@@ -364,8 +360,8 @@ async fn receive(
                 None => ended = true,
             }
         }
-        let lacking = BEGINNING_BYTES.saturating_sub(beginning.len());
-        beginning.extend_from_slice(&piece[..piece.len().min(lacking)]);
+        let missing = BEGINNING_BYTES.saturating_sub(beginning.len());
+        beginning.extend_from_slice(&piece[..piece.len().min(missing)]);
         let write = move |_: &Arc<store::Store>| incoming.write(&piece).map(|()| incoming);
         incoming = match handle.run(write).await {
             Ok(incoming) => incoming,
@@ -376,7 +372,7 @@ async fn receive(
             }
         };
         if ended {
-            return Ok(Received { name, beginning, incoming });
+            return Ok(Upload { name, beginning, incoming });
         }
     }
 }
@@ -403,14 +399,16 @@ fn check_anchor(anchor: &str) -> Result<(), ApiError> {
     Err(ApiError::invalid("expires_after", "expires_after[anchor] must be created_at."))
 }
 
+/// A lifetime in seconds.
 fn lifetime(text: &str) -> Result<i64, ApiError> {
-    let found = text.parse().ok().filter(|seconds| LIFETIMES_S.contains(seconds));
-    found.ok_or_else(|| {
+    let seconds = text.parse().ok().filter(|seconds| LIFETIMES_S.contains(seconds));
+    seconds.ok_or_else(|| {
         let (low, high) = LIFETIMES_S.into_inner();
         ApiError::invalid("expires_after", format!("expires_after[seconds] is from {low} to {high}."))
     })
 }
 
+/// The purpose of this name.
 fn parse_purpose(name: &str) -> Result<Purpose, ApiError> {
     Purpose::parse(name).ok_or_else(|| {
         let known = Purpose::ALL.map(Purpose::as_str).join(", ");
@@ -418,20 +416,29 @@ fn parse_purpose(name: &str) -> Result<Purpose, ApiError> {
     })
 }
 
-/// The limit of a list, `usual` if the request has none.
-///
-/// # Errors
-/// When it is not from 1 to `most`.
-pub(super) fn limit_within(limit: Option<usize>, (usual, most): (usize, usize)) -> Result<usize, ApiError> {
-    let limit = limit.unwrap_or(usual);
-    if (1..=most).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(ApiError::invalid("limit", format!("The limit is from 1 to {most}.")))
+/// How many items a page of a list may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageLimits {
+    /// The limit if the request has none.
+    pub(super) default: usize,
+    pub(super) max: usize,
 }
 
-/// Reports an unknown `after` as an invalid request instead of as not found.
-pub(super) fn of_page(error: StoreError) -> ApiError {
+/// The limit of a page.
+///
+/// # Errors
+/// When it is not from 1 to the maximum.
+pub(super) fn limit_within(limit: Option<usize>, limits: PageLimits) -> Result<usize, ApiError> {
+    let PageLimits { default, max } = limits;
+    let limit = limit.unwrap_or(default);
+    if (1..=max).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(ApiError::invalid("limit", format!("The limit is from 1 to {max}.")))
+}
+
+/// The error of a page of a list: an unknown `after` is an invalid request instead of not found.
+pub(super) fn page_error(error: StoreError) -> ApiError {
     match error {
         StoreError::UnknownFile { id } | StoreError::UnknownBatch { id } => {
             ApiError::invalid("after", format!("There is no {id:?} behind which a list could begin."))
@@ -440,12 +447,14 @@ pub(super) fn of_page(error: StoreError) -> ApiError {
     }
 }
 
+/// The error for a form that cannot be read.
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn multipart_error(error: MultipartError) -> ApiError {
-    broken(&error.body_text())
+    invalid_form(&error.body_text())
 }
 
-fn broken(reason: &str) -> ApiError {
+/// The error for a body that is not the form of an upload.
+fn invalid_form(reason: &str) -> ApiError {
     let message = format!("The body must be multipart form data with the fields file and purpose: {reason}.");
     ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", message)
 }

@@ -42,17 +42,17 @@ impl FromRequestParts<AppState> for WantedForm {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let of_key = || match &parts.extensions.get::<Arc<Grant>>()?.account().key().forms {
+        let setting_of_key = || match &parts.extensions.get::<Arc<Grant>>()?.account().key().forms {
             Some(FormsOfKey::Auto) => Some(Self::Auto),
             Some(FormsOfKey::Off) => Some(Self::Off),
             Some(FormsOfKey::Named(name)) => Some(Self::Named(name.clone())),
             None => None,
         };
-        let given = parts.headers.get(&HEADER).map(HeaderValue::to_str);
-        if let (None, Some(wanted)) = (&given, of_key()) {
+        let header = parts.headers.get(&HEADER).map(HeaderValue::to_str);
+        if let (None, Some(wanted)) = (&header, setting_of_key()) {
             return Ok(wanted);
         }
-        match given {
+        match header {
             None if state.limits.forms_by_prompt => Ok(Self::Auto),
             Some(Ok("auto")) => Ok(Self::Auto),
             None | Some(Ok("off")) => Ok(Self::Off),
@@ -91,13 +91,13 @@ impl WantedForm {
                     let message = format!("There is no form {name:?}; there are: {}.", known.join(", "));
                     ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
                 };
-                let lacking = || {
+                let lacks_points = || {
                     let message =
                         format!("The form {name:?} needs a prompt that says what each part is worth.");
                     ApiError::invalid(HEADER.as_str(), message)
                 };
                 let form = library.form(name).cloned().ok_or_else(unknown)?;
-                form.for_prompt(&texts_of(prompt)).map(Some).ok_or_else(lacking)
+                form.for_prompt(&texts_of(prompt)).map(Some).ok_or_else(lacks_points)
             }
             Self::Auto => {
                 let texts = texts_of(prompt);
@@ -136,19 +136,19 @@ fn texts_of(prompt: &Prompt) -> Vec<&str> {
 /// The parameters for an answer in `form`.
 pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> CompletionParams {
     let Some(form) = form else { return params };
-    let written = form.reply.iter().find_map(|part| match part {
+    let restraint = form.reply.iter().find_map(|part| match part {
         FormPart::Write(restraint) => Some(restraint.clone()),
         FormPart::Say(_) | FormPart::Choose(_) => None,
     });
     let distribution = params.top_logprobs.is_some();
-    let piece = |part: &FormPart| match part {
+    let reply_part = |part: &FormPart| match part {
         FormPart::Say(text) => ReplyPart::Say(text.clone()),
         FormPart::Choose(texts) => ReplyPart::Choose { texts: texts.clone(), distribution },
         FormPart::Write(_) => ReplyPart::Write,
     };
     CompletionParams {
-        script: form.reply.iter().map(piece).collect(),
-        restraint: written.unwrap_or_default(),
+        script: form.reply.iter().map(reply_part).collect(),
+        restraint: restraint.unwrap_or_default(),
         // The form determines the end of the answer, and an answer with all its parts is complete.
         stop: Vec::new(),
         bound: Bound::Reply,

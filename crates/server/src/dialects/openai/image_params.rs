@@ -1,4 +1,4 @@
-//! The places of a conversation's images in its request, for errors that occur when images are decoded.
+//! The paths of a conversation's images in its request, for errors that occur when images are decoded.
 
 use judge::{JudgeError, Message, Part};
 
@@ -11,25 +11,25 @@ pub(in crate::dialects) struct ImageParams(Vec<String>);
 impl ImageParams {
     /// The paths of the images in `turns`, each with the path of its content.
     pub(super) fn of<'a>(turns: impl IntoIterator<Item = (&'a Message, String)>) -> Self {
-        let mut places = Vec::new();
+        let mut paths = Vec::new();
         for (turn, content) in turns {
             for (index, part) in turn.parts.iter().enumerate() {
-                let place = format!("{content}[{index}]");
+                let path = format!("{content}[{index}]");
                 match part {
                     Part::Text(_) => {}
-                    Part::Image(_) => places.push(place),
+                    Part::Image(_) => paths.push(path),
                     Part::Video(frames) => {
-                        places.extend((0..frames.len()).map(|frame| format!("{place}.frames[{frame}]")));
+                        paths.extend((0..frames.len()).map(|frame| format!("{path}.frames[{frame}]")));
                     }
                 }
             }
         }
-        Self(places)
+        Self(paths)
     }
 
     /// Adds `count` images that are outside of the turns. If the turns have images too, the order of both is not
     /// known.
-    pub(super) fn beside(self, count: usize) -> Self {
+    pub(super) fn with_detached(self, count: usize) -> Self {
         match (self.0.is_empty(), count) {
             (_, 0) => self,
             (true, count) => Self(vec!["images".to_owned(); count]),
@@ -37,13 +37,13 @@ impl ImageParams {
         }
     }
 
-    /// The response to an error, with the path of the image that caused it.
-    pub(in crate::dialects) fn failed(&self, error: JudgeError) -> ApiError {
-        let place = image_of(&error).and_then(|index| self.0.get(index));
-        let told = ApiError::from_judge(error, Dialect::OpenAi);
-        match place {
-            Some(place) => told.with_param(place.as_str()),
-            None => told,
+    /// The error for the client, with the path of the image that caused it.
+    pub(in crate::dialects) fn api_error(&self, error: JudgeError) -> ApiError {
+        let path = image_of(&error).and_then(|index| self.0.get(index));
+        let error = ApiError::from_judge(error, Dialect::OpenAi);
+        match path {
+            Some(path) => error.with_param(path.as_str()),
+            None => error,
         }
     }
 }
@@ -59,14 +59,14 @@ mod tests {
         let image = || EncodedImage::new([1]);
         let parts = vec![Part::Text("a".into()), Part::Image(image()), Part::Video(vec![image(), image()])];
         let turns = [Message::text(Role::System, "b"), Message { role: Role::User, parts }];
-        let places =
+        let turns =
             turns.iter().enumerate().map(|(index, turn)| (turn, format!("messages[{index}].content")));
-        let found = ImageParams::of(places);
+        let params = ImageParams::of(turns);
         let content = "messages[1].content";
-        let expected = ["[1]", "[2].frames[0]", "[2].frames[1]"].map(|place| format!("{content}{place}"));
-        assert_eq!(found.0, expected);
-        assert_eq!(found.clone().beside(0), found);
-        assert_eq!(found.beside(1), ImageParams::default());
-        assert_eq!(ImageParams::default().beside(2).0, ["images", "images"]);
+        let expected = ["[1]", "[2].frames[0]", "[2].frames[1]"].map(|path| format!("{content}{path}"));
+        assert_eq!(params.0, expected);
+        assert_eq!(params.clone().with_detached(0), params);
+        assert_eq!(params.with_detached(1), ImageParams::default());
+        assert_eq!(ImageParams::default().with_detached(2).0, ["images", "images"]);
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::detached_images::{self, PLACE};
+use super::detached_images::{self, PLACEHOLDER};
 use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
 
 /// A message.
@@ -30,12 +30,12 @@ pub(super) struct ChatMessage {
     function_call: Option<Value>,
 }
 
-/// Makes marks of the parts of type `image` without an image in the user's messages, for `images` images that are
-/// outside of the messages. A part for which there is none stays as it is, and is refused.
-pub(super) fn mark_places(messages: &mut [ChatMessage], images: usize) {
+/// Makes placeholders of the parts of type `image` without an image in the user's messages, for `images` images that
+/// are outside of the messages. A part for which there is none stays as it is, and is refused.
+pub(super) fn insert_placeholders(messages: &mut [ChatMessage], images: usize) {
     let mut left = images;
     for message in messages.iter_mut().filter(|message| message.role == "user") {
-        left -= message.content.as_mut().map_or(0, |content| content.mark_places(PLACE, left));
+        left -= message.content.as_mut().map_or(0, |content| content.insert_placeholders(PLACEHOLDER, left));
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn prompt(
     if messages.is_empty() {
         return Err(ApiError::invalid("messages", "There is no message to answer."));
     }
-    detached_images::place(&mut messages, detached)?;
+    detached_images::insert(&mut messages, detached)?;
     Ok(Prompt { messages, reply, ..Prompt::default() })
 }
 
@@ -72,14 +72,15 @@ pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
     }
 }
 
+/// Converts one message; `param` is its path in the request.
 fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<Message, ApiError> {
-    let ChatMessage { role: spoken, tool_call_id, name, content, tool_calls, function_call } = message;
-    let role = match spoken.as_str() {
-        "tool" => result_of(tool_call_id.as_ref(), &format!("{param}.tool_call_id"))?,
-        "function" => result_of(name.as_ref(), &format!("{param}.name"))?,
+    let ChatMessage { role: role_name, tool_call_id, name, content, tool_calls, function_call } = message;
+    let role = match role_name.as_str() {
+        "tool" => role_of_result(tool_call_id.as_ref(), &format!("{param}.tool_call_id"))?,
+        "function" => role_of_result(name.as_ref(), &format!("{param}.name"))?,
         other => role(other, &format!("{param}.role"))?,
     };
-    let calls = called(tool_calls, &format!("{param}.tool_calls"))?;
+    let calls = call_arguments(tool_calls, &format!("{param}.tool_calls"))?;
     let call = function_call.filter(|call| !call.is_null());
     let call = call.map(|call| arguments(&call, &format!("{param}.function_call"))).transpose()?;
     let calls: Vec<Part> = calls.into_iter().chain(call).map(Part::Text).collect();
@@ -94,7 +95,7 @@ fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Resu
 }
 
 /// The role in which the result of a call is shown. `named` is the call or function, which must be named.
-fn result_of(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
+fn role_of_result(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
     match named.and_then(Value::as_str) {
         Some(name) if !name.is_empty() => Ok(Role::User),
         Some(_) | None => Err(ApiError::missing(param)),
@@ -102,7 +103,7 @@ fn result_of(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
 }
 
 /// The arguments of calls. The names of functions are left out: the critic is not shown the tools.
-fn called(calls: Option<Value>, param: &str) -> Result<Vec<String>, ApiError> {
+fn call_arguments(calls: Option<Value>, param: &str) -> Result<Vec<String>, ApiError> {
     match calls {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(calls)) => (calls.iter().enumerate())
@@ -112,6 +113,7 @@ fn called(calls: Option<Value>, param: &str) -> Result<Vec<String>, ApiError> {
     }
 }
 
+/// The arguments of the call of a function, as text; `param` is the path of the function in the request.
 fn arguments(function: &Value, param: &str) -> Result<String, ApiError> {
     match &function["arguments"] {
         Value::String(text) => Ok(text.clone()),

@@ -47,10 +47,10 @@ use best_of::best_of;
 use forms::{KnownObject, WantedForm};
 use image_params::ImageParams;
 pub(in crate::dialects) use request::Stop;
-use request::{ChatBody, ChatRequest, Texts};
+use request::{ChatBody, ChatRequest, TextCounts};
 pub(crate) use response::PromptDetails;
-use response::{ChatCompletion, ChatCompletionChunk, Header, UsageBody};
-use shape::Asked;
+use response::{ChatCompletion, ChatCompletionChunk, ResponseHeader, UsageBody};
+use shape::RequestedShape;
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -60,12 +60,12 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(completions::complete))
         .routes(routes!(models::list))
         .routes(routes!(models::retrieve))
-        .merge(kept())
+        .merge(storage_routes())
         .layer(Extension(Dialect::OpenAi))
 }
 
 /// The routes for files and batches.
-fn kept() -> OpenApiRouter<AppState> {
+fn storage_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(files::create, files::list))
         .routes(routes!(files::retrieve, files::delete))
@@ -82,8 +82,8 @@ struct Deployment(Option<String>);
 
 impl Deployment {
     /// The model's name from the body, or else from the path.
-    fn or(self, named: Option<String>) -> Option<String> {
-        named.or(self.0)
+    fn or(self, model: Option<String>) -> Option<String> {
+        model.or(self.0)
     }
 }
 
@@ -93,8 +93,8 @@ impl FromRequestParts<AppState> for Deployment {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
         let params = RawPathParams::from_request_parts(parts, state).await;
         let deployment = params.ok().and_then(|params| {
-            let found = params.iter().find(|(name, _)| *name == "deployment");
-            found.map(|(_, value)| value.to_owned())
+            let deployment = params.iter().find(|(name, _)| *name == "deployment");
+            deployment.map(|(_, value)| value.to_owned())
         });
         Ok(Self(deployment))
     }
@@ -140,58 +140,69 @@ impl FromRequestParts<AppState> for Deployment {
 async fn chat(
     State(state): State<AppState>,
     RequestCaller(mut caller): RequestCaller,
-    (deployment, wanted): (Deployment, WantedForm),
+    deployment: Deployment,
+    wanted: WantedForm,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = chat_request(&state, &caller, &body).await?;
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;
-    let header = Header::new("chatcmpl-", model, state.judge.model());
-    salt(&mut caller, request.cache_salt.as_deref());
+    let header = ResponseHeader::new("chatcmpl-", model, state.judge.model());
+    restrict_cache(&mut caller, request.cache_salt.as_deref());
     let params = CompletionParams { caller, ..request.params };
-    let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
+    let Constrained { form, params } =
+        constrain(&state, wanted, request.shape.as_ref(), &request.prompt, params).await?;
     let request = ChatRequest { params, ..request };
     RequestKind::Chat.note();
-    answered(state, (header, request), form).await
+    respond(state, header, request, form).await
 }
 
 /// Restricts cache sharing to requests with the same `cache_salt`.
-fn salt(caller: &mut Caller, salt: Option<&str>) {
+fn restrict_cache(caller: &mut Caller, salt: Option<&str>) {
     if let Some(salt) = salt {
         caller.terms.cache_salt = salt.into();
     }
 }
 
-/// The form of the answer, and its parameters. A `response_format` or function of the request takes precedence over
-/// the form that its prompt is recognised to want, except that `json_object` accepts a form or schema that is a
-/// JSON object.
-async fn held(
+/// The parameters of a completion that is held to a form or a shape.
+struct Constrained {
+    /// The form of the answer, if it has one.
+    form: Option<Form>,
+    params: CompletionParams,
+}
+
+/// Holds the reply to the shape of the request, or to the wanted form. A `response_format` or function of the request
+/// takes precedence over the form that its prompt is recognised to want, except that `json_object` accepts a form or
+/// schema that is a JSON object.
+async fn constrain(
     state: &AppState,
     wanted: WantedForm,
-    (asked, prompt): (Option<&Asked>, &Prompt),
+    shape: Option<&RequestedShape>,
+    prompt: &Prompt,
     params: CompletionParams,
-) -> Result<(Option<Form>, CompletionParams), ApiError> {
-    let Some(asked) = asked else {
+) -> Result<Constrained, ApiError> {
+    let Some(requested) = shape else {
         let form = wanted.find(&state.judge.rules(), prompt)?;
         let params = forms::apply(form.as_ref(), params);
-        return Ok((form, params));
+        return Ok(Constrained { form, params });
     };
-    let any_object = asked.shape == Shape::Object;
+    let any_object = requested.shape == Shape::Object;
     match any_object.then(|| wanted.find_object(&state.judge.rules(), prompt)).flatten() {
         Some(KnownObject::Form(form)) => {
             let params = forms::apply(Some(&form), params);
-            return Ok((Some(form), params));
+            return Ok(Constrained { form: Some(form), params });
         }
         Some(KnownObject::Schema(schema)) => {
-            let narrower = Asked { shape: Shape::Schema(schema), param: asked.param };
+            let narrower = RequestedShape { shape: Shape::Schema(schema), param: requested.param };
             // The client asked for any object, so a schema that cannot be enforced is not an error of its request.
-            if let Ok(params) = narrower.hold(&state.judge, params.clone()).await {
-                return Ok((None, params));
+            if let Ok(params) = narrower.constrain(&state.judge, params.clone()).await {
+                return Ok(Constrained { form: None, params });
             }
         }
         None => {}
     }
-    Ok((wanted.without_form(asked.param)?, asked.hold(&state.judge, params).await?))
+    let form = wanted.without_form(requested.param)?;
+    Ok(Constrained { form, params: requested.constrain(&state.judge, params).await? })
 }
 
 /// Parses a chat request that is to be answered.
@@ -200,7 +211,7 @@ async fn held(
 /// When the body is invalid, or asks not to open the critic's turn, which only tokenization allows.
 async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
     let request = read(state, caller, body).await?;
-    if request.opened {
+    if request.opens_turn {
         return Ok(request);
     }
     let message = "add_generation_prompt can be false only when the final message is continued.";
@@ -217,45 +228,62 @@ async fn read(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<Cha
     read.await
 }
 
-/// The conversation of a chat request, the places of its images in the body, and whether the critic's turn is
-/// opened after it.
+/// The conversation of a chat request, for tokenization.
+pub(in crate::dialects) struct Conversation {
+    pub(in crate::dialects) prompt: Prompt,
+    /// The paths of its images in the body.
+    pub(in crate::dialects) images: ImageParams,
+    /// Whether the critic's turn is opened after it.
+    pub(in crate::dialects) opens_turn: bool,
+}
+
+/// Parses the conversation of a chat request that is to be tokenized.
 pub(in crate::dialects) async fn conversation(
     state: &AppState,
     caller: &Caller,
     body: &JsonBytes,
-) -> Result<((Prompt, ImageParams), bool), ApiError> {
-    let ChatRequest { prompt, images, opened, .. } = read(state, caller, body).await?;
-    Ok(((prompt, images), opened))
+) -> Result<Conversation, ApiError> {
+    let ChatRequest { prompt, images, opens_turn, .. } = read(state, caller, body).await?;
+    Ok(Conversation { prompt, images, opens_turn })
 }
 
-/// The conversation of a chat request, the parameters of the completion, and the number of texts to generate.
-pub(crate) async fn asked(
+/// The parts of a chat request that the fuzzer checks.
+pub(crate) struct ParsedChatRequest {
+    pub(crate) prompt: Prompt,
+    pub(crate) params: CompletionParams,
+    /// The number of texts to generate.
+    pub(crate) text_count: usize,
+}
+
+/// Parses a chat request without answering it.
+pub(crate) async fn parse_request(
     state: &AppState,
     caller: &Caller,
     body: &JsonBytes,
-) -> Result<(Prompt, CompletionParams, usize), ApiError> {
+) -> Result<ParsedChatRequest, ApiError> {
     let ChatRequest { prompt, params, texts, .. } = chat_request(state, caller, body).await?;
-    Ok((prompt, params, texts.generated))
+    Ok(ParsedChatRequest { prompt, params, text_count: texts.generated })
 }
 
-async fn answered(
+/// Generates the texts of a request, and returns them whole or as a stream.
+async fn respond(
     state: AppState,
-    (header, request): (Header, ChatRequest),
+    header: ResponseHeader,
+    request: ChatRequest,
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
     let ChatRequest { prompt, images, params, logprobs, texts, stream, call, .. } = request;
-    let Texts { returned, generated } = texts;
-    let failed = |error| images.failed(error);
-    let choices = state.judge.complete(prompt, &params, generated).await.map_err(failed)?;
+    let TextCounts { returned, generated } = texts;
+    let api_error = |error| images.api_error(error);
+    let choices = state.judge.complete(prompt, &params, generated).await.map_err(api_error)?;
     if let Some(options) = stream {
-        return Ok(forms::with_form_header(
-            form.as_ref(),
-            &state,
-            stream::events(choices, (header, call), options),
-        ));
+        let events = stream::events(choices, header, call, options);
+        return Ok(forms::with_form_header(form.as_ref(), &state, events));
     }
-    let choices = try_join_all(choices.into_iter().map(CompletionStream::collect)).await.map_err(failed)?;
+    let choices =
+        try_join_all(choices.into_iter().map(CompletionStream::collect)).await.map_err(api_error)?;
     let usage = UsageBody::sum(&choices.iter().map(|choice| choice.usage).collect::<Vec<_>>());
-    let completion = ChatCompletion::new((header, call), (best_of(choices, returned), usage), logprobs);
+    let choices = best_of(choices, returned);
+    let completion = ChatCompletion::new(header, call.as_ref(), choices, usage, logprobs);
     Ok(forms::with_form_header(form.as_ref(), &state, Json(completion)))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 const BEFORE: &str = "match the following json_schema:";
 const AFTER: &str = "Make sure to return an instance of the JSON, not the schema itself";
 /// The maximum length of a schema in bytes. Typical schemas have a few thousand.
-const MOST: usize = 64 << 10;
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
 
 /// The schema of the object that `prompt` asks for; `None` if it has none, or the text in its place is not one.
 pub(super) fn schema_of(prompt: &Prompt) -> Option<Value> {
@@ -24,9 +24,9 @@ pub(super) fn schema_of(prompt: &Prompt) -> Option<Value> {
 
 /// The schema in a text; instructor appends it at the end.
 fn schema_in(text: &str) -> Option<Value> {
-    let (_, said) = text.rsplit_once(BEFORE)?;
-    let (schema, _) = said.split_once(AFTER)?;
-    let schema = Some(schema.trim()).filter(|schema| schema.len() <= MOST)?;
+    let (_, rest) = text.rsplit_once(BEFORE)?;
+    let (schema, _) = rest.split_once(AFTER)?;
+    let schema = Some(schema.trim()).filter(|schema| schema.len() <= MAX_SCHEMA_BYTES)?;
     let schema: Value = serde_json::from_str(schema).ok()?;
     (schema["type"] == "object" && schema["properties"].is_object()).then_some(schema)
 }
@@ -39,31 +39,31 @@ mod tests {
 
     const SCHEMA: &str = r#"{ "type": "object", "properties": { "score": { "type": "integer" } } }"#;
 
-    fn written(schema: &str) -> String {
+    fn instructions(schema: &str) -> String {
         format!("Judge.\n\nProvide objects in json that {BEFORE}\n\n\n{schema}\n\n{AFTER}\n")
     }
 
-    fn found(role: Role, text: &str) -> Option<Value> {
+    fn schema_found(role: Role, text: &str) -> Option<Value> {
         let messages = vec![Message::text(Role::User, "What is it?"), Message::text(role, text)];
         schema_of(&Prompt { messages, ..Prompt::default() })
     }
 
     #[test]
     fn a_schema_is_read_in_the_turn_of_the_system_alone() {
-        assert_eq!(found(Role::System, &written(SCHEMA)), serde_json::from_str(SCHEMA).unwrap());
-        assert_eq!(found(Role::User, &written(SCHEMA)), None);
-        assert_eq!(found(Role::Assistant, &written(SCHEMA)), None);
+        assert_eq!(schema_found(Role::System, &instructions(SCHEMA)), serde_json::from_str(SCHEMA).unwrap());
+        assert_eq!(schema_found(Role::User, &instructions(SCHEMA)), None);
+        assert_eq!(schema_found(Role::Assistant, &instructions(SCHEMA)), None);
     }
 
     #[test]
     fn what_is_no_schema_of_an_object_is_left_alone() {
-        let long = SCHEMA.replace("score", &"s".repeat(MOST));
+        let long = SCHEMA.replace("score", &"s".repeat(MAX_SCHEMA_BYTES));
         for schema in
             ["", "score", "[]", "{}", r#"{ "type": "string" }"#, r#"{ "type": "object" }"#, "{", &long]
         {
-            assert_eq!(found(Role::System, &written(schema)), None, "{schema:.80}");
+            assert_eq!(schema_found(Role::System, &instructions(schema)), None, "{schema:.80}");
         }
-        assert_eq!(found(Role::System, &written(SCHEMA).replace(AFTER, "")), None);
-        assert_eq!(found(Role::System, SCHEMA), None);
+        assert_eq!(schema_found(Role::System, &instructions(SCHEMA).replace(AFTER, "")), None);
+        assert_eq!(schema_found(Role::System, SCHEMA), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use judge::{CompletionParams, Prompt};
+use judge::{CompletionParams, EncodedImage, Prompt};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use super::{
     image_params::ImageParams,
     messages::{self, ChatMessage},
-    shape::{self, Asked, Extras, Outputs},
+    shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
     tokens,
-    tools::{Call, Offered},
+    tools::{Call, ForcedCall, FunctionParams},
     values::{in_range, lenient, number_in},
 };
 use crate::{
@@ -145,7 +145,7 @@ pub(super) struct ChatBody {
     pub(super) regex: Option<String>,
     /// The same constraints in one object. An extension.
     #[serde(default)]
-    pub(super) structured_outputs: Option<Outputs>,
+    pub(super) structured_outputs: Option<StructuredOutputs>,
     /// Whether the text is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) stream: Option<bool>,
@@ -188,21 +188,22 @@ pub(in crate::dialects) struct StreamOptions {
 
 /// The number of texts for a prompt.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Texts {
+pub(super) struct TextCounts {
     /// Texts in the response.
     pub(super) returned: usize,
     /// Texts to generate, the best of which are returned.
     pub(super) generated: usize,
 }
 
-impl Texts {
+impl TextCounts {
     /// Texts for the parameters `n` and `best_of`; `stream` is set for streamed responses.
     ///
     /// # Errors
     /// When a number is out of range, `best_of` is below `n`, or it is above `n` with a stream: the best texts are
     /// known only at the end.
     pub(super) fn new(
-        (n, best_of): (Option<i64>, Option<i64>),
+        n: Option<i64>,
+        best_of: Option<i64>,
         stream: Option<StreamOptions>,
     ) -> Result<Self, ApiError> {
         let returned = in_range("n", n.unwrap_or(1), 1..=MAX_TEXTS)?;
@@ -222,29 +223,49 @@ impl Texts {
 
     /// Whether only some of the generated texts are returned, for which the log-probabilities of their tokens are
     /// needed.
-    pub(super) fn compares(self) -> bool {
+    pub(super) fn selects_best(self) -> bool {
         self.generated > self.returned
     }
+}
+
+/// The function that a reply calls, and the shape of its arguments or of the text.
+struct ReplyConstraint {
+    call: Option<Call>,
+    shape: Option<RequestedShape>,
+}
+
+/// The minimum and the maximum number of tokens to write.
+struct TokenBounds {
+    min: usize,
+    max: usize,
+}
+
+/// The log-probabilities that a request asks for.
+struct LogprobParams<'a> {
+    /// The number of most probable tokens to return at each position; `None` if there are no log-probabilities.
+    top: Option<usize>,
+    /// The ids of the tokens to return instead; empty if there are none.
+    token_ids: &'a [i64],
 }
 
 /// A validated chat request.
 pub(super) struct ChatRequest {
     pub(super) prompt: Prompt,
-    /// The places of its images in the body.
+    /// The paths of its images in the body.
     pub(super) images: ImageParams,
     /// Whether the critic's turn is opened, so that it can answer.
-    pub(super) opened: bool,
-    /// Has `top_logprobs` also when the texts are compared.
+    pub(super) opens_turn: bool,
+    /// Has `top_logprobs` also when the best texts are selected.
     pub(super) params: CompletionParams,
     /// Whether log-probabilities are returned.
     pub(super) logprobs: bool,
-    pub(super) texts: Texts,
+    pub(super) texts: TextCounts,
     /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
     /// The model's name in the request.
     pub(super) model: Option<String>,
     /// The shape of the text, or of the arguments of the call.
-    pub(super) shape: Option<Asked>,
+    pub(super) shape: Option<RequestedShape>,
     /// The function to call.
     pub(super) call: Option<Call>,
     /// Set for a streamed response.
@@ -259,30 +280,23 @@ impl ChatBody {
         reader: &ImageReader<'_>,
     ) -> Result<ChatRequest, ApiError> {
         let mut params = self.params(vocabulary)?;
-        let (call, shape) = self.shape()?;
+        let ReplyConstraint { call, shape } = self.reply_constraint()?;
         let streams = self.stream.unwrap_or_default();
         let stream = streams.then(|| self.stream_options.unwrap_or_default());
-        let texts = Texts::new((self.n, self.best_of), stream)?;
+        let texts = TextCounts::new(self.n, self.best_of, stream)?;
         let logprobs = params.top_logprobs.is_some();
-        if texts.compares() {
+        if texts.selects_best() {
             params.top_logprobs.get_or_insert(0);
         }
         let continued = self.continue_final_message.unwrap_or_default();
-        let opened = continued || self.add_generation_prompt != Some(false);
+        let opens_turn = continued || self.add_generation_prompt != Some(false);
         let detached = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
-        let mut given = self.messages;
-        messages::mark_places(&mut given, detached.len());
-        let mut messages = messages::read(given, reader)?;
-        let reply = if continued { messages::reply(messages.pop())? } else { String::new() };
-        let contents = messages.iter().enumerate();
-        let contents = contents.map(|(index, message)| (message, format!("messages[{index}].content")));
-        let images = ImageParams::of(contents).beside(detached.len());
-        let prompt = messages::prompt(messages, reply, detached)?;
+        let (prompt, images) = prompt(self.messages, detached, continued, reader)?;
         let (model, cache_salt) = (self.model, self.cache_salt);
         Ok(ChatRequest {
             prompt,
             images,
-            opened,
+            opens_turn,
             params,
             logprobs,
             texts,
@@ -295,32 +309,33 @@ impl ChatBody {
     }
 
     /// The function to call, and the shape of its arguments or of the text.
-    fn shape(&self) -> Result<(Option<Call>, Option<Asked>), ApiError> {
-        let offered = Offered {
+    fn reply_constraint(&self) -> Result<ReplyConstraint, ApiError> {
+        let functions = FunctionParams {
             tools: self.tools.as_ref(),
             tool_choice: self.tool_choice.as_ref(),
             functions: self.functions.as_ref(),
             function_call: self.function_call.as_ref(),
         };
         // A call takes precedence: it leaves no text that could have a shape.
-        if let Some((call, asked)) = offered.call()? {
-            return Ok((Some(call), Some(asked)));
+        if let Some(ForcedCall { call, arguments }) = functions.forced_call()? {
+            return Ok(ReplyConstraint { call: Some(call), shape: Some(arguments) });
         }
-        let extras = Extras {
+        let constraints = ConstraintParams {
             guided_json: self.guided_json.as_ref(),
             guided_choice: self.guided_choice.as_ref(),
             guided_regex: self.guided_regex.as_ref(),
             regex: self.regex.as_ref(),
             structured_outputs: self.structured_outputs.as_ref(),
         };
-        let format = self.response_format.as_ref().map(|format| shape::of_format(format, "response_format"));
-        let asked = format.transpose()?.flatten().into_iter().chain(extras.asked()?).collect();
-        Ok((None, shape::only(asked)?))
+        let format =
+            self.response_format.as_ref().map(|format| shape::from_format(format, "response_format"));
+        let shapes = format.transpose()?.flatten().into_iter().chain(constraints.shapes()?).collect();
+        Ok(ReplyConstraint { call: None, shape: shape::single(shapes)? })
     }
 
     /// The parameters of the completion.
     pub(super) fn params(&self, vocabulary: usize) -> Result<CompletionParams, ApiError> {
-        let (min_tokens, max_tokens) = self.token_bounds()?;
+        let bounds = self.token_bounds()?;
         // A sum of 0 is reached by no token, which can only mean the most probable one.
         let top_p = number_in("top_p", self.top_p.unwrap_or(1.0), 0.0..=1.0)?.max(f32::MIN_POSITIVE);
         let top_k = match self.top_k.unwrap_or(0) {
@@ -332,8 +347,8 @@ impl ChatBody {
             return Err(ApiError::invalid("repetition_penalty", "repetition_penalty must be above 0."));
         }
         let penalty = |name, value: Option<f32>| number_in(name, value.unwrap_or(0.0), -2.0..=2.0);
-        let biases = self.logit_bias.as_ref().map(|given| tokens::biases(given, vocabulary)).transpose()?;
-        let (top_logprobs, logprob_tokens) = self.wanted_logprobs()?;
+        let biases = self.logit_bias.as_ref().map(|biases| tokens::biases(biases, vocabulary)).transpose()?;
+        let logprobs = self.logprob_params()?;
         Ok(CompletionParams {
             temperature: number_in("temperature", self.temperature.unwrap_or(0.0), 0.0..=2.0)?,
             top_p,
@@ -344,44 +359,42 @@ impl ChatBody {
             frequency_penalty: penalty("frequency_penalty", self.frequency_penalty)?,
             logit_bias: biases.unwrap_or_default(),
             min_p: number_in("min_p", self.min_p.unwrap_or(0.0), 0.0..=1.0)?,
-            min_tokens,
+            min_tokens: bounds.min,
             stop: self.stop_strings()?,
-            top_logprobs,
-            logprob_tokens: tokens::reported(logprob_tokens, vocabulary)?,
+            top_logprobs: logprobs.top,
+            logprob_tokens: tokens::reported(logprobs.token_ids, vocabulary)?,
             ignore_end: self.ignore_eos.unwrap_or_default(),
             show_control: !self.skip_special_tokens.unwrap_or(true),
-            ..CompletionParams::greedy(max_tokens)
+            ..CompletionParams::greedy(bounds.max)
         })
     }
 
-    /// The minimum and the maximum number of tokens to write.
-    fn token_bounds(&self) -> Result<(usize, usize), ApiError> {
-        let (name, most) = match (self.max_completion_tokens, self.max_tokens) {
-            (Some(most), _) => ("max_completion_tokens", Some(most)),
-            (None, most) => ("max_tokens", most),
+    fn token_bounds(&self) -> Result<TokenBounds, ApiError> {
+        let (name, max) = match (self.max_completion_tokens, self.max_tokens) {
+            (Some(max), _) => ("max_completion_tokens", Some(max)),
+            (None, max) => ("max_tokens", max),
         };
-        let most = most.map_or(Ok(DEFAULT_MAX_TOKENS), |most| in_range(name, most, 1..=i64::MAX))?;
-        let least = in_range("min_tokens", self.min_tokens.unwrap_or(0), 0..=i64::MAX)?;
-        if least > most {
-            let message = format!("min_tokens cannot be above the bound of {most} tokens.");
+        let max = max.map_or(Ok(DEFAULT_MAX_TOKENS), |max| in_range(name, max, 1..=i64::MAX))?;
+        let min = in_range("min_tokens", self.min_tokens.unwrap_or(0), 0..=i64::MAX)?;
+        if min > max {
+            let message = format!("min_tokens cannot be above the bound of {max} tokens.");
             return Err(ApiError::invalid("min_tokens", message));
         }
-        Ok((least, most))
+        Ok(TokenBounds { min, max })
     }
 
-    /// The number of most probable tokens to return at each position, and the ids of the tokens to return instead.
-    fn wanted_logprobs(&self) -> Result<(Option<usize>, &[i64]), ApiError> {
+    fn logprob_params(&self) -> Result<LogprobParams<'_>, ApiError> {
         let wanted = self.logprobs.unwrap_or_default();
         let top = in_range("top_logprobs", self.top_logprobs.unwrap_or(0), 0..=20)?;
         if top > 0 && !wanted {
             return Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true."));
         }
-        let ids = self.logprob_token_ids.as_deref().unwrap_or_default();
-        if !ids.is_empty() && !wanted {
+        let token_ids = self.logprob_token_ids.as_deref().unwrap_or_default();
+        if !token_ids.is_empty() && !wanted {
             let message = "logprob_token_ids needs logprobs to be true.";
             return Err(ApiError::invalid("logprob_token_ids", message));
         }
-        Ok((wanted.then_some(top), ids))
+        Ok(LogprobParams { top: wanted.then_some(top), token_ids })
     }
 
     /// The strings that end the text.
@@ -401,4 +414,21 @@ impl ChatBody {
         }
         Ok(stop)
     }
+}
+
+/// The prompt of a conversation with `detached` images, and the paths of all its images in the body. If `continued`,
+/// the last message is the start of the critic's turn.
+fn prompt(
+    mut messages: Vec<ChatMessage>,
+    detached: Vec<EncodedImage>,
+    continued: bool,
+    reader: &ImageReader<'_>,
+) -> Result<(Prompt, ImageParams), ApiError> {
+    messages::insert_placeholders(&mut messages, detached.len());
+    let mut messages = messages::read(messages, reader)?;
+    let reply = if continued { messages::reply(messages.pop())? } else { String::new() };
+    let contents = messages.iter().enumerate();
+    let contents = contents.map(|(index, message)| (message, format!("messages[{index}].content")));
+    let images = ImageParams::of(contents).with_detached(detached.len());
+    Ok((messages::prompt(messages, reply, detached)?, images))
 }

@@ -4,25 +4,25 @@ use judge::{Completion, FinishReason, TokenLogprob, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::tools::{Call, Style};
+use super::tools::{Call, CallStyle};
 use crate::{clock::unix_seconds, request_id};
 
 /// What all chunks of a response have in common.
 #[derive(Debug, Clone)]
-pub(super) struct Header {
+pub(super) struct ResponseHeader {
     pub(super) id: String,
     pub(super) created: u64,
     pub(super) model: String,
     pub(super) fingerprint: String,
 }
 
-impl Header {
-    /// A response whose id begins with `kind`; `named` is returned as the model, `checkpoint` as the fingerprint.
-    pub(super) fn new(kind: &str, named: String, checkpoint: &str) -> Self {
+impl ResponseHeader {
+    /// A response whose id begins with `id_prefix`; `checkpoint` is returned as the fingerprint.
+    pub(super) fn new(id_prefix: &str, model: String, checkpoint: &str) -> Self {
         Self {
-            id: format!("{kind}{}", request_id::fresh_id()),
+            id: format!("{id_prefix}{}", request_id::fresh_id()),
             created: unix_seconds(),
-            model: named,
+            model,
             fingerprint: checkpoint.to_owned(),
         }
     }
@@ -55,17 +55,20 @@ pub(crate) struct ChatCompletion {
 }
 
 impl ChatCompletion {
-    /// The response with these texts; `usage` also counts texts that were generated and not returned.
+    /// The response with these texts, which are the arguments of `call` if there is one. `usage` also counts texts
+    /// that were generated and not returned; `logprobs` is whether log-probabilities are returned.
     pub(super) fn new(
-        (header, call): (Header, Option<Call>),
-        (completions, usage): (Vec<Completion>, UsageBody),
+        header: ResponseHeader,
+        call: Option<&Call>,
+        completions: Vec<Completion>,
+        usage: UsageBody,
         logprobs: bool,
     ) -> Self {
         let choices = completions.into_iter().enumerate().map(|(index, completion)| Choice {
             index,
             logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
-            finish_reason: word(completion.reason, call.as_ref()),
-            message: AnswerMessage::new(completion.piece.text, call.as_ref()),
+            finish_reason: finish_reason_name(completion.reason, call),
+            message: AnswerMessage::new(completion.piece.text, call),
         });
         Self {
             choices: choices.collect(),
@@ -80,9 +83,9 @@ impl ChatCompletion {
 }
 
 /// The finish reason of a text, or of the arguments of a call.
-pub(super) fn word(reason: FinishReason, call: Option<&Call>) -> &'static str {
+pub(super) fn finish_reason_name(reason: FinishReason, call: Option<&Call>) -> &'static str {
     match reason {
-        FinishReason::Stop if call.is_some_and(|call| call.style == Style::Required) => "tool_calls",
+        FinishReason::Stop if call.is_some_and(|call| call.style == CallStyle::Required) => "tool_calls",
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
     }
@@ -125,10 +128,10 @@ impl AnswerMessage {
         let Some(call) = call else { return Self { content: Some(text), ..empty } };
         let function = FunctionBody { name: Some(call.name.clone()), arguments: text };
         match call.style {
-            Style::Named | Style::Required => {
+            CallStyle::Named | CallStyle::Required => {
                 Self { tool_calls: Some(vec![ToolCall::new(function)]), ..empty }
             }
-            Style::Function => Self { function_call: Some(function), ..empty },
+            CallStyle::Function => Self { function_call: Some(function), ..empty },
         }
     }
 }
@@ -272,13 +275,13 @@ impl UsageBody {
 
     /// The usage of texts of several prompts; `usages` has the texts of each prompt.
     pub(super) fn of_prompts(usages: &[Vec<Usage>]) -> Self {
-        usages.iter().map(|usages| Self::sum(usages)).fold(Self::default(), |sum, more| Self {
-            prompt_tokens: sum.prompt_tokens + more.prompt_tokens,
-            completion_tokens: sum.completion_tokens + more.completion_tokens,
-            total_tokens: sum.total_tokens + more.total_tokens,
+        usages.iter().map(|usages| Self::sum(usages)).fold(Self::default(), |sum, usage| Self {
+            prompt_tokens: sum.prompt_tokens + usage.prompt_tokens,
+            completion_tokens: sum.completion_tokens + usage.completion_tokens,
+            total_tokens: sum.total_tokens + usage.total_tokens,
             prompt_tokens_details: PromptDetails {
                 cached_tokens: sum.prompt_tokens_details.cached_tokens
-                    + more.prompt_tokens_details.cached_tokens,
+                    + usage.prompt_tokens_details.cached_tokens,
             },
             completion_tokens_details: CompletionDetails::default(),
         })
@@ -339,30 +342,31 @@ impl Delta {
     /// The first chunk of a text or call.
     pub(super) fn opening(call: Option<&Call>) -> Self {
         let content = call.is_none().then(String::new);
-        let named = call.map(|call| Self::called(call.style, Some(call.name.clone()), String::new()));
-        Self { role: Some("assistant"), content, ..named.unwrap_or_default() }
+        let call = call.map(|call| Self::of_call(call.style, Some(call.name.clone()), String::new()));
+        Self { role: Some("assistant"), content, ..call.unwrap_or_default() }
     }
 
     /// More of a text, or of a call's arguments.
     pub(super) fn more(text: String, call: Option<&Call>) -> Self {
         match call {
             None => Self { content: Some(text), ..Self::default() },
-            Some(call) => Self::called(call.style, None, text),
+            Some(call) => Self::of_call(call.style, None, text),
         }
     }
 
-    fn called(style: Style, name: Option<String>, arguments: String) -> Self {
+    /// A part of a call. The first one has the function's name.
+    fn of_call(style: CallStyle, name: Option<String>, arguments: String) -> Self {
         let first = name.is_some();
         let function = FunctionBody { name, arguments };
         match style {
-            Style::Named | Style::Required => {
+            CallStyle::Named | CallStyle::Required => {
                 let (id, kind) = (first.then(call_id), first.then_some("function"));
                 Self {
                     tool_calls: Some(vec![ToolCallDelta { index: 0, id, kind, function }]),
                     ..Self::default()
                 }
             }
-            Style::Function => Self { function_call: Some(function), ..Self::default() },
+            CallStyle::Function => Self { function_call: Some(function), ..Self::default() },
         }
     }
 }

@@ -9,17 +9,17 @@ use crate::error::{ApiError, Dialect};
 
 /// A shape, and the parameter that requests it.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::dialects) struct Asked {
+pub(in crate::dialects) struct RequestedShape {
     pub(in crate::dialects) shape: Shape,
     pub(in crate::dialects) param: &'static str,
 }
 
-impl Asked {
+impl RequestedShape {
     /// The parameters for a reply of this shape. Stop strings are dropped: the shape determines the end of the reply.
     ///
     /// # Errors
     /// When the shape cannot be enforced.
-    pub(in crate::dialects) async fn hold(
+    pub(in crate::dialects) async fn constrain(
         &self,
         judge: &Judge,
         params: CompletionParams,
@@ -33,7 +33,8 @@ impl Asked {
 
 /// Constraints as vLLM and SGLang name them; at most one is given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub(in crate::dialects) struct Outputs {
+#[schema(as = Outputs)]
+pub(in crate::dialects) struct StructuredOutputs {
     /// A JSON schema.
     json: Option<Value>,
     /// Texts of which the reply is one.
@@ -53,7 +54,10 @@ pub(in crate::dialects) struct Outputs {
 ///
 /// # Errors
 /// When the type is unknown or the schema missing; the error names `param`.
-pub(in crate::dialects) fn of_format(format: &Value, param: &'static str) -> Result<Option<Asked>, ApiError> {
+pub(in crate::dialects) fn from_format(
+    format: &Value,
+    param: &'static str,
+) -> Result<Option<RequestedShape>, ApiError> {
     let shape = match format["type"].as_str() {
         Some("text") => return Ok(None),
         // With a schema next to the type, as other servers accept it.
@@ -70,54 +74,54 @@ pub(in crate::dialects) fn of_format(format: &Value, param: &'static str) -> Res
             return Err(ApiError::invalid(param, message));
         }
     };
-    Ok(Some(Asked { shape, param }))
+    Ok(Some(RequestedShape { shape, param }))
 }
 
-/// A schema, given as an object or as JSON in a string.
-fn schema_of(given: Option<&Value>, param: &'static str) -> Result<Value, ApiError> {
-    let read = match given {
+/// A schema, written as an object or as JSON in a string.
+fn schema_of(value: Option<&Value>, param: &'static str) -> Result<Value, ApiError> {
+    let schema = match value {
         Some(Value::String(text)) => serde_json::from_str(text).ok(),
         Some(schema) if !schema.is_null() => Some(schema.clone()),
         Some(_) | None => None,
     };
-    read.ok_or_else(|| ApiError::invalid(param, format!("{param} lacks its schema.")))
+    schema.ok_or_else(|| ApiError::invalid(param, format!("{param} lacks its schema.")))
 }
 
 /// The constraints that have a parameter of their own.
-pub(in crate::dialects) struct Extras<'a> {
+pub(in crate::dialects) struct ConstraintParams<'a> {
     pub(in crate::dialects) guided_json: Option<&'a Value>,
     pub(in crate::dialects) guided_choice: Option<&'a Vec<String>>,
     pub(in crate::dialects) guided_regex: Option<&'a String>,
     pub(in crate::dialects) regex: Option<&'a String>,
-    pub(in crate::dialects) structured_outputs: Option<&'a Outputs>,
+    pub(in crate::dialects) structured_outputs: Option<&'a StructuredOutputs>,
 }
 
-impl Extras<'_> {
+impl ConstraintParams<'_> {
     /// The shapes that the parameters request.
     ///
     /// # Errors
     /// When a constraint is not supported, lacks its schema, or is an empty pattern.
-    pub(in crate::dialects) fn asked(&self) -> Result<Vec<Asked>, ApiError> {
+    pub(in crate::dialects) fn shapes(&self) -> Result<Vec<RequestedShape>, ApiError> {
         const NESTED: &str = "structured_outputs";
         let nested = self.structured_outputs;
         if nested.is_some_and(|outputs| outputs.grammar.is_some() || outputs.structural_tag.is_some()) {
             let message = "This server offers json, choice, regex and json_object of structured_outputs.";
             return Err(ApiError::invalid(NESTED, message).with_code("unsupported_parameter"));
         }
-        let mut asked = Vec::new();
-        let mut ask = |param, shape| asked.push(Asked { shape, param });
+        let mut shapes = Vec::new();
+        let mut add = |param, shape| shapes.push(RequestedShape { shape, param });
         for (param, schema) in
             [("guided_json", self.guided_json), (NESTED, nested.and_then(|outputs| outputs.json.as_ref()))]
         {
             if schema.is_some() {
-                ask(param, Shape::Schema(schema_of(schema, param)?));
+                add(param, Shape::Schema(schema_of(schema, param)?));
             }
         }
         for (param, texts) in [
             ("guided_choice", self.guided_choice),
             (NESTED, nested.and_then(|outputs| outputs.choice.as_ref())),
         ] {
-            texts.into_iter().for_each(|texts| ask(param, Shape::OneOf(texts.clone())));
+            texts.into_iter().for_each(|texts| add(param, Shape::OneOf(texts.clone())));
         }
         for (param, pattern) in [
             ("guided_regex", self.guided_regex),
@@ -130,12 +134,12 @@ impl Extras<'_> {
                     format!("{param} has an empty pattern: it allows no text."),
                 ));
             }
-            pattern.into_iter().for_each(|pattern| ask(param, Shape::Pattern(pattern.clone())));
+            pattern.into_iter().for_each(|pattern| add(param, Shape::Pattern(pattern.clone())));
         }
         if nested.is_some_and(|outputs| outputs.json_object == Some(true)) {
-            ask(NESTED, Shape::Object);
+            add(NESTED, Shape::Object);
         }
-        Ok(asked)
+        Ok(shapes)
     }
 }
 
@@ -143,9 +147,9 @@ impl Extras<'_> {
 ///
 /// # Errors
 /// When there are several.
-pub(in crate::dialects) fn only(asked: Vec<Asked>) -> Result<Option<Asked>, ApiError> {
-    let mut asked = asked.into_iter();
-    let (first, second) = (asked.next(), asked.next());
+pub(in crate::dialects) fn single(shapes: Vec<RequestedShape>) -> Result<Option<RequestedShape>, ApiError> {
+    let mut shapes = shapes.into_iter();
+    let (first, second) = (shapes.next(), shapes.next());
     match second {
         None => Ok(first),
         Some(second) => {
@@ -169,12 +173,12 @@ mod tests {
             json!({ "type": "json_schema", "name": "a", "schema": schema }),
             json!({ "type": "json_object", "schema": schema }),
         ] {
-            let asked = of_format(&format, "response_format").unwrap().unwrap();
-            assert_eq!(asked.shape, Shape::Schema(schema.clone()));
+            let requested = from_format(&format, "response_format").unwrap().unwrap();
+            assert_eq!(requested.shape, Shape::Schema(schema.clone()));
         }
-        assert_eq!(of_format(&json!({ "type": "text" }), "response_format").unwrap(), None);
+        assert_eq!(from_format(&json!({ "type": "text" }), "response_format").unwrap(), None);
         for wrong in [json!({ "type": "json_schema" }), json!({ "type": "xml" }), json!("json_object")] {
-            assert!(of_format(&wrong, "response_format").is_err(), "{wrong}");
+            assert!(from_format(&wrong, "response_format").is_err(), "{wrong}");
         }
     }
 }

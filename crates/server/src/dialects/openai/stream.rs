@@ -8,16 +8,17 @@ use judge::{CompletionStream, FinishReason, Piece, Usage};
 
 use super::{
     request::StreamOptions,
-    response::{ChunkChoice, Delta, Header, Logprobs, UsageBody, word},
-    text_stream::{self, ChunkWriter, data},
+    response::{ChunkChoice, Delta, Logprobs, ResponseHeader, UsageBody, finish_reason_name},
+    text_stream::{self, ChunkWriter, json_event},
     tools::Call,
 };
 use crate::metrics::StreamOutcome;
 
-/// The texts as server-sent events.
+/// The texts as server-sent events; they are the arguments of `call` if there is one.
 pub(super) fn events(
     choices: Vec<CompletionStream>,
-    (header, call): (Header, Option<Call>),
+    header: ResponseHeader,
+    call: Option<Call>,
     options: StreamOptions,
 ) -> (StreamOutcome, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
     text_stream::events(choices, ChatWriter { header, call, options, usages: Vec::new() })
@@ -25,7 +26,7 @@ pub(super) fn events(
 
 /// Writes the chunks of one response.
 struct ChatWriter {
-    header: Header,
+    header: ResponseHeader,
     /// The function to call, if the texts are its arguments.
     call: Option<Call>,
     options: StreamOptions,
@@ -35,7 +36,7 @@ struct ChatWriter {
 
 impl ChatWriter {
     fn chunk(&self, choice: ChunkChoice) -> Event {
-        data(&self.header.chunk(vec![choice], None))
+        json_event(&self.header.chunk(vec![choice], None))
     }
 }
 
@@ -56,12 +57,12 @@ impl ChunkWriter for ChatWriter {
 
     fn end(&mut self, index: usize, reason: FinishReason, usage: Usage) -> Event {
         self.usages.push(usage);
-        let finish_reason = Some(word(reason, self.call.as_ref()));
+        let finish_reason = Some(finish_reason_name(reason, self.call.as_ref()));
         self.chunk(ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason })
     }
 
     fn usage(&self) -> Option<Event> {
-        let usage = || data(&self.header.chunk(Vec::new(), Some(UsageBody::sum(&self.usages))));
+        let usage = || json_event(&self.header.chunk(Vec::new(), Some(UsageBody::sum(&self.usages))));
         self.options.include_usage.then(usage)
     }
 }

@@ -37,12 +37,12 @@ pub(super) fn events(
     texts: Vec<CompletionStream>,
     mut writer: impl ChunkWriter,
 ) -> (StreamOutcome, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
-    let (outcome, ended) = StreamOutcome::pair();
+    let (outcome, writer_outcome) = StreamOutcome::pair();
     let running = texts.len();
     let opening = writer.opening(running);
     let texts = texts.into_iter().enumerate();
     let pieces = stream::select_all(texts.map(|(index, text)| text.map(move |event| (index, event))));
-    let texts = TextStream { pieces, running, writer, ended };
+    let texts = TextStream { pieces, running, writer, outcome: writer_outcome };
     let events = stream::unfold(texts, |mut texts| async move {
         let (index, event) = texts.pieces.next().await?;
         Some((texts.advance(index, event), texts))
@@ -58,7 +58,7 @@ struct TextStream<S, W> {
     running: usize,
     writer: W,
     /// Records the outcome for the metrics if the stream fails.
-    ended: StreamOutcome,
+    outcome: StreamOutcome,
 }
 
 impl<S, W> TextStream<S, W>
@@ -66,6 +66,7 @@ where
     S: Stream<Item = (usize, Result<CompletionEvent, JudgeError>)> + Unpin,
     W: ChunkWriter,
 {
+    /// The chunks for an event of the text at `index`.
     fn advance(&mut self, index: usize, event: Result<CompletionEvent, JudgeError>) -> Vec<Event> {
         match event {
             Ok(
@@ -86,14 +87,14 @@ where
             Err(error) => {
                 self.pieces.clear(); // cancels the other texts
                 let error = ApiError::from_judge(error, Dialect::OpenAi);
-                self.ended.end(error.outcome());
-                vec![data(&error.body())]
+                self.outcome.end(error.outcome());
+                vec![json_event(&error.body())]
             }
         }
     }
 }
 
-/// An event without a name.
-pub(super) fn data(body: &impl Serialize) -> Event {
+/// An event without a name, whose data is `body` as JSON.
+pub(super) fn json_event(body: &impl Serialize) -> Event {
     Event::default().json_data(body).expect("our own bodies can be written as JSON")
 }

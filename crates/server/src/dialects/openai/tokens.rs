@@ -16,11 +16,11 @@ const MAX_LOGPROBS: usize = 128;
 /// # Errors
 /// When there are too many, a bias is not from -100 to 100, or an id is not in the vocabulary.
 pub(in crate::dialects) fn biases(
-    given: &HashMap<String, f32>,
+    logit_bias: &HashMap<String, f32>,
     vocabulary: usize,
 ) -> Result<Vec<(TokenId, f32)>, ApiError> {
     const PARAM: &str = "logit_bias";
-    if given.len() > MAX_BIASES {
+    if logit_bias.len() > MAX_BIASES {
         return Err(ApiError::invalid(PARAM, format!("There can be at most {MAX_BIASES} biases.")));
     }
     let bias = |(id, bias): (&String, &f32)| {
@@ -32,7 +32,7 @@ pub(in crate::dialects) fn biases(
         }
         Ok((token(id, vocabulary, PARAM)?, *bias))
     };
-    let mut biases = given.iter().map(bias).collect::<Result<Vec<_>, _>>()?;
+    let mut biases = logit_bias.iter().map(bias).collect::<Result<Vec<_>, _>>()?;
     // Sorted, so that equal requests have equal parameters.
     biases.sort_by_key(|(token, _)| *token);
     Ok(biases)
@@ -42,14 +42,15 @@ pub(in crate::dialects) fn biases(
 ///
 /// # Errors
 /// When there are too many, or an id is not in the vocabulary.
-pub(in crate::dialects) fn reported(given: &[i64], vocabulary: usize) -> Result<Vec<TokenId>, ApiError> {
+pub(in crate::dialects) fn reported(ids: &[i64], vocabulary: usize) -> Result<Vec<TokenId>, ApiError> {
     const PARAM: &str = "logprob_token_ids";
-    if given.len() > MAX_LOGPROBS {
+    if ids.len() > MAX_LOGPROBS {
         return Err(ApiError::invalid(PARAM, format!("There can be at most {MAX_LOGPROBS} ids.")));
     }
-    given.iter().map(|id| token(*id, vocabulary, PARAM)).collect()
+    ids.iter().map(|id| token(*id, vocabulary, PARAM)).collect()
 }
 
+/// The token with this id, which must be below `vocabulary`.
 fn token(id: i64, vocabulary: usize, param: &'static str) -> Result<TokenId, ApiError> {
     u32::try_from(id).ok().filter(|id| (*id as usize) < vocabulary).map(TokenId).ok_or_else(|| {
         let message = format!("There is no token {id}; the critic's vocabulary has {vocabulary}.");

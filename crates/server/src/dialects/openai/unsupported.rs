@@ -112,7 +112,7 @@ fn is_no_thinking(value: &Value) -> bool {
         let is_thinking = ["enable_thinking", "thinking"].contains(&name.as_str());
         !(value.is_null() || is_thinking && is_off(value))
     };
-    value.as_object().is_some_and(|given| !given.iter().any(asks))
+    value.as_object().is_some_and(|options| !options.iter().any(asks))
 }
 
 fn is_empty_text(value: &Value) -> bool {

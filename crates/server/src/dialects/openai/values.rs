@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::error::ApiError;
 
 /// Below this, an f64 represents every whole number exactly.
-const EXACT: f64 = (1_u64 << 53) as f64;
+const EXACT_LIMIT: f64 = (1_u64 << 53) as f64;
 
 /// Reads a value leniently: `null` is `None`, a list of one element is that element, and `1.0` is the whole number 1.
 pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
@@ -16,7 +16,7 @@ pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     if let Some([_]) = value.as_array().map(Vec::as_slice) {
         value = value[0].take();
     }
-    if let Some(float) = value.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT) {
+    if let Some(float) = value.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT_LIMIT) {
         #[expect(clippy::cast_possible_truncation, reason = "it is a whole number that fits")]
         let whole = float as i64;
         value = whole.into();
@@ -24,6 +24,10 @@ pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     serde_json::from_value(value).map_err(serde::de::Error::custom)
 }
 
+/// The value as a size.
+///
+/// # Errors
+/// When it is outside of `range`; the error names the parameter `name`.
 pub(super) fn in_range(
     name: &str,
     value: i64,
@@ -40,6 +44,10 @@ pub(super) fn in_range(
     })
 }
 
+/// The value itself.
+///
+/// # Errors
+/// When it is outside of `range`; the error names the parameter `name`.
 pub(super) fn number_in(
     name: &str,
     value: f32,

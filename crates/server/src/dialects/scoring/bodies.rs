@@ -4,7 +4,7 @@ use judge::Usage;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::scorer::Scored;
+use super::scorer::SampleScore;
 use crate::dialects::openai::PromptDetails;
 
 /// A value, or a list of values.
@@ -18,6 +18,7 @@ pub(in crate::dialects) enum OneOrMany<T> {
 }
 
 impl<T> OneOrMany<T> {
+    /// All values, in order.
     pub(in crate::dialects) fn into_vec(self) -> Vec<T> {
         match self {
             Self::Many(values) => values,
@@ -34,7 +35,7 @@ pub(super) struct MetaInfo {
 }
 
 impl MetaInfo {
-    pub(super) fn of(scored: &Scored) -> Self {
+    pub(super) fn of(scored: &SampleScore) -> Self {
         Self { prompt_tokens: scored.usage.prompt_tokens }
     }
 }
@@ -51,7 +52,7 @@ pub(super) struct ScoreUsage {
 }
 
 impl ScoreUsage {
-    pub(super) fn of(scored: &[Scored]) -> Self {
+    pub(super) fn of(scored: &[SampleScore]) -> Self {
         let prompt_tokens = scored.iter().map(|scored| scored.usage.prompt_tokens).sum();
         Self { prompt_tokens, total_tokens: prompt_tokens, completion_tokens: 0 }
     }
@@ -67,8 +68,8 @@ pub(super) struct TokensRead {
 }
 
 impl TokensRead {
-    pub(super) fn of(used: impl Iterator<Item = Usage>) -> Self {
-        let prompt_tokens = used.map(|usage| usage.prompt_tokens).sum();
+    pub(super) fn of(usages: impl Iterator<Item = Usage>) -> Self {
+        let prompt_tokens = usages.map(|usage| usage.prompt_tokens).sum();
         Self { prompt_tokens, total_tokens: prompt_tokens }
     }
 }
@@ -85,9 +86,9 @@ pub(super) struct DecisionsUsage {
 }
 
 impl DecisionsUsage {
-    pub(super) fn of(used: impl Iterator<Item = Usage>) -> Self {
+    pub(super) fn of(usages: impl Iterator<Item = Usage>) -> Self {
         let Usage { prompt_tokens, cached_tokens, .. } =
-            used.fold(Usage::default(), |sum, usage| sum + usage);
+            usages.fold(Usage::default(), |sum, usage| sum + usage);
         let prompt_tokens_details = PromptDetails { cached_tokens };
         Self { prompt_tokens, total_tokens: prompt_tokens, prompt_tokens_details }
     }

@@ -9,7 +9,7 @@ use super::{
     examples,
     failures::Failures,
     sample::{Sample, TextOrParts},
-    scorer::{ScoreQuery, Scorer},
+    scorer::{SampleScore, ScoreQuery, Scorer},
     transcript::Transcript,
 };
 use crate::{
@@ -76,14 +76,14 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     let response = TextOrParts::Parts { content: last.content }.text("messages", reader)?;
     let (mut texts, mut images) = (Vec::new(), Vec::new());
     for (index, ChatTurn { role, content }) in turns {
-        let (text, mut found) =
+        let (text, turn_images) =
             TextOrParts::Parts { content }.read(&format!("messages[{index}].content"), reader)?;
-        images.append(&mut found);
+        images.extend(turn_images);
         texts.push((role, text));
     }
     let question = Transcript::question_of(&texts)
         .ok_or_else(|| ApiError::invalid("messages", "No message is the user's."))?;
-    Sample::of_turns((question, images), response, ("messages", reader))
+    Sample::of_turns(&question, images, response, "messages", reader)
 }
 
 /// Score the last message of a conversation.
@@ -107,7 +107,7 @@ pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatR
     });
     let (model, sample) = read.await?;
     let scored = scorer.score(vec![sample], |_| "messages".into()).await?;
-    let reward = |(index, scored): (usize, &super::scorer::Scored)| ChatReward {
+    let reward = |(index, scored): (usize, &SampleScore)| ChatReward {
         index,
         object: "reward",
         score: [scored.reward],
@@ -116,7 +116,7 @@ pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatR
         id: format!("chatreward-{}", request_id::fresh_id()),
         object: "chat.reward",
         created: unix_seconds(),
-        model: scorer.told(model)?,
+        model: scorer.response_model(model)?,
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(reward).collect(),
     }))

@@ -13,7 +13,7 @@ use super::scorer::Scorer;
 use crate::error::{ApiError, Dialect, image_of};
 
 /// Questions of one request that are asked concurrently.
-const AT_A_TIME: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 
 /// The maximum number of answers to a question.
 const MAX_OPTIONS: usize = 255;
@@ -21,8 +21,8 @@ const MAX_OPTIONS: usize = 255;
 /// The possible answers to a question.
 pub(super) struct Answers {
     pub(super) names: Vec<String>,
-    /// The texts by which the answers are shown in the question.
-    pub(super) shown: Vec<String>,
+    /// The texts by which the answers are shown in the question, in the order of the names.
+    pub(super) option_texts: Vec<String>,
 }
 
 impl Answers {
@@ -40,8 +40,8 @@ impl Answers {
 }
 
 /// The subject of a question as text; other JSON than a string is written as JSON.
-pub(super) fn text_of(about: Value) -> String {
-    match about {
+pub(super) fn text_of(subject: Value) -> String {
+    match subject {
         Value::String(text) => text,
         other => other.to_string(),
     }
@@ -49,28 +49,31 @@ pub(super) fn text_of(about: Value) -> String {
 
 /// The probabilities of the answers to a question. There is at least one answer.
 #[derive(Debug, Clone)]
-pub(super) struct Found {
+pub(super) struct AnswerProbabilities {
     /// Probability of each answer at the requested temperature; the sum is 1.
     pub(super) probabilities: Vec<f64>,
     /// Natural logarithm of each answer's probability among all texts, at temperature 1.
     pub(super) logprobs: Vec<f32>,
     /// The probability mass of all answers together, at temperature 1.
     pub(super) label_mass: f64,
+    /// Token counts of the question.
     pub(super) usage: Usage,
 }
 
-impl Found {
+impl AnswerProbabilities {
+    /// The probabilities at `temperature` of answers with these log-probabilities.
     fn new(logprobs: Vec<f32>, temperature: f64, usage: Usage) -> Self {
         // Indices take the place of scores.
-        let read = |logprobs: &[f32]| {
-            Distribution::new((0..logprobs.len()).map(|place| Outcome::Score(place as f64)), logprobs)
+        let distribution = |logprobs: &[f32]| {
+            Distribution::new((0..logprobs.len()).map(|index| Outcome::Score(index as f64)), logprobs)
         };
-        let label_mass = read(&logprobs).label_mass;
+        let label_mass = distribution(&logprobs).label_mass;
         // Relative to the largest, whose quotient is then 0 at any temperature.
         let largest = f64::from(logprobs.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         let scale = |logprob: &f32| ((f64::from(*logprob) - largest) / temperature) as f32;
         let scaled: Vec<f32> = logprobs.iter().map(scale).collect();
-        let probabilities = read(&scaled).probabilities.iter().map(|(_, part)| *part).collect();
+        let probabilities = distribution(&scaled).probabilities;
+        let probabilities = probabilities.iter().map(|(_, probability)| *probability).collect();
         Self { probabilities, logprobs, label_mass, usage }
     }
 
@@ -83,27 +86,27 @@ impl Found {
     }
 
     /// The probabilities by the names of the answers.
-    pub(super) fn named(&self, names: &[String]) -> Map<String, Value> {
-        names.iter().cloned().zip(self.probabilities.iter().map(|part| json!(part))).collect()
+    pub(super) fn by_name(&self, names: &[String]) -> Map<String, Value> {
+        names.iter().cloned().zip(self.probabilities.iter().map(|probability| json!(probability))).collect()
     }
 
     /// The mean of the answers' indices, from 0, weighted by their probabilities.
-    pub(super) fn mean_place(&self) -> f64 {
-        self.probabilities.iter().enumerate().map(|(place, probability)| place as f64 * probability).sum()
+    pub(super) fn mean_index(&self) -> f64 {
+        self.probabilities.iter().enumerate().map(|(index, probability)| index as f64 * probability).sum()
     }
 }
 
 /// The code of the option at `index` of `count`: one letter for up to 26 options, else two, so that no code is a
 /// prefix of another.
-pub(super) fn code(index: usize, count: usize) -> String {
-    let letter = |place: usize| char::from(b'A' + (place % 26) as u8);
+pub(super) fn option_code(index: usize, count: usize) -> String {
+    let letter = |index: usize| char::from(b'A' + (index % 26) as u8);
     if count <= 26 { letter(index).into() } else { [letter(index / 26), letter(index)].into_iter().collect() }
 }
 
 /// The text of a question with its options.
-pub(super) fn question(text: &str, options: &[String]) -> String {
+pub(super) fn question_text(text: &str, options: &[String]) -> String {
     let lines = options.iter().enumerate();
-    let lines = lines.map(|(index, option)| format!("{}. {option}\n", code(index, options.len())));
+    let lines = lines.map(|(index, option)| format!("{}. {option}\n", option_code(index, options.len())));
     format!("{text}\n\n{}\nAnswer with the letter alone.", lines.collect::<String>())
 }
 
@@ -112,7 +115,7 @@ pub(super) struct Question {
     /// The full text for the critic, with the options.
     pub(super) text: String,
     /// The number of options.
-    pub(super) count: usize,
+    pub(super) option_count: usize,
     /// The path of the question in the body.
     pub(super) path: String,
 }
@@ -127,46 +130,53 @@ pub(super) struct Chooser<'a> {
 
 impl Chooser<'_> {
     /// The probabilities of tokens after texts, which are not put into the chat format.
-    pub(super) async fn follow_all(
+    pub(super) async fn next_tokens(
         &self,
-        asked: impl Iterator<Item = (RawPrompt, Vec<TokenId>)> + Send,
-    ) -> Result<Vec<Found>, ApiError> {
+        prompts: impl Iterator<Item = (RawPrompt, Vec<TokenId>)> + Send,
+    ) -> Result<Vec<AnswerProbabilities>, ApiError> {
         // Created one by one: all prompts together may be far larger than the body.
-        let found = asked.map(|(prompt, labels)| async move {
+        let probabilities = prompts.map(|(prompt, labels)| async move {
             let params = &self.params(ReplyPart::ChooseTokens(labels));
-            let found = self.read(|| self.follow(prompt.clone(), params)).await;
-            found.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+            let probabilities = self.read_choice(|| self.next_token(prompt.clone(), params)).await;
+            probabilities.map_err(|error| ApiError::from_judge(error, Dialect::Native))
         });
-        stream::iter(found).buffered(AT_A_TIME).try_collect().await
+        stream::iter(probabilities).buffered(MAX_CONCURRENT).try_collect().await
     }
 
     /// Asks all questions; the results are in their order.
-    pub(super) async fn decide_all(&self, questions: Vec<Question>) -> Result<Vec<Found>, ApiError> {
-        let found = questions.into_iter().map(|question| self.decide(question));
-        stream::iter(found).buffered(AT_A_TIME).try_collect().await
+    pub(super) async fn answer_all(
+        &self,
+        questions: Vec<Question>,
+    ) -> Result<Vec<AnswerProbabilities>, ApiError> {
+        let probabilities = questions.into_iter().map(|question| self.answer(question));
+        stream::iter(probabilities).buffered(MAX_CONCURRENT).try_collect().await
     }
 
-    async fn decide(&self, question: Question) -> Result<Found, ApiError> {
-        let Question { text, count, path } = question;
-        let texts = (0..count).map(|index| code(index, count)).collect();
+    /// Asks a question.
+    async fn answer(&self, question: Question) -> Result<AnswerProbabilities, ApiError> {
+        let Question { text, option_count, path } = question;
+        let texts = (0..option_count).map(|index| option_code(index, option_count)).collect();
         let params = self.params(ReplyPart::Choose { texts, distribution: true });
         // Images first, so that all questions about them share their part of the prompt.
         let images = self.images.iter().cloned().map(Part::Image);
         let parts = images.chain([Part::Text(text)]).collect();
         let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
-        let found = self.read(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
-        found.map_err(|error| {
-            let place = image_of(&error).map_or(path, |index| format!("images[{index}]"));
-            ApiError::from_judge(error, Dialect::Native).with_param(place)
+        let probabilities =
+            self.read_choice(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
+        probabilities.map_err(|error| {
+            let path = image_of(&error).map_or(path, |index| format!("images[{index}]"));
+            ApiError::from_judge(error, Dialect::Native).with_param(path)
         })
     }
 
+    /// The parameters of a text that consists of this part.
     fn params(&self, part: ReplyPart) -> CompletionParams {
         let caller = self.scorer.caller().clone();
         CompletionParams { script: vec![part], caller, ..CompletionParams::greedy(1) }
     }
 
-    async fn follow(
+    /// Starts the text that follows a prompt.
+    async fn next_token(
         &self,
         prompt: RawPrompt,
         params: &CompletionParams,
@@ -181,12 +191,12 @@ impl Chooser<'_> {
     ///
     /// # Errors
     /// [`JudgeError::Silent`] when the critic chooses nothing.
-    async fn read<F: Future<Output = Result<Vec<CompletionStream>, JudgeError>>>(
+    async fn read_choice<F: Future<Output = Result<Vec<CompletionStream>, JudgeError>>>(
         &self,
         begin: impl Fn() -> F,
-    ) -> Result<Found, JudgeError> {
+    ) -> Result<AnswerProbabilities, JudgeError> {
         let (mut logprobs, mut usage) = (None, Usage::default());
-        for mut text in self.scorer.patiently(begin).await? {
+        for mut text in self.scorer.retry_while_busy(begin).await? {
             while let Some(event) = text.next().await {
                 match event? {
                     CompletionEvent::Chosen(chosen) => logprobs = chosen.logprobs,
@@ -196,7 +206,7 @@ impl Chooser<'_> {
             }
         }
         let logprobs = logprobs.filter(|logprobs| !logprobs.is_empty()).ok_or(JudgeError::Silent)?;
-        Ok(Found::new(logprobs, self.temperature, usage))
+        Ok(AnswerProbabilities::new(logprobs, self.temperature, usage))
     }
 }
 
@@ -208,37 +218,37 @@ mod tests {
 
     #[test]
     fn codes_differ_and_none_is_the_beginning_of_another() {
-        assert_eq!([0, 1, 25].map(|index| code(index, 26)), ["A", "B", "Z"]);
-        let codes: BTreeSet<String> = (0..MAX_OPTIONS).map(|index| code(index, MAX_OPTIONS)).collect();
+        assert_eq!([0, 1, 25].map(|index| option_code(index, 26)), ["A", "B", "Z"]);
+        let codes: BTreeSet<String> = (0..MAX_OPTIONS).map(|index| option_code(index, MAX_OPTIONS)).collect();
         assert_eq!(codes.len(), MAX_OPTIONS);
         assert!(codes.iter().all(|code| code.len() == 2));
     }
 
     #[test]
     fn options_stand_under_their_codes() {
-        let text = question("Which?", &["yes: it is".into(), "no".into()]);
+        let text = question_text("Which?", &["yes: it is".into(), "no".into()]);
         assert_eq!(text, "Which?\n\nA. yes: it is\nB. no\n\nAnswer with the letter alone.");
     }
 
     #[test]
     fn the_best_and_the_mean() {
-        let found = found(&[0.25, 0.5, 0.25], 1.0);
-        assert_eq!(found.best(), 1);
-        assert!((found.mean_place() - 1.0).abs() < 1e-6);
+        let probabilities = probabilities(&[0.25, 0.5, 0.25], 1.0);
+        assert_eq!(probabilities.best(), 1);
+        assert!((probabilities.mean_index() - 1.0).abs() < 1e-6);
     }
 
-    fn found(probabilities: &[f32], temperature: f64) -> Found {
+    fn probabilities(probabilities: &[f32], temperature: f64) -> AnswerProbabilities {
         let logprobs = probabilities.iter().map(|probability| probability.ln()).collect();
-        Found::new(logprobs, temperature, Usage::default())
+        AnswerProbabilities::new(logprobs, temperature, Usage::default())
     }
 
     #[test]
     fn a_temperature_makes_answers_more_alike_and_leaves_the_mass() {
-        let (plain, warm) = (found(&[0.4, 0.1], 1.0), found(&[0.4, 0.1], 2.0));
+        let (plain, warm) = (probabilities(&[0.4, 0.1], 1.0), probabilities(&[0.4, 0.1], 2.0));
         assert!((plain.probabilities[0] - 0.8).abs() < 1e-6 && (plain.label_mass - 0.5).abs() < 1e-6);
         // At temperature 2, the odds of 4 to 1 become their square root.
         assert!((warm.probabilities[0] - 2.0 / 3.0).abs() < 1e-6);
         assert_eq!((warm.label_mass, &warm.logprobs), (plain.label_mass, &plain.logprobs));
-        assert_eq!(found(&[0.4, 0.1], 1e-300).probabilities, [1.0, 0.0]);
+        assert_eq!(probabilities(&[0.4, 0.1], 1e-300).probabilities, [1.0, 0.0]);
     }
 }

@@ -11,8 +11,8 @@ use super::{
     chat_reward::{self, ChatTurn},
     examples,
     failures::Failures,
-    sample::Sample,
-    scorer::{ScoreQuery, Scored, Scorer},
+    sample::{MemberSamples, Sample},
+    scorer::{SampleScore, ScoreQuery, Scorer},
 };
 use crate::{
     clock::unix_seconds,
@@ -98,44 +98,46 @@ pub(super) struct RewardVector {
 }
 
 impl ClassifyBody {
-    /// The samples, and the name of the member that contains them.
-    fn samples(self, reader: &ImageReader<'_>) -> Result<(Vec<Sample>, &'static str), ApiError> {
-        let (texts, name) = match (self.input, self.text, self.messages) {
+    /// The samples of the one member that has them.
+    fn samples(self, reader: &ImageReader<'_>) -> Result<MemberSamples, ApiError> {
+        let (texts, member) = match (self.input, self.text, self.messages) {
             (Some(texts), None, None) => (texts, "input"),
             (None, Some(texts), None) => (texts, "text"),
             (None, None, Some(messages)) => {
-                return Ok((vec![chat_reward::sample(messages, reader)?], "messages"));
+                let samples = vec![chat_reward::sample(messages, reader)?];
+                return Ok(MemberSamples { samples, member: "messages" });
             }
             _ => return Err(ApiError::invalid("input", "Give one of input, text and messages.")),
         };
         let texts = texts.into_vec();
         let samples = texts.iter().enumerate();
         let samples = samples
-            .map(|(index, text)| Sample::of_transcript((text, None), &format!("{name}[{index}]"), reader));
-        Ok((samples.collect::<Result<_, _>>()?, name))
+            .map(|(index, text)| Sample::of_transcript(text, None, &format!("{member}[{index}]"), reader));
+        Ok(MemberSamples { samples: samples.collect::<Result<_, _>>()?, member })
     }
 }
 
 /// The scores of a body.
 struct Classified {
     model: String,
-    /// The member that contains the samples.
-    name: &'static str,
+    /// The member that has the samples.
+    member: &'static str,
     encoding: EncodingFormat,
-    scored: Vec<Scored>,
+    scored: Vec<SampleScore>,
 }
 
 impl Classified {
-    async fn read(scorer: &Scorer, body: &JsonBytes) -> Result<Self, ApiError> {
+    /// Scores the samples of a body.
+    async fn score(scorer: &Scorer, body: &JsonBytes) -> Result<Self, ApiError> {
         let read = scorer.with_images(|reader| {
             let mut body: ClassifyBody = body.parse()?;
-            let model = scorer.told(body.model.take())?;
+            let model = scorer.response_model(body.model.take())?;
             let encoding = body.encoding_format.unwrap_or_default();
             Ok(((model, encoding), body.samples(reader)?))
         });
-        let ((model, encoding), (samples, name)) = read.await?;
-        let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
-        Ok(Self { model, name, encoding, scored })
+        let ((model, encoding), MemberSamples { samples, member }) = read.await?;
+        let scored = scorer.score(samples, |index| format!("{member}[{index}]")).await?;
+        Ok(Self { model, member, encoding, scored })
     }
 }
 
@@ -167,13 +169,15 @@ description = "The rewards, in order.",
     )
 )]
 pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<ClassifiedBody>, ApiError> {
-    let Classified { model, name, scored, .. } = Classified::read(&scorer, &body).await?;
-    if name == "text" {
-        let one =
-            |scored: &Scored| RewardVector { embedding: [scored.reward], meta_info: MetaInfo::of(scored) };
-        return Ok(Json(ClassifiedBody::Rewards(scored.iter().map(one).collect())));
+    let Classified { model, member, scored, .. } = Classified::score(&scorer, &body).await?;
+    if member == "text" {
+        let reward = |scored: &SampleScore| RewardVector {
+            embedding: [scored.reward],
+            meta_info: MetaInfo::of(scored),
+        };
+        return Ok(Json(ClassifiedBody::Rewards(scored.iter().map(reward).collect())));
     }
-    let class = |(index, scored): (usize, &Scored)| Class {
+    let class = |(index, scored): (usize, &SampleScore)| Class {
         index,
         label: "score",
         probs: [scored.reward],
@@ -229,6 +233,7 @@ enum EncodedVector {
 }
 
 impl EncodingFormat {
+    /// A vector with the reward as its only number.
     fn encode(self, reward: f64) -> EncodedVector {
         match self {
             Self::Float => EncodedVector::Numbers([reward]),
@@ -271,13 +276,14 @@ pub(super) async fn embeddings(scorer: Scorer, body: JsonBytes) -> Result<Json<V
     vectors(&scorer, &body, "embedding").await
 }
 
+/// The scores of a body as vectors; `object` is `pooling` or `embedding`.
 async fn vectors(
     scorer: &Scorer,
     body: &JsonBytes,
     object: &'static str,
 ) -> Result<Json<VectorsResponse>, ApiError> {
-    let Classified { model, encoding, scored, .. } = Classified::read(scorer, body).await?;
-    let vector = |(index, scored): (usize, &Scored)| Vector {
+    let Classified { model, encoding, scored, .. } = Classified::score(scorer, body).await?;
+    let vector = |(index, scored): (usize, &SampleScore)| Vector {
         index,
         object,
         data: (object == "pooling").then(|| encoding.encode(scored.reward)),

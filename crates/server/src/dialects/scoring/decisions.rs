@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     bodies::DecisionsUsage,
-    choices::{Answers, Chooser, Found, Question, question, text_of},
+    choices::{AnswerProbabilities, Answers, Chooser, Question, question_text, text_of},
     examples,
     failures::Failures,
     parameters::{self, Members},
@@ -25,10 +25,11 @@ use crate::{
 const PROMPT_FORMAT_VERSION: u32 = 1;
 
 /// The members that are read of a body.
-const READ: [&str; 6] = ["model", "input", "images", "questions", "prompt_format_version", "temperature"];
+const KNOWN_MEMBERS: [&str; 6] =
+    ["model", "input", "images", "questions", "prompt_format_version", "temperature"];
 
 /// The members that are read of a question.
-const READ_OF_QUESTION: [&str; 10] =
+const KNOWN_MEMBERS_OF_QUESTION: [&str; 10] =
     ["id", "type", "question", "instructions", "name", "options", "choices", "levels", "yes", "no"];
 
 /// The subject, and the questions about it.
@@ -133,7 +134,7 @@ impl QuestionBody {
             Some(description) => format!("{name}: {description}"),
             None => name.to_owned(),
         };
-        let (names, shown): (Vec<String>, Vec<String>) = match self.kind {
+        let (names, option_texts): (Vec<String>, Vec<String>) = match self.kind {
             QuestionKind::YesNo | QuestionKind::Predicate => {
                 [("yes", self.yes.as_ref()), ("no", self.no.as_ref())]
                     .map(|(name, description)| (name.to_owned(), described(name, description)))
@@ -159,34 +160,37 @@ impl QuestionBody {
                 levels.map(|(level, meaning)| (level.to_string(), meaning.clone())).unzip()
             }
         };
-        Answers { names, shown }.checked(path)
+        Answers { names, option_texts }.checked(path)
     }
 
     /// The answer in SGLang's form.
-    fn by_id(&self, names: &[String], found: &Found) -> Value {
-        let probabilities = found.named(names);
-        let mut answer =
-            json!({ "type": self.kind, "probabilities": probabilities, "label_mass": found.label_mass });
+    fn in_object(&self, names: &[String], probabilities: &AnswerProbabilities) -> Value {
+        let mut answer = json!({
+            "type": self.kind,
+            "probabilities": probabilities.by_name(names),
+            "label_mass": probabilities.label_mass,
+        });
         match self.kind {
-            QuestionKind::Score => answer["score"] = json!(found.mean_place()),
+            QuestionKind::Score => answer["score"] = json!(probabilities.mean_index()),
             QuestionKind::Choice | QuestionKind::YesNo | QuestionKind::Predicate => {
-                answer["choice"] = json!(names[found.best()]);
+                answer["choice"] = json!(names[probabilities.best()]);
             }
         }
         answer
     }
 
     /// The answer in vLLM's form.
-    fn in_list(&self, names: &[String], found: &Found) -> Value {
-        let best = found.best();
+    fn in_list(&self, names: &[String], probabilities: &AnswerProbabilities) -> Value {
+        let AnswerProbabilities { probabilities: by_index, label_mass, .. } = probabilities;
+        let best = probabilities.best();
         let value = |(index, name): (usize, &String)| match self.kind {
             QuestionKind::Choice => json!(name),
             QuestionKind::Score => json!(index),
             // The value of yes, which is first, is 1.
             QuestionKind::YesNo | QuestionKind::Predicate => json!(usize::from(index == 0)),
         };
-        let places = names.iter().zip(&found.probabilities).enumerate();
-        let probabilities: Vec<Value> = places
+        let answers = names.iter().zip(by_index).enumerate();
+        let answers: Vec<Value> = answers
             .map(|(index, (name, probability))| {
                 json!({ "value": value((index, name)), "label": name, "probability": probability })
             })
@@ -194,14 +198,14 @@ impl QuestionBody {
         let mut answer = json!({
             "type": self.kind,
             "name": self.name.as_ref().or(self.id.as_ref()),
-            "probabilities": probabilities,
-            "confidence": found.probabilities[best] * found.label_mass,
-            "label_mass": found.label_mass,
+            "probabilities": answers,
+            "confidence": by_index[best] * label_mass,
+            "label_mass": label_mass,
         });
         match self.kind {
-            QuestionKind::Score => answer["score"] = json!(found.mean_place()),
+            QuestionKind::Score => answer["score"] = json!(probabilities.mean_index()),
             QuestionKind::Choice => answer["choice"] = json!(names[best]),
-            QuestionKind::YesNo | QuestionKind::Predicate => answer["score"] = json!(found.probabilities[0]),
+            QuestionKind::YesNo | QuestionKind::Predicate => answer["score"] = json!(by_index[0]),
         }
         answer
     }
@@ -227,37 +231,50 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<Decis
         Ok((read, images))
     });
     let (mut body, images) = read.await?;
-    let model = scorer.told(body.model.take())?;
+    let model = scorer.response_model(body.model.take())?;
     let temperature = parameters::temperature(body.temperature)?;
-    if let Some(wanted) = body.prompt_format_version.filter(|wanted| *wanted != PROMPT_FORMAT_VERSION) {
-        let message =
-            format!("This server words questions by version {PROMPT_FORMAT_VERSION}, not {wanted}.");
+    if let Some(other) = body.prompt_format_version.filter(|version| *version != PROMPT_FORMAT_VERSION) {
+        let message = format!("This server words questions by version {PROMPT_FORMAT_VERSION}, not {other}.");
         return Err(ApiError::invalid("prompt_format_version", message));
     }
     check_ids(&body.questions)?;
     let context = text_of(body.input);
     let (mut questions, mut names) = (Vec::new(), Vec::new());
-    for (index, asked) in body.questions.iter().enumerate() {
+    for (index, question) in body.questions.iter().enumerate() {
         let path = format!("questions[{index}]");
-        let answers = asked.answers(&path)?;
-        let text = format!("{context}\n\n{}", question(&asked.question, &answers.shown));
-        questions.push(Question { text, count: answers.names.len(), path });
+        let answers = question.answers(&path)?;
+        let text = format!("{context}\n\n{}", question_text(&question.question, &answers.option_texts));
+        questions.push(Question { text, option_count: answers.names.len(), path });
         names.push(answers.names);
     }
-    let found = Chooser { scorer: &scorer, images, temperature }.decide_all(questions).await?;
-    let told = || body.questions.iter().zip(&names).zip(&found);
-    let by_id = told().map(|((asked, names), found)| Some((asked.id.clone()?, asked.by_id(names, found))));
-    let in_list = || told().map(|((asked, names), found)| asked.in_list(names, found)).collect();
-    // By id if all questions have one.
-    let answers =
-        by_id.collect::<Option<Map<String, Value>>>().map_or_else(|| Value::Array(in_list()), Value::Object);
+    let probabilities = Chooser { scorer: &scorer, images, temperature }.answer_all(questions).await?;
+    let answers = answers(&body.questions, &names, &probabilities);
     Ok(Json(DecisionsResponse {
         object: "decisions",
         model,
         prompt_format_version: PROMPT_FORMAT_VERSION,
         answers,
-        usage: DecisionsUsage::of(found.iter().map(|found| found.usage)),
+        usage: DecisionsUsage::of(probabilities.iter().map(|probabilities| probabilities.usage)),
     }))
+}
+
+/// The answers to questions whose possible answers have these names: an object by the ids of the questions if all have
+/// one, else a list.
+fn answers(
+    questions: &[QuestionBody],
+    names: &[Vec<String>],
+    probabilities: &[AnswerProbabilities],
+) -> Value {
+    let all = || questions.iter().zip(names).zip(probabilities);
+    let by_id = all().map(|((question, names), probabilities)| {
+        Some((question.id.clone()?, question.in_object(names, probabilities)))
+    });
+    match by_id.collect::<Option<Map<String, Value>>>() {
+        Some(by_id) => Value::Object(by_id),
+        None => {
+            all().map(|((question, names), probabilities)| question.in_list(names, probabilities)).collect()
+        }
+    }
 }
 
 /// Refuses unsupported members of the body and of its questions.
@@ -266,11 +283,11 @@ fn check_names(body: &JsonBytes) -> Result<(), ApiError> {
     struct Questions {
         questions: Vec<Members>,
     }
-    parameters::check(body, &READ)?;
+    parameters::check(body, &KNOWN_MEMBERS)?;
     let Questions { questions } = body.parse()?;
     let mut questions = questions.iter().enumerate();
     questions.try_for_each(|(index, question)| {
-        parameters::check_members(question, &READ_OF_QUESTION, &format!("questions[{index}]."))
+        parameters::check_members(question, &KNOWN_MEMBERS_OF_QUESTION, &format!("questions[{index}]."))
     })
 }
 
@@ -280,7 +297,8 @@ fn check_ids(questions: &[QuestionBody]) -> Result<(), ApiError> {
         return Err(ApiError::invalid("questions", "There is no question."));
     }
     let mut known = HashSet::new();
-    let mut ids = questions.iter().enumerate().filter_map(|(index, asked)| Some((index, asked.id.as_ref()?)));
+    let mut ids =
+        questions.iter().enumerate().filter_map(|(index, question)| Some((index, question.id.as_ref()?)));
     let Some((index, id)) = ids.find(|(_, id)| !known.insert(*id)) else { return Ok(()) };
     let message = format!("There are two questions {id:?}, and answers are told by these names.");
     Err(ApiError::invalid(format!("questions[{index}].id"), message))

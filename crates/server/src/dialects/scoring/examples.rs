@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dialects::IMAGE;
+use crate::dialects::EXAMPLE_IMAGE;
 
 /// A request with two transcripts and their images in the labels.
 pub(super) fn get_reward() -> Value {
@@ -15,7 +15,7 @@ pub(super) fn get_reward() -> Value {
             "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n",
             "<|im_start|>user\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n",
         ],
-        "labels": [{ "image": IMAGE }, { "image": IMAGE }],
+        "labels": [{ "image": EXAMPLE_IMAGE }, { "image": EXAMPLE_IMAGE }],
     })
 }
 
@@ -37,7 +37,7 @@ pub(super) fn remote_rm() -> Value {
     json!({
         "prompt": [{ "role": "user", "content": "What colour is the circle?" }],
         "response": "The circle is orange.",
-        "label": { "image": IMAGE, "reference": "The circle is orange." },
+        "label": { "image": EXAMPLE_IMAGE, "reference": "The circle is orange." },
     })
 }
 
@@ -145,7 +145,7 @@ pub(super) fn score() -> Value {
         "model": "gavel-mini",
         "queries": {
             "content": [
-                { "type": "image_url", "image_url": { "url": IMAGE } },
+                { "type": "image_url", "image_url": { "url": EXAMPLE_IMAGE } },
                 { "type": "text", "text": "What colour is the circle?" },
             ],
         },
@@ -207,7 +207,7 @@ pub(super) fn rerank() -> Value {
         "model": "gavel-mini",
         "query": {
             "content": [
-                { "type": "image_url", "image_url": { "url": IMAGE } },
+                { "type": "image_url", "image_url": { "url": EXAMPLE_IMAGE } },
                 { "type": "text", "text": "What colour is the circle?" },
             ],
         },
@@ -263,7 +263,7 @@ pub(super) fn chat_reward() -> Value {
             {
                 "role": "user",
                 "content": [
-                    { "type": "image_url", "image_url": { "url": IMAGE } },
+                    { "type": "image_url", "image_url": { "url": EXAMPLE_IMAGE } },
                     { "type": "text", "text": "What colour is the circle?" },
                 ],
             },
@@ -288,7 +288,7 @@ pub(super) fn chat_reward_answer() -> Value {
 pub(super) fn decisions() -> Value {
     json!({
         "input": "A picture of a circle.",
-        "images": [IMAGE],
+        "images": [EXAMPLE_IMAGE],
         "questions": [
             {
                 "id": "colour",
@@ -333,7 +333,7 @@ pub(super) fn decisions_answer() -> Value {
 pub(super) fn systemone() -> Value {
     json!({
         "state": "A picture of a circle.",
-        "images": [IMAGE],
+        "images": [EXAMPLE_IMAGE],
         "questions": { "is_orange": { "type": "predicate", "instructions": "Is the circle orange?" } },
     })
 }
@@ -358,6 +358,6 @@ pub(super) fn systemone_answer() -> Value {
 /// A transcript with a question about the image and its answer.
 fn transcript(answer: &str) -> String {
     format!(
-        "<|im_start|>user\n{IMAGE}\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
+        "<|im_start|>user\n{EXAMPLE_IMAGE}\nWhat colour is the circle?<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
     )
 }

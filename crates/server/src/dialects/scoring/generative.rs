@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The members that are read of a body.
-const READ: [&str; 8] = [
+const KNOWN_MEMBERS: [&str; 8] = [
     "model",
     "query",
     "items",
@@ -204,9 +204,10 @@ enum Order {
 /// The texts of a body, each created when it is needed.
 fn prompts(
     scorer: &Scorer,
-    body: (ScoredQuery, ScoredItems, Order),
+    query: ScoredQuery,
+    items: ScoredItems,
+    order: Order,
 ) -> Result<Box<dyn ExactSizeIterator<Item = RawPrompt> + Send>, ApiError> {
-    let (query, items, order) = body;
     let known = |tokens: Vec<u32>, path: &str| {
         let known = scorer.judge().known(tokens.into_iter().map(TokenId).collect());
         known.map_err(|error| ApiError::from_judge(error, Dialect::Native).with_param(path))
@@ -242,7 +243,7 @@ fn prompts(
 /// Parses a body and refuses unsupported members.
 pub(super) fn read(body: &JsonBytes) -> Result<GenerativeBody, ApiError> {
     let read = body.parse()?;
-    parameters::check(body, &READ)?;
+    parameters::check(body, &KNOWN_MEMBERS)?;
     Ok(read)
 }
 
@@ -251,7 +252,7 @@ pub(super) async fn probabilities(
     scorer: &Scorer,
     body: GenerativeBody,
 ) -> Result<GenerativeResponse, ApiError> {
-    let model = scorer.told(body.model)?;
+    let model = scorer.response_model(body.model)?;
     let temperature = parameters::temperature(body.temperature)?;
     let among_labels = body.apply_softmax.unwrap_or(true);
     if !among_labels && body.temperature.is_some_and(|temperature| temperature != 1.0) {
@@ -259,21 +260,21 @@ pub(super) async fn probabilities(
         return Err(ApiError::invalid("temperature", message));
     }
     let order = if body.item_first { Order::ItemFirst } else { Order::QueryFirst };
-    let prompts = prompts(scorer, (body.query, body.items, order))?;
+    let prompts = prompts(scorer, body.query, body.items, order)?;
     let labels = body.label_token_ids.into_lists(prompts.len())?;
     let chooser = Chooser { scorer, images: Vec::new(), temperature };
-    let found = chooser.follow_all(prompts.zip(labels)).await?;
-    let scores = found.iter().map(|found| {
-        let part = if among_labels { 1.0 } else { found.label_mass };
-        found.probabilities.iter().map(|probability| probability * part).collect()
+    let texts = chooser.next_tokens(prompts.zip(labels)).await?;
+    let scores = texts.iter().map(|text| {
+        let mass = if among_labels { 1.0 } else { text.label_mass };
+        text.probabilities.iter().map(|probability| probability * mass).collect()
     });
-    let logprobs = || found.iter().map(|found| found.logprobs.clone()).collect();
+    let logprobs = || texts.iter().map(|text| text.logprobs.clone()).collect();
     Ok(GenerativeResponse {
         scores: scores.collect(),
         token_logprobs: body.return_token_logprobs.then(logprobs),
         model,
         object: "scoring",
-        usage: TokensRead::of(found.iter().map(|found| found.usage)),
+        usage: TokensRead::of(texts.iter().map(|text| text.usage)),
     })
 }
 

@@ -56,14 +56,14 @@ pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<Eva
     let path = |index: usize| format!("messages[{index}]");
     let samples = scorer.with_images(|reader| {
         let samples = messages.iter().enumerate();
-        let samples = samples.map(|(index, text)| Sample::of_transcript((text, None), &path(index), reader));
+        let samples = samples.map(|(index, text)| Sample::of_transcript(text, None, &path(index), reader));
         samples.collect::<Result<_, _>>()
     });
     let scored = scorer.score(samples.await?, path).await?;
     Ok(Json(EvaluationResponse {
         id: format!("scoreval-{}", request_id::fresh_id()),
         object: "score.evaluation",
-        model: scorer.told(model)?,
+        model: scorer.response_model(model)?,
         scores: scored.iter().map(|scored| scored.reward).collect(),
     }))
 }

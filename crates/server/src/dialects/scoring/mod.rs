@@ -34,15 +34,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     caller::RequestCaller,
-    dialects::with_slashes,
+    dialects::with_trailing_slashes,
     error::{ApiError, retold},
-    json_limits::Texts,
+    json_limits::TextKind,
     metrics::RequestKind,
     state::AppState,
     url_query,
 };
 pub(crate) use scorer::ScoreQuery;
-use scorer::{Scorer, WithoutImage};
+use scorer::{Scorer, WithoutImageCount};
 pub(crate) use trainers::NativeOrTrainer;
 
 /// The documented routes.
@@ -56,7 +56,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(classify::embeddings))
         .routes(routes!(tei::predict))
         // Applies to the routes above only: their texts are transcripts, which may contain images.
-        .layer(Extension(Texts::Transcripts))
+        .layer(Extension(TextKind::Transcripts))
         .routes(routes!(score::score))
         .routes(routes!(generative::first_tokens))
         .routes(routes!(rerank::rerank))
@@ -94,35 +94,35 @@ pub(crate) fn aliases() -> Router<AppState> {
         ("/v1/systemone", post(systemone::answer)),
     ];
     let documented = routes();
-    let transcripts = with_slashes(&documented, transcripts).layer(Extension(Texts::Transcripts));
-    transcripts.merge(with_slashes(&documented, others))
+    let transcripts = with_trailing_slashes(&documented, transcripts).layer(Extension(TextKind::Transcripts));
+    transcripts.merge(with_trailing_slashes(&documented, others))
 }
 
 /// The number of samples that were judged without an image; absent if there were none.
-const WITHOUT_IMAGE: HeaderName = HeaderName::from_static("x-gavel-without-image");
+const WITHOUT_IMAGE_HEADER: HeaderName = HeaderName::from_static("x-gavel-without-image");
 
 /// Middleware of all routes of this module, outside of admission. It labels the request for the metrics, adds the
-/// header [`WITHOUT_IMAGE`], and converts errors to the form of the route. A refusal for lack of capacity becomes
-/// 503, since trainers give up at 429.
-pub(crate) async fn told(mut request: Request, next: Next) -> Response {
+/// header [`WITHOUT_IMAGE_HEADER`], and converts errors to the form of the route. A refusal for lack of capacity
+/// becomes 503, since trainers give up at 429.
+pub(crate) async fn finish_response(mut request: Request, next: Next) -> Response {
     RequestKind::Score.note();
-    let without_image = WithoutImage::default();
+    let without_image = WithoutImageCount::default();
     request.extensions_mut().insert(without_image.clone());
-    let in_tei_form = tei::is_path(request.uri().path());
+    let in_tei_form = tei::is_tei_path(request.uri().path());
     let response = next.run(request).await;
-    let tell = if in_tei_form { tei::told } else { for_trainers };
-    with_count(retold(response, tell), &without_image)
+    let error_response = if in_tei_form { tei::error_response } else { error_for_trainers };
+    with_image_header(retold(response, error_response), &without_image)
 }
 
 /// The response to an error for clients that give up at 429: a refusal for lack of capacity is 503.
-fn for_trainers(error: ApiError) -> Response {
+fn error_for_trainers(error: ApiError) -> Response {
     error.unavailable().into_response()
 }
 
-/// Adds the header [`WITHOUT_IMAGE`] to a successful response.
-fn with_count(mut response: Response, without_image: &WithoutImage) -> Response {
+/// Adds the header [`WITHOUT_IMAGE_HEADER`] to a successful response.
+fn with_image_header(mut response: Response, without_image: &WithoutImageCount) -> Response {
     if without_image.count() > 0 && response.status().is_success() {
-        response.headers_mut().insert(WITHOUT_IMAGE, HeaderValue::from(without_image.count()));
+        response.headers_mut().insert(WITHOUT_IMAGE_HEADER, HeaderValue::from(without_image.count()));
     }
     response
 }
@@ -134,7 +134,7 @@ impl FromRequestParts<AppState> for Scorer {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let query: ScoreQuery = url_query::read(&parts.uri, &ScoreQuery::NAMES)?;
         let RequestCaller(caller) = RequestCaller::from_request_parts(parts, state).await?;
-        let without_image = parts.extensions.get::<WithoutImage>().cloned().unwrap_or_default();
-        Ok(Self::new(state.clone(), caller, query).counting(without_image))
+        let without_image = parts.extensions.get::<WithoutImageCount>().cloned().unwrap_or_default();
+        Ok(Self::new(state.clone(), caller, query).with_counter(without_image))
     }
 }

@@ -92,6 +92,7 @@ pub(super) async fn rewards(scorer: &Scorer, body: &JsonBytes) -> Result<GetRewa
     })
 }
 
+/// The samples of a body, one for each transcript.
 fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>, ApiError> {
     let queries = body.query.into_vec();
     let prompts = aligned("prompts", body.prompts, queries.len())?;
@@ -99,11 +100,8 @@ fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>,
     let samples = queries.iter().zip(prompts).zip(labels).enumerate();
     let samples = samples.map(|(index, ((query, prompt), label))| {
         let prompt = prompt.flatten();
-        Sample::of_transcript((query, prompt.as_deref()), &format!("query[{index}]"), reader)?.with_label(
-            label,
-            &format!("labels[{index}]"),
-            reader,
-        )
+        let sample = Sample::of_transcript(query, prompt.as_deref(), &format!("query[{index}]"), reader)?;
+        sample.with_label(label, &format!("labels[{index}]"), reader)
     });
     samples.collect()
 }

@@ -42,10 +42,10 @@ const HARMLESS: [&str; 16] = [
 ];
 
 /// Members that are `true` by default.
-const ON: [&str; 4] = ["activation", "add_special_tokens", "softmax", "use_activation"];
+const TRUE_BY_DEFAULT: [&str; 4] = ["activation", "add_special_tokens", "softmax", "use_activation"];
 
 /// The maximum length of a name in an error message, in characters.
-const LONGEST_NAME: usize = 80;
+const MAX_NAME_CHARACTERS: usize = 80;
 
 /// Refuses a body with a member that is neither in `read` nor harmless; the error names the first one.
 pub(in crate::dialects) fn check(body: &JsonBytes, read: &[&str]) -> Result<(), ApiError> {
@@ -63,9 +63,10 @@ pub(in crate::dialects) fn check_members(
     read: &[&str],
     path: &str,
 ) -> Result<(), ApiError> {
-    let asks = |(name, value): &(&String, &Value)| !is_known(name, read) && !asks_for_nothing(name, value);
-    let Some((name, _)) = members.iter().find(asks) else { return Ok(()) };
-    Err(unsupported(&format!("{path}{}", brief(name.clone(), LONGEST_NAME))))
+    let is_refused =
+        |(name, value): &(&String, &Value)| !is_known(name, read) && !asks_for_nothing(name, value);
+    let Some((name, _)) = members.iter().find(is_refused) else { return Ok(()) };
+    Err(unsupported(&format!("{path}{}", brief(name.clone(), MAX_NAME_CHARACTERS))))
 }
 
 /// The error for an unsupported parameter at `path`.
@@ -78,14 +79,15 @@ pub(super) fn unsupported(path: &str) -> ApiError {
 ///
 /// # Errors
 /// When it is not a finite number above 0.
-pub(super) fn temperature(given: Option<f64>) -> Result<f64, ApiError> {
-    let temperature = given.unwrap_or(1.0);
+pub(super) fn temperature(requested: Option<f64>) -> Result<f64, ApiError> {
+    let temperature = requested.unwrap_or(1.0);
     if temperature.is_finite() && temperature > 0.0 {
         return Ok(temperature);
     }
     Err(ApiError::out_of_bounds("temperature", "temperature must be above 0."))
 }
 
+/// Whether a route that reads the members in `read` accepts this one.
 fn is_known(name: &str, read: &[&str]) -> bool {
     read.contains(&name) || HARMLESS.contains(&name)
 }
@@ -94,7 +96,7 @@ fn is_known(name: &str, read: &[&str]) -> bool {
 fn asks_for_nothing(name: &str, value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::Bool(on) => *on == ON.contains(&name),
+        Value::Bool(on) => *on == TRUE_BY_DEFAULT.contains(&name),
         Value::Number(_) => false,
         Value::String(text) => text.is_empty(),
         Value::Array(values) => values.is_empty(),

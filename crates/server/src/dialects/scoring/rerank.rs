@@ -16,8 +16,8 @@ use super::{
     failures::Failures,
     parameters,
     sample::{Sample, TextOrParts},
-    score,
-    scorer::{ScoreQuery, Scored, Scorer},
+    score::{self, MemberNames},
+    scorer::{SampleScore, ScoreQuery, Scorer},
     tei::{self, TeiError},
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 
 /// The members that are read of a body. `raw_scores` of text-embeddings-inference is not supported: the scores are
 /// not logits.
-const READ: [&str; 9] = [
+const KNOWN_MEMBERS: [&str; 9] = [
     "model",
     "query",
     "documents",
@@ -146,11 +146,20 @@ struct RankedDocument {
 }
 
 /// The parameters of a request besides its samples.
-struct Asked {
+struct RankingParams {
+    /// The model's name for the response.
     model: String,
     form: RankingForm,
+    /// The number of best answers to return; 0 returns all.
     top_n: usize,
+    /// Whether the texts of the answers are returned.
     return_documents: bool,
+}
+
+/// A request with its images.
+struct RankingRequest {
+    samples: Vec<Sample>,
+    params: RankingParams,
 }
 
 /// The form of a ranking.
@@ -165,8 +174,8 @@ enum RankingForm {
 }
 
 impl RankingForm {
-    /// The member with the answers.
-    fn answers(self) -> &'static str {
+    /// The name of the member with the answers.
+    fn member(self) -> &'static str {
         match self {
             Self::Tei => "texts",
             Self::Common | Self::Sglang => "documents",
@@ -178,8 +187,9 @@ impl RankingForm {
 struct Ranking {
     /// Indices of the answers, best first.
     order: Vec<usize>,
-    scored: Vec<Scored>,
-    /// The texts of the answers.
+    /// The scores of the answers, in the order of the request.
+    scored: Vec<SampleScore>,
+    /// The texts of the answers, in the order of the request.
     texts: Vec<String>,
 }
 
@@ -217,9 +227,9 @@ description = "The ranking, best first.",
     )
 )]
 pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: JsonBytes) -> Response {
-    match ranked(&scorer, &uri, &body).await {
+    match rank(&scorer, &uri, &body).await {
         Ok(body) => Json(body).into_response(),
-        Err(error) if tei::is_spoken(&body) => tei::told(error),
+        Err(error) if tei::has_tei_form(&body) => tei::error_response(error),
         Err(error) => error.into_response(),
     }
 }
@@ -227,55 +237,60 @@ pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: 
 /// The path at which SGLang serves rankings.
 const SGLANG_PATH: &str = "/v1/rerank";
 
-async fn ranked(scorer: &Scorer, uri: &Uri, body: &JsonBytes) -> Result<RankingBody, ApiError> {
+/// Ranks the answers of a body that came to `uri`.
+async fn rank(scorer: &Scorer, uri: &Uri, body: &JsonBytes) -> Result<RankingBody, ApiError> {
     let path = uri.path().trim_end_matches('/');
-    let (samples, asked) = scorer.with_images(|reader| read(scorer, path, (body, reader))).await?;
+    let request = scorer.with_images(|reader| read(scorer, path, body, reader)).await?;
+    let RankingRequest { samples, params } = request;
     let texts = samples.iter().map(|sample| sample.response.clone()).collect();
-    let answers = asked.form.answers();
-    let scored = scorer.score(samples, |index| format!("{answers}[{index}]")).await?;
+    let member = params.form.member();
+    let scored = scorer.score(samples, |index| format!("{member}[{index}]")).await?;
     let mut order: Vec<usize> = (0..scored.len()).collect();
     // The sort is stable: answers with equal scores keep their order.
     order.sort_by(|one, other| scored[*other].reward.total_cmp(&scored[*one].reward));
-    if asked.top_n > 0 {
-        order.truncate(asked.top_n);
+    if params.top_n > 0 {
+        order.truncate(params.top_n);
     }
-    Ok(Ranking { order, scored, texts }.into_body(asked))
+    Ok(Ranking { order, scored, texts }.into_body(params))
 }
 
-/// The samples of a body that came to `path`, and its parameters.
+/// Parses a body that came to `path`, and reads its images.
 fn read(
     scorer: &Scorer,
     path: &str,
-    (body, reader): (&JsonBytes, &ImageReader<'_>),
-) -> Result<(Vec<Sample>, Asked), ApiError> {
-    parameters::check(body, &READ)?;
+    body: &JsonBytes,
+    reader: &ImageReader<'_>,
+) -> Result<RankingRequest, ApiError> {
+    parameters::check(body, &KNOWN_MEMBERS)?;
     let mut body: RerankBody = body.parse()?;
-    let model = scorer.told(body.model.take())?;
-    let by_sglang = body.instruct.as_ref().is_some_and(|text| !text.trim().is_empty());
+    let model = scorer.response_model(body.model.take())?;
+    let has_instruct = body.instruct.as_ref().is_some_and(|text| !text.trim().is_empty());
     let instruction = score::instruction(body.instruct, body.instruction)?;
-    let is_sglang = path == SGLANG_PATH && (by_sglang || matches!(body.query, TextOrParts::List(_)));
+    let is_sglang = path == SGLANG_PATH && (has_instruct || matches!(body.query, TextOrParts::List(_)));
     let (answers, form) = match (body.documents, body.texts) {
         (Some(documents), None) if is_sglang => (documents, RankingForm::Sglang),
         (Some(documents), None) => (documents, RankingForm::Common),
-        (None, Some(texts)) if texts.is_empty() => return Err(tei::empty("texts")),
+        (None, Some(texts)) if texts.is_empty() => return Err(tei::empty_list("texts")),
         (None, Some(texts)) => (texts, RankingForm::Tei),
         _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
     };
-    let samples = score::samples(body.query, answers, ("query", form.answers()), reader)?;
-    let samples = score::instructed(samples, instruction.as_deref());
+    let members = MemberNames { questions: "query", answers: form.member() };
+    let samples = score::samples(body.query, answers, members, reader)?;
+    let samples = score::with_instruction(samples, instruction.as_deref());
     // Version 2 of Cohere's interface and text-embeddings-inference return no texts by default, the others do.
     let default = form != RankingForm::Tei && path != "/v2/rerank";
     let return_documents = body.return_documents.unwrap_or(default);
-    Ok((samples, Asked { model, form, top_n: body.top_n, return_documents }))
+    let params = RankingParams { model, form, top_n: body.top_n, return_documents };
+    Ok(RankingRequest { samples, params })
 }
 
 impl Ranking {
     /// The response body.
-    fn into_body(self, asked: Asked) -> RankingBody {
+    fn into_body(self, params: RankingParams) -> RankingBody {
         let Self { order, scored, texts } = self;
-        let text = |index: usize| asked.return_documents.then(|| texts[index].clone());
+        let text = |index: usize| params.return_documents.then(|| texts[index].clone());
         let order = order.into_iter();
-        match asked.form {
+        match params.form {
             RankingForm::Tei => {
                 let ranked =
                     |index: usize| RankedText { index, score: scored[index].reward, text: text(index) };
@@ -300,7 +315,7 @@ impl Ranking {
                 RankingBody::Ranking(RerankResponse {
                     id: format!("rerank-{}", request_id::fresh_id()),
                     object: "list",
-                    model: asked.model,
+                    model: params.model,
                     usage: ScoreUsage::of(&scored),
                     results: order.map(ranked).collect(),
                     meta: json!({

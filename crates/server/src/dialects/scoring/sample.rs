@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use judge::{Case, EncodedImage, Responses};
+use judge::{Case, EncodedImage, JudgeError, Responses};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     dialects::content::{Content, ContentPart, ImageUrl},
-    error::{ApiError, brief},
+    error::{ApiError, brief, image_of},
     images::{self, ImageReader},
     json_errors,
 };
@@ -27,9 +27,31 @@ pub(super) struct Sample {
     pub(super) response: String,
     pub(super) images: Vec<EncodedImage>,
     pub(super) reference: Option<String>,
-    /// The number of images before those of the sample's label, and the path of the label; `None` if it has no
-    /// images.
-    pub(super) label: Option<(usize, String)>,
+    /// The images of the sample's label; `None` if it has none.
+    pub(super) label_images: Option<LabelImages>,
+}
+
+/// Those of a sample's images that come from its label: the last ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LabelImages {
+    /// The index of the first of them.
+    pub(super) first: usize,
+    /// The path of the label in the request.
+    pub(super) path: String,
+}
+
+impl LabelImages {
+    /// The path of the label, if one of its images caused an error.
+    pub(super) fn at_fault(&self, error: &JudgeError) -> Option<String> {
+        image_of(error).filter(|index| *index >= self.first).map(|_| self.path.clone())
+    }
+}
+
+/// The samples of a member of a body.
+pub(super) struct MemberSamples {
+    pub(super) samples: Vec<Sample>,
+    /// The name of the member.
+    pub(super) member: &'static str,
 }
 
 /// The members of a label. Trainers have no other place for images.
@@ -48,6 +70,25 @@ impl Label {
     /// Whether an object has any of the members.
     fn is_in(members: &Map<String, Value>) -> bool {
         Self::MEMBERS.iter().any(|name| members.contains_key(*name))
+    }
+
+    /// Parses the label at `path`.
+    ///
+    /// # Errors
+    /// When an object that is not empty has none of the members, or one is invalid.
+    fn parse(members: Map<String, Value>, path: &str) -> Result<Self, ApiError> {
+        if !members.is_empty() && !Self::is_in(&members) {
+            let message =
+                format!("{path} has none of the members {} that are read here.", Self::MEMBERS.join(", "));
+            return Err(ApiError::invalid(path, message));
+        }
+        serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
+            let member_path = match error.path().to_string() {
+                whole if whole == "." => path.to_owned(),
+                member => format!("{path}.{member}"),
+            };
+            json_errors::refusal((&member_path, "field"), &error.into_inner().to_string())
+        })
     }
 }
 
@@ -87,7 +128,7 @@ impl Sample {
             response: response.into(),
             images: Vec::new(),
             reference: None,
-            label: None,
+            label_images: None,
         }
     }
 
@@ -96,7 +137,8 @@ impl Sample {
     /// # Errors
     /// When the text is not a transcript in a known chat format, or an image in the question cannot be read.
     pub(super) fn of_transcript(
-        (text, prompt): (&str, Option<&str>),
+        text: &str,
+        prompt: Option<&str>,
         path: &str,
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
@@ -111,19 +153,21 @@ impl Sample {
         // trained and must not add images.
         let mut images = Vec::new();
         let question = question.read(|text| {
-            let text = take_images(text, (path, reader), &mut images)?;
-            take_named(&text, (path, reader), &mut images)
+            let text = take_data_urls(text, path, reader, &mut images)?;
+            take_marked_images(&text, path, reader, &mut images)
         })?;
         Ok(Self { images, ..Self::new(question.trim(), answer) })
     }
 
     /// An answer to a conversation with `images`, whose text may name further ones.
     pub(super) fn of_turns(
-        (question, mut images): (Question, Vec<EncodedImage>),
+        question: &Question,
+        mut images: Vec<EncodedImage>,
         response: String,
-        (path, reader): (&str, &ImageReader<'_>),
+        path: &str,
+        reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
-        let question = question.read(|text| take_named(text, (path, reader), &mut images))?;
+        let question = question.read(|text| take_marked_images(text, path, reader, &mut images))?;
         Ok(Self { images, ..Self::new(question.trim(), response) })
     }
 
@@ -156,28 +200,26 @@ impl Sample {
             },
             Some(Value::Object(members)) => members,
         };
-        if !members.is_empty() && !Label::is_in(&members) {
-            let message =
-                format!("{path} has none of the members {} that are read here.", Label::MEMBERS.join(", "));
-            return Err(ApiError::invalid(path, message));
-        }
-        let label: Label = serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
-            let inside = match error.path().to_string() {
-                whole if whole == "." => path.to_owned(),
-                inside => format!("{path}.{inside}"),
-            };
-            json_errors::refusal((&inside, "field"), &error.into_inner().to_string())
-        })?;
+        self.with_label_members(Label::parse(members, path)?, path, reader)
+    }
+
+    /// Adds the content of a label that is an object at `path`.
+    fn with_label_members(
+        mut self,
+        label: Label,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<Self, ApiError> {
         let first = self.images.len();
         if let Some(question) = label.question {
-            self.question = take_named(&question, (path, reader), &mut self.images)?.trim().into();
+            self.question = take_marked_images(&question, path, reader, &mut self.images)?.trim().into();
         }
         let images = label.images.map_or_else(Vec::new, OneOrMany::into_vec);
         for image in label.image.into_iter().chain(images) {
             self.images.push(image.read(path, reader)?);
         }
         if self.images.len() > first {
-            self.label = Some((first, path.to_owned()));
+            self.label_images = Some(LabelImages { first, path: path.to_owned() });
         }
         let reference = label.reference.map(|reference| match reference {
             Reference::Text(text) => text,
@@ -243,65 +285,67 @@ impl TextOrParts {
 }
 
 /// The beginning of a mark that names a registered image.
-const MARK: &str = "<image:";
+const MARK_START: &str = "<image:";
 
 /// Whether the text between the beginning of a mark and the next `>` is a name: it must not contain another mark or
 /// a line break.
-fn is_marked(name: &str) -> bool {
+fn is_name(name: &str) -> bool {
     !name.contains(['<', '\n'])
 }
 
 /// The error for a mark that names no image.
-fn no_image(name: &str, path: &str) -> ApiError {
-    let name = brief(name.to_owned(), LONGEST_NAME);
+fn unknown_image(name: &str, path: &str) -> ApiError {
+    let name = brief(name.to_owned(), MAX_NAME_CHARACTERS);
     let message = format!(
-        "{MARK}{name}> names no image: a mark has the id of a registered image (file-…) or its SHA-256, which is 64 digits. \
+        "{MARK_START}{name}> names no image: a mark has the id of a registered image (file-…) or its SHA-256, which is 64 digits. \
          Register it with POST /v1/files and purpose=vision."
     );
     ApiError::invalid(path, message).with_code("unknown_image")
 }
 
 /// The maximum length of a name in an error message, in characters.
-const LONGEST_NAME: usize = 80;
+const MAX_NAME_CHARACTERS: usize = 80;
 
 /// Removes the images from a text that contains them as data URLs. Other URLs stay text and are never fetched.
-fn take_images(
+fn take_data_urls(
     text: &str,
-    (path, reader): (&str, &ImageReader<'_>),
+    path: &str,
+    reader: &ImageReader<'_>,
     images: &mut Vec<EncodedImage>,
 ) -> Result<String, ApiError> {
-    let (mut behind, mut plain) = (0, String::new());
+    let (mut position, mut plain) = (0, String::new());
     for url in images::urls_in(text) {
-        let before = &text[behind..url.start];
-        let is_named = text[url.end..].starts_with('>');
+        let before = &text[position..url.start];
+        let ends_mark = text[url.end..].starts_with('>');
         // A data URL in the place of a name is an image too, and its mark is removed with it.
-        let marked = before.strip_suffix(MARK).filter(|_| is_named);
+        let marked = before.strip_suffix(MARK_START).filter(|_| ends_mark);
         plain += marked.unwrap_or(before);
-        behind = url.end + usize::from(marked.is_some());
+        position = url.end + usize::from(marked.is_some());
         images.push(reader.read(&text[url], path)?);
     }
-    Ok(plain + &text[behind..])
+    Ok(plain + &text[position..])
 }
 
 /// Removes the images that a text names as `<image:…>`, by the id or the SHA-256 of a registered one. A mark that
 /// names none is refused: the question is about an image that the critic would not see.
-fn take_named(
+fn take_marked_images(
     text: &str,
-    (path, reader): (&str, &ImageReader<'_>),
+    path: &str,
+    reader: &ImageReader<'_>,
     images: &mut Vec<EncodedImage>,
 ) -> Result<String, ApiError> {
     let (mut rest, mut plain) = (text, String::new());
-    while let Some((before, behind)) = rest.split_once(MARK) {
+    while let Some((before, after)) = rest.split_once(MARK_START) {
         plain += before;
-        match behind.split_once('>').filter(|(name, _)| is_marked(name)) {
-            Some((name, behind)) => {
-                let known = images::full_name(name).ok_or_else(|| no_image(name, path))?;
-                images.push(reader.read(&known, path)?);
-                rest = behind;
+        match after.split_once('>').filter(|(name, _)| is_name(name)) {
+            Some((name, after)) => {
+                let name = images::full_name(name).ok_or_else(|| unknown_image(name, path))?;
+                images.push(reader.read(&name, path)?);
+                rest = after;
             }
             None => {
-                plain += MARK;
-                rest = behind;
+                plain += MARK_START;
+                rest = after;
             }
         }
     }
@@ -324,15 +368,15 @@ mod tests {
         );
         let off = RemoteImages::default();
         let reader = ImageReader::new(&off);
-        let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
+        let sample = Sample::of_transcript(&text, None, "query[0]", &reader).unwrap();
         assert_eq!((&*sample.question, sample.response.as_str()), ("What is it?", "A cat."));
         assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
-        assert!(Sample::of_transcript(("A cat.", None), "query[0]", &reader).is_err());
+        assert!(Sample::of_transcript("A cat.", None, "query[0]", &reader).is_err());
         // Data URLs in an answer add no image, and do not affect that of the question.
         for answer in ["data:image/png;base64,AAEC", "data:image/png;base64,!", "Yes"] {
             let question = format!("Is it? {IMAGE}");
             let text = format!("{question}{answer}");
-            let sample = Sample::of_transcript((&text, Some(&question)), "query[0]", &reader).unwrap();
+            let sample = Sample::of_transcript(&text, Some(&question), "query[0]", &reader).unwrap();
             assert_eq!((&*sample.question, sample.response.as_str()), ("Is it?", answer));
             assert_eq!(sample.images, [EncodedImage::new([0, 1, 2])]);
         }
@@ -383,36 +427,36 @@ mod tests {
     fn a_mark_names_an_image_or_is_refused() {
         let off = RemoteImages::default();
         let reader = ImageReader::new(&off);
-        let asked = |question: &str| {
+        let sample_of = |question: &str| {
             let mut images = Vec::new();
-            let plain = take_named(question, ("query[0]", &reader), &mut images)?;
+            let plain = take_marked_images(question, "query[0]", &reader, &mut images)?;
             Ok::<_, ApiError>(Sample { images, ..Sample::new(plain.trim(), "A") })
         };
         let digest = "0123456789abcdef".repeat(4);
         for name in ["file-0123", &digest, &digest.to_uppercase(), &format!("sha256:{digest}")] {
-            let sample = asked(&format!("<image:{name}>\nWhat is it?")).unwrap();
+            let sample = sample_of(&format!("<image:{name}>\nWhat is it?")).unwrap();
             assert_eq!((&*sample.question, sample.images.len()), ("What is it?", 1), "{name}");
         }
         for name in ["SHA256", "sha256:abc", &digest[1..], "scene.png", "https://a.example/b.png", ""] {
-            let error = asked(&format!("<image:{name}> What is it?")).unwrap_err();
+            let error = sample_of(&format!("<image:{name}> What is it?")).unwrap_err();
             assert_eq!((error.code(), error.param()), ("unknown_image", Some("query[0]")), "{name}");
         }
         for question in
             ["<image>\nWhat is it?", "What does <image: mean?", "a <image: b\n c > d", "<image:<b>"]
         {
-            assert_eq!(&*asked(question).unwrap().question, question);
+            assert_eq!(&*sample_of(question).unwrap().question, question);
         }
         // Marks in the policy's earlier answers add no image and are not an error of the trainer.
         let own = "<image:x> <image:file-1> data:image/png;base64,AAEC";
         let text = format!("USER: <image:file-2>Hi. ASSISTANT: {own}</s>USER: And? ASSISTANT: No.</s>");
-        let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
+        let sample = Sample::of_transcript(&text, None, "query[0]", &reader).unwrap();
         assert_eq!(&*sample.question, format!("User: Hi.\nAssistant: {own}\nUser: And?"));
         assert_eq!(sample.images.len(), 1);
         // A data URL in the place of a name adds the image, and nothing of the mark is left.
         let text = format!(
             "<|im_start|>user\n<image:{IMAGE}>Is it?<|im_end|>\n<|im_start|>assistant\nYes<|im_end|>"
         );
-        let sample = Sample::of_transcript((&text, None), "query[0]", &reader).unwrap();
+        let sample = Sample::of_transcript(&text, None, "query[0]", &reader).unwrap();
         assert_eq!((&*sample.question, sample.images.len()), ("Is it?", 1));
     }
 
@@ -422,7 +466,8 @@ mod tests {
         let reader = ImageReader::new(&off);
         let sample = Sample { images: vec![EncodedImage::new([1])], ..Sample::new("Q", "A") };
         let sample = sample.with_label(Some(json!({ "image": IMAGE })), "labels[7]", &reader).unwrap();
-        assert_eq!(sample.label, Some((1, "labels[7]".to_owned())));
-        assert_eq!(Sample::new("Q", "A").label, None);
+        let expected = LabelImages { first: 1, path: "labels[7]".to_owned() };
+        assert_eq!(sample.label_images, Some(expected));
+        assert_eq!(Sample::new("Q", "A").label_images, None);
     }
 }

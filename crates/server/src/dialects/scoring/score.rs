@@ -12,8 +12,8 @@ use super::{
     failures::Failures,
     generative::{self, GenerativeBody, GenerativeResponse},
     parameters,
-    sample::{Sample, TextOrParts},
-    scorer::{ScoreQuery, Scored, Scorer},
+    sample::{MemberSamples, Sample, TextOrParts},
+    scorer::{SampleScore, ScoreQuery, Scorer},
 };
 use crate::{
     clock::unix_seconds,
@@ -51,7 +51,7 @@ pub(super) struct ScoreBody {
 
 /// The members that are read of a body. `query` is among them, so that a body without `label_token_ids` gets the
 /// error that mentions these.
-const READ: [&str; 11] = [
+const KNOWN_MEMBERS: [&str; 11] = [
     "model",
     "query",
     "queries",
@@ -66,29 +66,41 @@ const READ: [&str; 11] = [
 ];
 
 /// The names of the members with the questions and the answers.
-type Names = (&'static str, &'static str);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MemberNames {
+    pub(super) questions: &'static str,
+    pub(super) answers: &'static str,
+}
+
+/// The questions and answers of a body.
+struct Pairs {
+    questions: Vec<TextOrParts>,
+    answers: Vec<TextOrParts>,
+    members: MemberNames,
+}
 
 /// A request for scores of answers, or for probabilities of tokens.
 #[derive(Debug, ToSchema, Deserialize)]
 #[serde(untagged)]
-enum AskedBody {
+#[schema(as = AskedBody)]
+enum ScoreOrTokensBody {
     /// Pairs to score.
     Answers(ScoreBody),
     /// Tokens whose probabilities are returned, in SGLang's form.
     Tokens(GenerativeBody),
 }
 
-impl AskedBody {
+impl ScoreOrTokensBody {
     /// Parses a body. It has SGLang's form if it has `label_token_ids`.
     fn read(body: &JsonBytes) -> Result<Self, ApiError> {
         #[derive(Deserialize)]
-        struct Told {
+        struct Labels {
             label_token_ids: Option<IgnoredAny>,
         }
-        match body.parse::<Told>()?.label_token_ids {
+        match body.parse::<Labels>()?.label_token_ids {
             Some(_) => generative::read(body).map(Self::Tokens),
             None => {
-                parameters::check(body, &READ)?;
+                parameters::check(body, &KNOWN_MEMBERS)?;
                 body.parse().map(Self::Answers)
             }
         }
@@ -96,11 +108,16 @@ impl AskedBody {
 }
 
 /// A request with its images.
-enum Asked {
-    /// Probabilities of tokens.
+enum ScoreRequest {
+    /// For probabilities of tokens.
     Tokens(GenerativeBody),
-    /// The model's name for the response, the samples to score, and the name of the member with the answers.
-    Answers(String, Vec<Sample>, &'static str),
+    /// For scores of answers.
+    Answers {
+        /// The model's name for the response.
+        model: String,
+        /// The samples, of the member with the answers.
+        samples: MemberSamples,
+    },
 }
 
 /// The answer in the form of the request.
@@ -141,19 +158,19 @@ struct PairScore {
     score: f64,
 }
 
-/// The samples of one question with several answers; the paths are those of the question and of the answers in the
-/// request.
+/// The samples of one question with several answers, which are in these members of the request.
 pub(super) fn samples(
     question: TextOrParts,
     answers: Vec<TextOrParts>,
-    (question_path, answers_path): (&str, &str),
+    members: MemberNames,
     reader: &ImageReader<'_>,
 ) -> Result<Vec<Sample>, ApiError> {
-    let (question, images) = question.read(question_path, reader)?;
+    let (question, images) = question.read(members.questions, reader)?;
     let question: Arc<str> = question.into();
     let sample = |(index, answer): (usize, TextOrParts)| {
-        let (response, beside) = answer.answer(&format!("{answers_path}[{index}]"), reader)?;
-        let images = images.iter().cloned().chain(beside).collect();
+        let path = format!("{}[{index}]", members.answers);
+        let (response, answer_images) = answer.answer(&path, reader)?;
+        let images = images.iter().cloned().chain(answer_images).collect();
         Ok(Sample { images, ..Sample::new(Arc::clone(&question), response) })
     };
     answers.into_iter().enumerate().map(sample).collect()
@@ -167,8 +184,8 @@ pub(super) fn instruction(
     instruct: Option<String>,
     instruction: Option<String>,
 ) -> Result<Option<String>, ApiError> {
-    let told = |text: &String| !text.trim().is_empty();
-    match (instruct.filter(told), instruction.filter(told)) {
+    let has_text = |text: &String| !text.trim().is_empty();
+    match (instruct.filter(has_text), instruction.filter(has_text)) {
         (Some(_), Some(_)) => Err(ApiError::invalid(
             "instruction",
             "Give one of instruct and instruction, which mean the same.",
@@ -178,13 +195,13 @@ pub(super) fn instruction(
 }
 
 /// Puts an instruction before the question of each sample.
-pub(super) fn instructed(samples: Vec<Sample>, instruction: Option<&str>) -> Vec<Sample> {
+pub(super) fn with_instruction(samples: Vec<Sample>, instruction: Option<&str>) -> Vec<Sample> {
     let Some(instruction) = instruction else { return samples };
     // Samples that share a question share the new one, too.
     let mut last: Option<(Arc<str>, Arc<str>)> = None;
     let instructed = |sample: Sample| {
         let question = match last.take() {
-            Some((plain, whole)) if Arc::ptr_eq(&plain, &sample.question) => whole,
+            Some((original, new)) if Arc::ptr_eq(&original, &sample.question) => new,
             _ => format!("{instruction}\n\n{}", sample.question).into(),
         };
         last = Some((sample.question, Arc::clone(&question)));
@@ -194,48 +211,50 @@ pub(super) fn instructed(samples: Vec<Sample>, instruction: Option<&str>) -> Vec
 }
 
 impl ScoreBody {
-    /// The questions, the answers, and the names of their members.
-    fn sides(self) -> Result<(Vec<TextOrParts>, Vec<TextOrParts>, Names), ApiError> {
+    /// The questions and answers, from the first pair of members that the body has.
+    fn pairs(self) -> Result<Pairs, ApiError> {
         let Self { queries, documents, items, data_1, data_2, text_1, text_2, .. } = self;
-        let (answers, second) = if documents.is_some() { (documents, "documents") } else { (items, "items") };
+        let (answers, name) = if documents.is_some() { (documents, "documents") } else { (items, "items") };
         let all = [
-            (queries, answers, ("queries", second)),
-            (data_1, data_2, ("data_1", "data_2")),
-            (text_1, text_2, ("text_1", "text_2")),
+            (queries, answers, MemberNames { questions: "queries", answers: name }),
+            (data_1, data_2, MemberNames { questions: "data_1", answers: "data_2" }),
+            (text_1, text_2, MemberNames { questions: "text_1", answers: "text_2" }),
         ];
-        let mut whole = all
-            .into_iter()
-            .filter_map(|(first, second, names)| Some((first?.into_vec(), second?.into_vec(), names)));
-        whole.next().ok_or_else(|| {
+        let mut complete = all.into_iter().filter_map(|(questions, answers, members)| {
+            Some(Pairs { questions: questions?.into_vec(), answers: answers?.into_vec(), members })
+        });
+        complete.next().ok_or_else(|| {
             let message = "Give queries and documents, queries and items, data_1 and data_2, or text_1 and text_2; or query and \
                            items with label_token_ids.";
             ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message)
         })
     }
 
-    /// The samples, and the name of the member with the answers.
-    fn samples(self, reader: &ImageReader<'_>) -> Result<(Vec<Sample>, &'static str), ApiError> {
-        let (queries, documents, names) = self.sides()?;
-        let (questions, answers) = (queries.len(), documents.len());
-        let mut queries = queries.into_iter();
-        if questions == 1
-            && let Some(question) = queries.next()
+    /// The samples of the member with the answers.
+    fn samples(self, reader: &ImageReader<'_>) -> Result<MemberSamples, ApiError> {
+        let Pairs { questions, answers, members } = self.pairs()?;
+        let (question_count, answer_count) = (questions.len(), answers.len());
+        let mut questions = questions.into_iter();
+        if question_count == 1
+            && let Some(question) = questions.next()
         {
-            return Ok((samples(question, documents, names, reader)?, names.1));
+            let samples = samples(question, answers, members, reader)?;
+            return Ok(MemberSamples { samples, member: members.answers });
         }
-        if questions != answers {
+        if question_count != answer_count {
             let message = format!(
-                "Give one question for all answers, or one for each: {answers} in all, not {questions}."
+                "Give one question for all answers, or one for each: {answer_count} in all, not {question_count}."
             );
-            return Err(ApiError::invalid(names.1, message));
+            return Err(ApiError::invalid(members.answers, message));
         }
-        let pairs = queries.zip(documents).enumerate().map(|(index, (question, answer))| {
-            let (question, mut images) = question.read(&format!("{}[{index}]", names.0), reader)?;
-            let (response, beside) = answer.answer(&format!("{}[{index}]", names.1), reader)?;
-            images.extend(beside);
+        let samples = questions.zip(answers).enumerate().map(|(index, (question, answer))| {
+            let (question, mut images) = question.read(&format!("{}[{index}]", members.questions), reader)?;
+            let (response, answer_images) =
+                answer.answer(&format!("{}[{index}]", members.answers), reader)?;
+            images.extend(answer_images);
             Ok(Sample { images, ..Sample::new(question, response) })
         });
-        Ok((pairs.collect::<Result<_, ApiError>>()?, names.1))
+        Ok(MemberSamples { samples: samples.collect::<Result<_, ApiError>>()?, member: members.answers })
     }
 }
 
@@ -247,7 +266,7 @@ impl ScoreBody {
     tag = "scoring",
     params(ScoreQuery),
     request_body(
-        content = AskedBody,
+        content = ScoreOrTokensBody,
         examples(
             ("answers" = (value = json!(examples::score()))),
             ("tokens" = (value = json!(examples::generative())))
@@ -268,31 +287,42 @@ description = "The scores, in order.",
     )
 )]
 pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<ScoredBody>, ApiError> {
-    let read = scorer.with_images(|reader| match AskedBody::read(&body)? {
-        AskedBody::Tokens(body) => Ok(Asked::Tokens(body)),
-        AskedBody::Answers(mut body) => {
-            let model = scorer.told(body.model.take())?;
+    let request = scorer.with_images(|reader| match ScoreOrTokensBody::read(&body)? {
+        ScoreOrTokensBody::Tokens(body) => Ok(ScoreRequest::Tokens(body)),
+        ScoreOrTokensBody::Answers(mut body) => {
+            let model = scorer.response_model(body.model.take())?;
             let instruction = instruction(body.instruct.take(), body.instruction.take())?;
-            let (samples, name) = body.samples(reader)?;
-            Ok(Asked::Answers(model, instructed(samples, instruction.as_deref()), name))
+            let MemberSamples { samples, member } = body.samples(reader)?;
+            let samples = with_instruction(samples, instruction.as_deref());
+            Ok(ScoreRequest::Answers { model, samples: MemberSamples { samples, member } })
         }
     });
-    let (model, samples, name) = match read.await? {
-        Asked::Tokens(body) => {
-            return generative::probabilities(&scorer, body).await.map(ScoredBody::Tokens).map(Json);
+    match request.await? {
+        ScoreRequest::Tokens(body) => {
+            generative::probabilities(&scorer, body).await.map(ScoredBody::Tokens).map(Json)
         }
-        Asked::Answers(model, samples, name) => (model, samples, name),
-    };
-    let scored = scorer.score(samples, |index| format!("{name}[{index}]")).await?;
+        ScoreRequest::Answers { model, samples } => {
+            score_answers(&scorer, model, samples).await.map(ScoredBody::Answers).map(Json)
+        }
+    }
+}
+
+/// Scores the answers of a request; `model` is the model's name for the response.
+async fn score_answers(
+    scorer: &Scorer,
+    model: String,
+    samples: MemberSamples,
+) -> Result<ScoreResponse, ApiError> {
+    let MemberSamples { samples, member } = samples;
+    let scored = scorer.score(samples, |index| format!("{member}[{index}]")).await?;
     let score =
-        |(index, scored): (usize, &Scored)| PairScore { index, object: "score", score: scored.reward };
-    let response = ScoreResponse {
+        |(index, scored): (usize, &SampleScore)| PairScore { index, object: "score", score: scored.reward };
+    Ok(ScoreResponse {
         id: format!("score-{}", request_id::fresh_id()),
         object: "list",
         created: unix_seconds(),
         model,
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(score).collect(),
-    };
-    Ok(Json(ScoredBody::Answers(response)))
+    })
 }

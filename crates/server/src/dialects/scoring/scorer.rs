@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::sample::Sample;
 use crate::{
-    error::{ApiError, Dialect, count_failed_verdict, image_of},
+    error::{ApiError, Dialect, count_failed_verdict},
     images::{self, ImageReader},
     metrics::Task,
     state::AppState,
@@ -28,7 +28,7 @@ use crate::{
 
 /// Samples of one request that are judged concurrently: enough to fill the engine's steps, without taking the whole
 /// queue.
-const AT_A_TIME: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 
 /// Parameters in the URL, for which the bodies of these interfaces have no place.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -44,7 +44,7 @@ pub(crate) struct ScoreQuery {
     /// Whether samples may lack an image: `optional`, which is the default, or `required`, which refuses them with
     /// the code `image_required`.
     #[param(inline)]
-    image: Option<Image>,
+    image: Option<ImageRequirement>,
 }
 
 impl ScoreQuery {
@@ -55,7 +55,7 @@ impl ScoreQuery {
 /// Whether a sample needs an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Image {
+enum ImageRequirement {
     /// A sample without an image is judged, too.
     #[default]
     Optional,
@@ -80,7 +80,7 @@ enum RewardScale {
 
 /// The score of a sample.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Scored {
+pub(super) struct SampleScore {
     /// The reward on the requested scale.
     pub(super) reward: f64,
     /// The score from 0 (worst) to 1 (best).
@@ -92,10 +92,11 @@ pub(super) struct Scored {
     pub(super) label_mass: f64,
     /// The entropy of the scores' probabilities, in nats.
     pub(super) entropy: f64,
+    /// Token counts of the judgement.
     pub(super) usage: Usage,
 }
 
-impl Scored {
+impl SampleScore {
     /// The probability that the first response of a pair is better than the second.
     fn of_pair(both: &BothOrders) -> Self {
         let probability = both.distribution.lean(None);
@@ -112,13 +113,14 @@ impl Scored {
 
 /// Counts the samples of a request that were judged without an image. Clones share the counter.
 #[derive(Debug, Clone, Default)]
-pub(super) struct WithoutImage(Arc<AtomicUsize>);
+pub(super) struct WithoutImageCount(Arc<AtomicUsize>);
 
-impl WithoutImage {
-    fn note(&self) {
+impl WithoutImageCount {
+    fn increment(&self) {
         self.0.fetch_add(1, Relaxed);
     }
 
+    /// The number of samples so far.
     pub(super) fn count(&self) -> usize {
         self.0.load(Relaxed)
     }
@@ -129,7 +131,7 @@ pub(super) struct Scorer {
     state: AppState,
     caller: Caller,
     query: ScoreQuery,
-    without_image: WithoutImage,
+    without_image: WithoutImageCount,
 }
 
 impl Scorer {
@@ -137,20 +139,20 @@ impl Scorer {
     /// queue and for its turn until the request's deadline.
     pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
         let caller = Caller { queue_timeout: None, ticket: Ticket::patient(), ..caller };
-        Self { state: state.with_fixed_rules(), caller, query, without_image: WithoutImage::default() }
+        Self { state: state.with_fixed_rules(), caller, query, without_image: WithoutImageCount::default() }
     }
 
     /// Makes the scorer count in `without_image`.
-    pub(super) fn counting(self, without_image: WithoutImage) -> Self {
+    pub(super) fn with_counter(self, without_image: WithoutImageCount) -> Self {
         Self { without_image, ..self }
     }
 
-    /// The model's name in the response to a request that names it `named`.
+    /// The model's name in the response to a request with the name `requested`.
     ///
     /// # Errors
     /// When the server refuses this name.
-    pub(super) fn told(&self, named: Option<String>) -> Result<String, ApiError> {
-        self.state.names.response_name(named)
+    pub(super) fn response_model(&self, requested: Option<String>) -> Result<String, ApiError> {
+        self.state.names.response_name(requested)
     }
 
     /// Calls `make` with a reader of the body's images, as [`images::with_images`] does.
@@ -161,10 +163,12 @@ impl Scorer {
         images::with_images(&self.state, &self.caller.tenant, make).await
     }
 
+    /// The judge of the server.
     pub(super) fn judge(&self) -> &judge::Judge {
         &self.state.judge
     }
 
+    /// The caller of the request.
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -178,51 +182,52 @@ impl Scorer {
         &self,
         samples: Vec<Sample>,
         path: impl Fn(usize) -> String,
-    ) -> Result<Vec<Scored>, ApiError> {
-        if let Some((index, refusal)) = self.lacking(&samples) {
+    ) -> Result<Vec<SampleScore>, ApiError> {
+        if let Some((index, refusal)) = self.first_refused(&samples) {
             return Err(refusal.with_param(path(index)));
         }
         let score = |sample: Sample| async move {
-            let label = sample.label.clone();
-            let place = |error: &JudgeError| place_of_label(error, label.as_ref());
-            self.score_one(sample).await.map_err(|error| (place(&error), error))
+            let label = sample.label_images.clone();
+            let label_path = |error: &JudgeError| label.as_ref().and_then(|label| label.at_fault(error));
+            self.score_one(sample).await.map_err(|error| (label_path(&error), error))
         };
-        let scores = stream::iter(samples).map(score).buffered(AT_A_TIME);
+        let scores = stream::iter(samples).map(score).buffered(MAX_CONCURRENT);
         let mut scores = std::pin::pin!(scores.enumerate());
         let mut scored = Vec::new();
         while let Some((index, result)) = scores.next().await {
-            scored.push(result.map_err(|(label, error)| {
+            scored.push(result.map_err(|(label_path, error)| {
                 count_failed_verdict(&self.state.metrics, &error);
                 let error = ApiError::from_judge(error, Dialect::Native);
                 // The rubric comes from the URL and applies to all samples.
-                let in_url = error.param() == Some("rubric");
-                if in_url { error } else { error.with_param(label.unwrap_or_else(|| path(index))) }
+                let is_in_url = error.param() == Some("rubric");
+                if is_in_url { error } else { error.with_param(label_path.unwrap_or_else(|| path(index))) }
             })?);
         }
         Ok(scored)
     }
 
-    /// The first sample that lacks what the URL requires, and the error for it.
-    fn lacking(&self, samples: &[Sample]) -> Option<(usize, ApiError)> {
+    /// The index of the first sample that lacks what the URL requires, and the error for it.
+    fn first_refused(&self, samples: &[Sample]) -> Option<(usize, ApiError)> {
         let refused =
             |code: &'static str, message: &str| ApiError::new(StatusCode::BAD_REQUEST, code, message);
-        let required = self.query.image.unwrap_or_default() == Image::Required;
-        let image = samples.iter().position(|sample| required && sample.images.is_empty()).map(|index| {
+        let needs_image = self.query.image.unwrap_or_default() == ImageRequirement::Required;
+        let image = samples.iter().position(|sample| needs_image && sample.images.is_empty()).map(|index| {
             let message = "There is no image, and image=required refuses samples without one.";
             (index, refused("image_required", message))
         });
-        let compared = self.query.reward.unwrap_or_default() == RewardScale::Pair;
+        let needs_reference = self.query.reward.unwrap_or_default() == RewardScale::Pair;
         let reference = || {
-            let index = samples.iter().position(|sample| compared && sample.reference.is_none())?;
+            let index = samples.iter().position(|sample| needs_reference && sample.reference.is_none())?;
             let message = "There is no reference, and reward=pair compares each response with one.";
             Some((index, refused("reference_required", message)))
         };
         image.or_else(reference)
     }
 
-    async fn score_one(&self, sample: Sample) -> Result<Scored, JudgeError> {
+    /// Scores a sample on the requested scale.
+    async fn score_one(&self, sample: Sample) -> Result<SampleScore, JudgeError> {
         if sample.images.is_empty() {
-            self.without_image.note();
+            self.without_image.increment();
         }
         let judge = &self.state.judge;
         let choice = self.query.rubric.clone().map_or(RubricChoice::Default, RubricChoice::Named);
@@ -232,31 +237,31 @@ impl Scorer {
             RewardScale::Unit | RewardScale::Raw => {
                 let case = sample.into_case();
                 let begin = || judge.judge(case.clone(), choice.clone(), options.clone());
-                let judgement = self.patiently(begin).await?.collect().await?;
+                let judgement = self.retry_while_busy(begin).await?.collect().await?;
                 self.state.metrics.verdict(&judgement, Task::Reward);
-                Ok(self.read(&judgement))
+                Ok(self.score_of(&judgement))
             }
             RewardScale::Pair => {
                 let case = sample.into_pair().ok_or(JudgeError::TooFewResponses { count: 1, least: 2 })?;
                 let begin = || judge.judge_both_orders(case.clone(), choice.clone(), options.clone());
-                let both = self.patiently(begin).await?;
+                let both = self.retry_while_busy(begin).await?;
                 self.state.metrics.both_orders(&both);
-                Ok(Scored::of_pair(&both))
+                Ok(SampleScore::of_pair(&both))
             }
         }
     }
 
     /// Calls `begin` again while it fails for lack of quota or of a thread and time is left. Waiting for a place in
     /// the queue happens inside of `begin`.
-    pub(super) async fn patiently<T, F: Future<Output = Result<T, JudgeError>>>(
+    pub(super) async fn retry_while_busy<T, F: Future<Output = Result<T, JudgeError>>>(
         &self,
         begin: impl Fn() -> F,
     ) -> Result<T, JudgeError> {
         loop {
-            let begun = begin().await;
-            match begun.as_ref().err().and_then(comes_again_in).filter(|seconds| self.may_wait(*seconds)) {
+            let result = begin().await;
+            match result.as_ref().err().and_then(retry_delay_s).filter(|seconds| self.may_wait(*seconds)) {
                 Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
-                None => return begun,
+                None => return result,
             }
         }
     }
@@ -267,14 +272,15 @@ impl Scorer {
         self.caller.deadline.is_none_or(|deadline| then < deadline)
     }
 
-    fn read(&self, judgement: &Judgement) -> Scored {
+    /// The score of a response that was judged alone.
+    fn score_of(&self, judgement: &Judgement) -> SampleScore {
         let distribution = judgement.distribution.as_ref();
-        let chosen = match judgement.verdict.outcome {
+        let verdict = match judgement.verdict.outcome {
             Outcome::Score(score) => score,
             // Not reached: a rubric for one response has scores.
             Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => f64::NAN,
         };
-        let expected = distribution.and_then(judge::Distribution::expected_score).unwrap_or(chosen);
+        let expected = distribution.and_then(judge::Distribution::expected_score).unwrap_or(verdict);
         let unit = judgement.scale.map_or(expected, |scale| {
             let part = scale.part(expected);
             match judgement.direction {
@@ -282,7 +288,7 @@ impl Scorer {
                 Direction::Lower => 1.0 - part,
             }
         });
-        Scored {
+        SampleScore {
             reward: match self.query.reward.unwrap_or_default() {
                 // Not reached with `Pair`, whose samples are compared.
                 RewardScale::Unit | RewardScale::Pair => unit,
@@ -290,22 +296,15 @@ impl Scorer {
             },
             unit,
             expected,
-            label_mass: distribution.map_or(1.0, |found| found.label_mass),
+            label_mass: distribution.map_or(1.0, |distribution| distribution.label_mass),
             entropy: distribution.map_or(0.0, judge::Distribution::entropy),
             usage: judgement.usage,
         }
     }
 }
 
-/// The path of the label whose image caused an error. `label` has this path, and the number of images before those
-/// of the label.
-fn place_of_label(error: &JudgeError, label: Option<&(usize, String)>) -> Option<String> {
-    let (first, place) = label?;
-    image_of(error).filter(|index| index >= first).map(|_| place.clone())
-}
-
 /// The number of seconds after which a failed attempt may succeed; `None` if it will not.
-fn comes_again_in(error: &JudgeError) -> Option<u64> {
+fn retry_delay_s(error: &JudgeError) -> Option<u64> {
     match error {
         JudgeError::Exhausted(exhausted) => exhausted.retry_after_s,
         JudgeError::Encode(EncodeError::Busy) | JudgeError::NoThread => Some(1),

@@ -79,11 +79,12 @@ pub(super) async fn reward(scorer: &Scorer, body: &JsonBytes) -> Result<f64, Api
     Ok(scored[0].reward)
 }
 
+/// The sample of a body.
 fn sample(body: RemoteRmBody, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
     let RemoteRmBody { prompt, response, label } = body;
     let sample = match prompt {
         PromptBody::Text(prompt) => {
-            Sample::of_transcript((&(prompt.clone() + &response), Some(&prompt)), "prompt", reader)?
+            Sample::of_transcript(&(prompt.clone() + &response), Some(&prompt), "prompt", reader)?
         }
         PromptBody::Messages(messages) => of_messages(messages, response, reader)?,
     };
@@ -99,11 +100,11 @@ fn of_messages(
     let (mut turns, mut images) = (Vec::new(), Vec::new());
     for (index, PromptMessage { role, content }) in messages.into_iter().enumerate() {
         let parts = TextOrParts::Parts { content };
-        let (text, mut found) = parts.read(&format!("prompt[{index}].content"), reader)?;
-        images.append(&mut found);
+        let (text, turn_images) = parts.read(&format!("prompt[{index}].content"), reader)?;
+        images.extend(turn_images);
         turns.push((role, text));
     }
     let question = Transcript::question_of(&turns)
         .ok_or_else(|| ApiError::invalid("prompt", "prompt has no turn of the user."))?;
-    Sample::of_turns((question, images), response, ("prompt", reader))
+    Sample::of_turns(&question, images, response, "prompt", reader)
 }

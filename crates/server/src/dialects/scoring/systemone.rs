@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     bodies::TokensRead,
-    choices::{Answers, Chooser, Found, Question, question, text_of},
+    choices::{AnswerProbabilities, Answers, Chooser, Question, question_text, text_of},
     examples,
     failures::Failures,
     parameters::{self, Members},
@@ -21,9 +21,11 @@ use crate::{
     json_body::JsonBytes,
 };
 
-/// The members that are read of a body, and of a question.
-const READ: [&str; 5] = ["model", "state", "questions", "instructions", "images"];
-const READ_OF_QUESTION: [&str; 3] = ["type", "instructions", "criteria"];
+/// The members that are read of a body.
+const KNOWN_MEMBERS: [&str; 5] = ["model", "state", "questions", "instructions", "images"];
+
+/// The members that are read of a question.
+const KNOWN_MEMBERS_OF_QUESTION: [&str; 3] = ["type", "instructions", "criteria"];
 
 /// A state, and questions about it.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -90,7 +92,7 @@ impl SystemOneQuestion {
     fn answers(&self, path: &str) -> Result<Answers, ApiError> {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let yes_no = |yes: String| (vec!["yes".into(), "no".into()], vec![yes, "no".into()]);
-        let (names, shown): (Vec<String>, Vec<String>) = match (self.kind, &self.criteria) {
+        let (names, option_texts): (Vec<String>, Vec<String>) = match (self.kind, &self.criteria) {
             (PredicateKind::Predicate, Value::Null) => yes_no("yes".into()),
             (PredicateKind::Predicate, Value::String(criteria)) => yes_no(format!("yes: {criteria}")),
             (
@@ -108,35 +110,35 @@ impl SystemOneQuestion {
                 return Err(ApiError::invalid(format!("{path}.criteria"), message));
             }
         };
-        Answers { names, shown }.checked(&format!("{path}.criteria"))
+        Answers { names, option_texts }.checked(&format!("{path}.criteria"))
     }
 
     /// The answer, from the probabilities of the possible answers.
-    fn answer(&self, names: &[String], found: &Found) -> Value {
-        let (best, probabilities) = (found.best(), found.named(names));
+    fn answer(&self, names: &[String], probabilities: &AnswerProbabilities) -> Value {
+        let (best, by_name) = (probabilities.best(), probabilities.by_name(names));
         match self.kind {
             PredicateKind::Score => {
-                json!({ "type": "score", "score": found.mean_place(), "probabilities": probabilities })
+                json!({ "type": "score", "score": probabilities.mean_index(), "probabilities": by_name })
             }
             PredicateKind::Choice => {
-                json!({ "type": "choice", "choice": names[best], "probabilities": probabilities })
+                json!({ "type": "choice", "choice": names[best], "probabilities": by_name })
             }
             PredicateKind::Predicate => json!({
                 "type": "predicate",
                 "value": best == 0,
-                "probability": found.probabilities[0],
-                "probabilities": probabilities,
+                "probability": probabilities.probabilities[0],
+                "probabilities": by_name,
             }),
         }
     }
 }
 
 /// Figures about the reliability of an answer.
-fn diagnosis(found: &Found) -> Value {
+fn diagnosis(answers: &AnswerProbabilities) -> Value {
     // Only the answers' probabilities are known, so this is a lower bound: a best answer below it may still be the
     // most probable text.
-    let is_label = found.probabilities[found.best()] * found.label_mass >= 1.0 - found.label_mass;
-    json!({ "label_mass": found.label_mass, "argmax_is_label": is_label })
+    let is_label = answers.probabilities[answers.best()] * answers.label_mass >= 1.0 - answers.label_mass;
+    json!({ "label_mass": answers.label_mass, "argmax_is_label": is_label })
 }
 
 /// Answer questions about a state and images. No text is generated: answers are read from the critic's logits.
@@ -159,26 +161,26 @@ pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Syste
         Ok((read, images))
     });
     let (mut body, images) = read.await?;
-    let model = scorer.told(body.model.take())?;
+    let model = scorer.response_model(body.model.take())?;
     let state = text_of(body.state);
     let context =
         body.instructions.map_or(state.clone(), |instructions| format!("{state}\n\n{instructions}"));
     let (mut questions, mut names) = (Vec::new(), Vec::new());
-    for (name, asked) in &body.questions {
+    for (name, question) in &body.questions {
         let path = format!("questions.{name}");
-        let answers = asked.answers(&path)?;
-        let text = format!("{context}\n\n{}", question(&asked.instructions, &answers.shown));
-        questions.push(Question { text, count: answers.names.len(), path });
+        let answers = question.answers(&path)?;
+        let text = format!("{context}\n\n{}", question_text(&question.instructions, &answers.option_texts));
+        questions.push(Question { text, option_count: answers.names.len(), path });
         names.push(answers.names);
     }
     let chooser = Chooser { scorer: &scorer, images, temperature: 1.0 };
-    let found = chooser.decide_all(questions).await?;
+    let probabilities = chooser.answer_all(questions).await?;
     let (mut answers, mut diagnostics) = (Map::new(), Map::new());
-    for (((name, asked), names), found) in body.questions.iter().zip(&names).zip(&found) {
-        answers.insert(name.clone(), asked.answer(names, found));
-        diagnostics.insert(name.clone(), diagnosis(found));
+    for (((name, question), names), probabilities) in body.questions.iter().zip(&names).zip(&probabilities) {
+        answers.insert(name.clone(), question.answer(names, probabilities));
+        diagnostics.insert(name.clone(), diagnosis(probabilities));
     }
-    let usage = TokensRead::of(found.iter().map(|found| found.usage));
+    let usage = TokensRead::of(probabilities.iter().map(|probabilities| probabilities.usage));
     Ok(Json(SystemOneResponse { model, answers, diagnostics, usage }))
 }
 
@@ -188,9 +190,9 @@ fn check_names(body: &JsonBytes) -> Result<(), ApiError> {
     struct Questions {
         questions: BTreeMap<String, Members>,
     }
-    parameters::check(body, &READ)?;
+    parameters::check(body, &KNOWN_MEMBERS)?;
     let Questions { questions } = body.parse()?;
     questions.iter().try_for_each(|(name, question)| {
-        parameters::check_members(question, &READ_OF_QUESTION, &format!("questions.{name}."))
+        parameters::check_members(question, &KNOWN_MEMBERS_OF_QUESTION, &format!("questions.{name}."))
     })
 }

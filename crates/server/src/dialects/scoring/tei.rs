@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{
     examples, parameters,
     sample::Sample,
-    scorer::{ScoreQuery, Scored, Scorer},
+    scorer::{SampleScore, ScoreQuery, Scorer},
 };
 use crate::{error::ApiError, images::ImageReader, json_body::JsonBytes};
 
@@ -25,35 +25,37 @@ pub(super) struct TeiError {
 }
 
 /// Whether the body of a ranking has this form: `texts` and no `documents`.
-pub(super) fn is_spoken(body: &JsonBytes) -> bool {
+pub(super) fn has_tei_form(body: &JsonBytes) -> bool {
     #[derive(Deserialize)]
-    struct Told {
+    struct Answers {
         texts: Option<IgnoredAny>,
         documents: Option<IgnoredAny>,
     }
-    body.parse::<Told>().is_ok_and(|told| told.texts.is_some() && told.documents.is_none())
+    body.parse::<Answers>().is_ok_and(|answers| answers.texts.is_some() && answers.documents.is_none())
 }
 
 /// The error for an empty list.
-pub(super) fn empty(name: &str) -> ApiError {
-    ApiError::invalid(name, format!("{name} is empty.")).with_code(EMPTY)
+pub(super) fn empty_list(name: &str) -> ApiError {
+    ApiError::invalid(name, format!("{name} is empty.")).with_code(EMPTY_LIST)
 }
 
-const EMPTY: &str = "empty_batch";
+/// The code of the error for an empty list, which is `Empty` in this form.
+const EMPTY_LIST: &str = "empty_batch";
 
 /// Whether all errors at a path have this form, including those of middleware.
-pub(super) fn is_path(path: &str) -> bool {
+pub(super) fn is_tei_path(path: &str) -> bool {
     path.trim_end_matches('/') == PATH
 }
 
+/// The path of the classifier.
 const PATH: &str = "/predict";
 
 /// Writes an error in this form and keeps its headers.
-pub(super) fn told(error: ApiError) -> Response {
+pub(super) fn error_response(error: ApiError) -> Response {
     let (message, code) = (error.message().to_owned(), error.code());
     let (mut head, _) = error.into_response().into_parts();
     let (status, error_type) = match (head.status, code) {
-        (StatusCode::BAD_REQUEST, EMPTY) => (StatusCode::BAD_REQUEST, "Empty"),
+        (StatusCode::BAD_REQUEST, EMPTY_LIST) => (StatusCode::BAD_REQUEST, "Empty"),
         (StatusCode::TOO_MANY_REQUESTS, _) | (_, "overloaded") => {
             (StatusCode::TOO_MANY_REQUESTS, "Overloaded")
         }
@@ -64,8 +66,8 @@ pub(super) fn told(error: ApiError) -> Response {
     head.status = status;
     // Removed so that no middleware writes the error again.
     head.extensions.remove::<ApiError>();
-    let (ours, body) = Json(TeiError { error: message, error_type }).into_response().into_parts();
-    head.headers.extend(ours.headers);
+    let (json_head, body) = Json(TeiError { error: message, error_type }).into_response().into_parts();
+    head.headers.extend(json_head.headers);
     Response::from_parts(head, body)
 }
 
@@ -89,7 +91,7 @@ enum PredictInputs {
 }
 
 /// Whether a request has a single input or a list of them.
-enum Shape {
+enum InputCount {
     One,
     Batch,
 }
@@ -114,18 +116,19 @@ pub(super) struct TeiClass {
 }
 
 impl TeiClass {
-    fn of(scored: &Scored) -> [Self; 1] {
+    fn of(scored: &SampleScore) -> [Self; 1] {
         [Self { score: scored.reward, label: "score" }]
     }
 }
 
+/// The sample of an input at `path`: a transcript, or a question and its answer.
 fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
     match texts {
-        [transcript] => Sample::of_transcript((transcript, None), path, reader),
+        [transcript] => Sample::of_transcript(transcript, None, path, reader),
         [question, answer] => {
-            Sample::of_transcript((&format!("{question}{answer}"), Some(question)), path, reader)
+            Sample::of_transcript(&format!("{question}{answer}"), Some(question), path, reader)
         }
-        [] => Err(empty(path)),
+        [] => Err(empty_list(path)),
         [_, _, _, ..] => Err(ApiError::invalid(path, format!("{path} has more than two texts."))),
     }
 }
@@ -151,21 +154,21 @@ pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Result<Json<Pred
     let read = scorer.with_images(|reader| {
         parameters::check(&body, &["inputs"])?;
         Ok(match body.parse::<PredictBody>()?.inputs {
-            PredictInputs::Transcript(text) => (vec![sample(&[text], "inputs", reader)?], Shape::One),
-            PredictInputs::Pair(texts) => (vec![sample(&texts, "inputs", reader)?], Shape::One),
-            PredictInputs::Batch(all) => {
-                let samples = all.iter().enumerate();
+            PredictInputs::Transcript(text) => (vec![sample(&[text], "inputs", reader)?], InputCount::One),
+            PredictInputs::Pair(texts) => (vec![sample(&texts, "inputs", reader)?], InputCount::One),
+            PredictInputs::Batch(inputs) => {
+                let samples = inputs.iter().enumerate();
                 let samples =
                     samples.map(|(index, texts)| sample(texts, &format!("inputs[{index}]"), reader));
-                (samples.collect::<Result<_, _>>()?, Shape::Batch)
+                (samples.collect::<Result<_, _>>()?, InputCount::Batch)
             }
         })
     });
-    let (samples, shape): (Vec<Sample>, Shape) = read.await?;
+    let (samples, count): (Vec<Sample>, InputCount) = read.await?;
     let scored = scorer.score(samples, |index| format!("inputs[{index}]")).await?;
     let mut classes: Vec<_> = scored.iter().map(TeiClass::of).collect();
-    Ok(Json(match shape {
-        Shape::One => PredictedBody::One(classes.remove(0)),
-        Shape::Batch => PredictedBody::Batch(classes),
+    Ok(Json(match count {
+        InputCount::One => PredictedBody::One(classes.remove(0)),
+        InputCount::Batch => PredictedBody::Batch(classes),
     }))
 }

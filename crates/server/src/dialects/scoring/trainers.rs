@@ -1,4 +1,5 @@
-//! The forms in which trainers ask for rewards, told apart by the keys of a body: each path of theirs takes all of them.
+//! The forms in which trainers ask for rewards, told apart by the keys of a body: each path of theirs takes all of
+//! them.
 
 use axum::{
     Json,
@@ -8,15 +9,15 @@ use axum::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    for_trainers, openrlhf,
-    scorer::{Scorer, WithoutImage},
-    slime, with_count,
+    error_for_trainers, openrlhf,
+    scorer::{Scorer, WithoutImageCount},
+    slime, with_image_header,
 };
 use crate::{
     access::Admission,
     error::{ApiError, retold},
     json_body::JsonBytes,
-    json_limits::Texts,
+    json_limits::TextKind,
     metrics::RequestKind,
     state::AppState,
 };
@@ -42,18 +43,19 @@ struct Keys {
 }
 
 impl RewardForm {
-    /// The form of a body on a path whose usual form is `usual`, which is also that of a body with the keys of both, or of none.
-    pub(super) fn of(body: &JsonBytes, usual: Self) -> Self {
+    /// The form of a body. It is `default` for a body with the keys of both forms, or of none.
+    pub(super) fn of(body: &JsonBytes, default: Self) -> Self {
         // What is wrong with a body that is no object is worded by whoever reads it as a whole.
-        let Ok(keys) = body.parse::<Keys>() else { return usual };
+        let Ok(keys) = body.parse::<Keys>() else { return default };
         match (keys.query, keys.prompt.zip(keys.response)) {
             (Some(_), None) => Self::OpenRlhf,
             (None, Some(_)) => Self::Slime,
-            (Some(_), Some(_)) | (None, None) => usual,
+            (Some(_), Some(_)) | (None, None) => default,
         }
     }
 
-    /// The form of a body on a path of the native interface; `None` for a body that has keys of that, or none of a trainer.
+    /// The form of a body on a path of the native interface; `None` for a body that has keys of that, or none of a
+    /// trainer.
     fn on_native_path(body: &JsonBytes) -> Option<Self> {
         let keys = body.parse::<Keys>().ok()?;
         if keys.question.is_some() || keys.responses.is_some() {
@@ -88,14 +90,14 @@ pub(crate) struct TrainerRequest {
     form: RewardForm,
     body: JsonBytes,
     scorer: Scorer,
-    without_image: WithoutImage,
+    without_image: WithoutImageCount,
 }
 
 impl FromRequest<AppState> for NativeOrTrainer {
     type Rejection = ApiError;
 
-    /// Reads the body. Its form decides what its key's quota and the limit of texts mean for it: the same as on the paths
-    /// of the trainers or of the native interface.
+    /// Reads the body. Its form decides what its key's quota and the limit of texts mean for it: the same as on the
+    /// paths of the trainers or of the native interface.
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let body = JsonBytes::unchecked(&parts, body, state).await?;
@@ -105,14 +107,14 @@ impl FromRequest<AppState> for NativeOrTrainer {
             admission.or_refuse()?;
             // Invalid parameters in the URL are refused whatever the body is.
             Scorer::from_request_parts(&mut parts, state).await?;
-            body.check(limits, Texts::Plain)?;
+            body.check(limits, TextKind::Plain)?;
             return Ok(Self::Native(body));
         };
         RequestKind::Score.note();
         admission.or_wait().await.map_err(ApiError::unavailable)?;
-        body.check(limits, Texts::Transcripts)?;
-        let without_image = WithoutImage::default();
-        let scorer = Scorer::from_request_parts(&mut parts, state).await?.counting(without_image.clone());
+        body.check(limits, TextKind::Transcripts)?;
+        let without_image = WithoutImageCount::default();
+        let scorer = Scorer::from_request_parts(&mut parts, state).await?.with_counter(without_image.clone());
         Ok(Self::Trainer(Box::new(TrainerRequest { form, body, scorer, without_image })))
     }
 }
@@ -122,7 +124,7 @@ impl TrainerRequest {
     pub(crate) async fn answer(self) -> Response {
         let Self { form, body, scorer, without_image } = self;
         let response = form.answer(&scorer, &body).await.into_response();
-        with_count(retold(response, for_trainers), &without_image)
+        with_image_header(retold(response, error_for_trainers), &without_image)
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
             batch_images: 1,
             image_bytes: 1024,
         };
-        JsonBytes::checked(Bytes::from(value.to_string()), &limits, Texts::Plain).unwrap()
+        JsonBytes::checked(Bytes::from(value.to_string()), &limits, TextKind::Plain).unwrap()
     }
 
     #[test]

@@ -15,24 +15,24 @@ use axum::{
     routing::post,
 };
 use futures::{Stream, StreamExt, stream};
-use judge::{Candidates, JudgeError};
+use judge::{JudgeError, RewardOptions};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{evaluations, examples, places::Places};
+use super::{evaluations, examples, request_fields::RequestFields};
 use crate::{
     affinity,
     caller::RequestCaller,
     dialects::{
         scoring::{NativeOrTrainer, ScoreQuery},
-        with_slashes,
+        with_trailing_slashes,
     },
     error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_refused},
     images::with_images,
     metrics::RequestKind,
     state::AppState,
 };
-use request::{RewardBody, RewardRequest};
+use request::{MethodBody, RewardBody, RewardPrompt, RewardRequest};
 pub(super) use response::RewardsBody;
 use response::{ResultBody, ResultsBody, RewardedBody};
 
@@ -43,7 +43,7 @@ const PROMPTS_AT_A_TIME: usize = 2;
 /// The route of this module, also with a trailing slash: trainers have it in their settings.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     let documented = OpenApiRouter::new().routes(routes!(reward));
-    let aliases = with_slashes(&documented, [("/reward", post(reward))]);
+    let aliases = with_trailing_slashes(&documented, [("/reward", post(reward))]);
     documented.merge(aliases.into())
 }
 
@@ -106,18 +106,19 @@ async fn reward(
     });
     let request = request.await?;
     let _memory = body.into_memory();
-    let affinity = request.prompts.first().map(|(candidates, _)| affinity::of(&candidates.case));
+    let affinity = request.prompts.first().map(|prompt| affinity::of(&prompt.candidates.case));
     RequestKind::Reward.note();
-    Ok(affinity::named(affinity, rewarded(state.with_fixed_rules(), request).await.into_response()))
+    Ok(affinity::named(affinity, respond(state.with_fixed_rules(), request).await.into_response()))
 }
 
-async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, ApiError> {
-    let (many, streams) = (request.many, request.stream);
+/// Computes the rewards of a request, and returns them in the form that it asks for.
+async fn respond(state: AppState, request: RewardRequest) -> Result<Response, ApiError> {
+    let (has_prompts, streams) = (request.has_prompts, request.stream);
     let mut results = Box::pin(results(state, request));
     if streams {
         return Ok(events(results).into_response());
     }
-    if many {
+    if has_prompts {
         let results = unless_refused(results.collect().await)?.into_iter().map(ResultBody::new).collect();
         return Ok(Json(RewardedBody::Many(ResultsBody { results })).into_response());
     }
@@ -129,34 +130,56 @@ async fn rewarded(state: AppState, request: RewardRequest) -> Result<Response, A
 
 /// The rewards of each prompt, in order.
 fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result<RewardsBody, ApiError>> {
-    let RewardRequest { rubric_path, prompts, options, method, many, .. } = request;
-    let judge_one = move |(index, (candidates, response_ids)): (usize, (Candidates, Vec<String>))| {
-        let (state, options) = (state.clone(), options.clone());
-        let evaluations = state.telemetry.evaluations(response_ids);
-        async move {
-            let reward = state.judge.reward(&candidates, &options).await;
-            let failed = |error: JudgeError| {
-                count_failed_verdict(&state.metrics, &error);
-                let headless = matches!(error, JudgeError::NoRewardHead);
-                let image = Places::of(&candidates.case).blamed_image(&error);
-                let error = ApiError::from_judge(error, Dialect::Native).in_rubric(rubric_path);
-                evaluations::failure(&evaluations, candidates.responses.len(), &error);
-                match image {
-                    _ if headless => error.with_param("method"),
-                    Some(image) if many => error.with_param(format!("prompts[{index}].{image}")),
-                    Some(image) => error.with_param(image),
-                    None => error,
-                }
-            };
-            let reward = reward.map_err(failed)?;
-            state.metrics.reward(&reward);
-            reward.failures.iter().for_each(|failure| count_failed_verdict(&state.metrics, &failure.error));
-            let body = RewardsBody::new(reward, method, state.judge.model());
-            evaluations::rewards(&evaluations, &body);
-            Ok(body)
-        }
+    let RewardRequest { rubric_path, prompts, options, method, has_prompts, .. } = request;
+    let rewarding = Rewarding { state, options, method, rubric_path };
+    let rewards = move |(index, prompt): (usize, RewardPrompt)| {
+        let rewarding = rewarding.clone();
+        let path = if has_prompts { format!("prompts[{index}].") } else { String::new() };
+        async move { rewarding.rewards(prompt, &path).await }
     };
-    stream::iter(prompts).enumerate().map(judge_one).buffered(PROMPTS_AT_A_TIME)
+    stream::iter(prompts).enumerate().map(rewards).buffered(PROMPTS_AT_A_TIME)
+}
+
+/// Computes the rewards of the prompts of one request.
+#[derive(Clone)]
+struct Rewarding {
+    state: AppState,
+    options: RewardOptions,
+    method: MethodBody,
+    /// The prefix of the path of criteria and scale in the body.
+    rubric_path: &'static str,
+}
+
+impl Rewarding {
+    /// The rewards of a prompt, which are also exported; `path` is the prefix of its fields in the body.
+    async fn rewards(&self, prompt: RewardPrompt, path: &str) -> Result<RewardsBody, ApiError> {
+        let Self { state, options, method, .. } = self;
+        let RewardPrompt { candidates, response_ids } = prompt;
+        let evaluations = state.telemetry.evaluations(response_ids);
+        let reward = state.judge.reward(&candidates, options).await.map_err(|error| {
+            count_failed_verdict(&state.metrics, &error);
+            let image = RequestFields::of(&candidates.case).image_at_fault(&error);
+            let error = self.api_error(error, image.map(|image| format!("{path}{image}")));
+            evaluations::export_failure(&evaluations, candidates.responses.len(), &error);
+            error
+        })?;
+        state.metrics.reward(&reward);
+        reward.failures.iter().for_each(|failure| count_failed_verdict(&state.metrics, &failure.error));
+        let body = RewardsBody::new(reward, *method, state.judge.model());
+        evaluations::export_rewards(&evaluations, &body);
+        Ok(body)
+    }
+
+    /// The error of a failed prompt, with its parameter; `image` is the path of the image that caused it.
+    fn api_error(&self, error: JudgeError, image: Option<String>) -> ApiError {
+        let has_no_head = matches!(error, JudgeError::NoRewardHead);
+        let error = ApiError::from_judge(error, Dialect::Native).in_rubric(self.rubric_path);
+        match image {
+            _ if has_no_head => error.with_param("method"),
+            Some(image) => error.with_param(image),
+            None => error,
+        }
+    }
 }
 
 /// The event of one prompt's result.

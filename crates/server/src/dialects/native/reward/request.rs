@@ -11,7 +11,7 @@ use crate::{
             chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
             evaluations,
             guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
-            request::{TilingBody, check_max_tokens, check_text, read_images},
+            request::{CaseImages, TilingBody, check_max_tokens, check_text, read_images},
             scale::ScaleBody,
         },
         null_as_default, object_or_null, objects_or_null,
@@ -169,31 +169,39 @@ impl From<MethodBody> for Method {
 pub(super) struct RewardRequest {
     /// The prefix of the path of criteria and scale in the body.
     pub(super) rubric_path: &'static str,
-    /// Each question with its responses, and the client's ids of these.
-    pub(super) prompts: Vec<(Candidates, Vec<String>)>,
+    pub(super) prompts: Vec<RewardPrompt>,
     pub(super) options: RewardOptions,
     pub(super) method: MethodBody,
     /// Whether the body has `prompts`, even a single one.
-    pub(super) many: bool,
+    pub(super) has_prompts: bool,
+    /// Whether results are sent as server-sent events.
     pub(super) stream: bool,
+}
+
+/// A question with its responses, and the client's ids of these.
+pub(super) struct RewardPrompt {
+    pub(super) candidates: Candidates,
+    /// One for each response, or empty.
+    pub(super) response_ids: Vec<String>,
 }
 
 impl RewardBody {
     /// Refuses values above the server's limits.
     pub(super) fn check(&self, limits: &ContentLimits) -> Result<(), ApiError> {
         check_max_tokens(self.max_tokens, limits)?;
-        let too_long = |path: String, what: &str, most: usize, option: &str| {
-            let message = format!("There are more than {most} {what}, which is the limit ({option}).");
+        let too_long = |path: String, what: &str, limit: usize, option: &str| {
+            let message = format!("There are more than {limit} {what}, which is the limit ({option}).");
             Err(ApiError::invalid(path, message).with_code("array_too_long"))
         };
         let prompts = self.prompts.as_deref().unwrap_or_default();
         if prompts.len() > limits.reward_prompts {
             return too_long("prompts".into(), "prompts", limits.reward_prompts, "max_reward_prompts");
         }
-        let inside = prompts.iter().enumerate();
-        let inside = inside.map(|(index, prompt)| (format!("prompts[{index}].responses"), &prompt.responses));
-        let beside = self.responses.iter().map(|responses| ("responses".to_owned(), responses));
-        for (path, responses) in beside.chain(inside) {
+        let of_prompts = prompts.iter().enumerate();
+        let of_prompts =
+            of_prompts.map(|(index, prompt)| (format!("prompts[{index}].responses"), &prompt.responses));
+        let of_body = self.responses.iter().map(|responses| ("responses".to_owned(), responses));
+        for (path, responses) in of_body.chain(of_prompts) {
             if responses.len() > limits.responses {
                 return too_long(path, "responses", limits.responses, "max_responses");
             }
@@ -201,49 +209,14 @@ impl RewardBody {
         Ok(())
     }
 
-    /// Validates the body.
+    /// Validates the body and reads its images.
     pub(super) fn into_request(
-        self,
+        mut self,
         caller: Caller,
         reader: &ImageReader<'_>,
     ) -> Result<RewardRequest, ApiError> {
-        let many = self.prompts.is_some();
-        let prompts = match (self.prompts, self.question, self.responses) {
-            (Some(prompts), None, None)
-                if self.images.is_none()
-                    && self.frames.is_none()
-                    && self.reference.is_none()
-                    && self.description.is_none()
-                    && self.response_ids.is_none() =>
-            {
-                if prompts.is_empty() {
-                    return Err(ApiError::invalid("prompts", "prompts is empty: give one at least."));
-                }
-                (prompts.into_iter())
-                    .enumerate()
-                    .map(|(index, prompt)| prompt.into_candidates(&format!("prompts[{index}]."), reader))
-                    .collect::<Result<_, _>>()?
-            }
-            (Some(_), _, _) => {
-                return Err(ApiError::invalid(
-                    "prompts",
-                    "Give prompts, or one question with its responses.",
-                ));
-            }
-            (None, Some(question), Some(responses)) => {
-                let images = self.images.unwrap_or_default();
-                let frames = self.frames.unwrap_or_default();
-                let (reference, description) = (self.reference, self.description);
-                let response_ids = self.response_ids.unwrap_or_default();
-                let prompt =
-                    PromptBody { question, images, frames, responses, response_ids, reference, description };
-                vec![prompt.into_candidates("", reader)?]
-            }
-            (None, None, _) => return Err(ApiError::invalid("question", "There is no question.")),
-            (None, _, None) => {
-                return Err(ApiError::invalid("responses", "There are no responses to judge."));
-            }
-        };
+        let has_prompts = self.prompts.is_some();
+        let prompts = self.take_prompts(reader)?;
         let rubric_path = path_of_rubric(self.rubric.as_ref());
         let options = RewardOptions {
             method: self.method.into(),
@@ -260,7 +233,49 @@ impl RewardBody {
             guards: guards(self.calibration, self.degenerate, self.invisible),
             caller,
         };
-        Ok(RewardRequest { rubric_path, prompts, options, method: self.method, many, stream: self.stream })
+        let (method, stream) = (self.method, self.stream);
+        Ok(RewardRequest { rubric_path, prompts, options, method, has_prompts, stream })
+    }
+
+    /// The questions with their responses: those of `prompts`, or the single one of the body.
+    fn take_prompts(&mut self, reader: &ImageReader<'_>) -> Result<Vec<RewardPrompt>, ApiError> {
+        match (self.prompts.take(), self.question.take(), self.responses.take()) {
+            (Some(prompts), None, None) if !self.has_prompt_fields() => {
+                if prompts.is_empty() {
+                    return Err(ApiError::invalid("prompts", "prompts is empty: give one at least."));
+                }
+                (prompts.into_iter())
+                    .enumerate()
+                    .map(|(index, prompt)| prompt.into_reward_prompt(&format!("prompts[{index}]."), reader))
+                    .collect()
+            }
+            (Some(_), _, _) => {
+                Err(ApiError::invalid("prompts", "Give prompts, or one question with its responses."))
+            }
+            (None, Some(question), Some(responses)) => {
+                let prompt = PromptBody {
+                    question,
+                    images: self.images.take().unwrap_or_default(),
+                    frames: self.frames.take().unwrap_or_default(),
+                    responses,
+                    response_ids: self.response_ids.take().unwrap_or_default(),
+                    reference: self.reference.take(),
+                    description: self.description.take(),
+                };
+                Ok(vec![prompt.into_reward_prompt("", reader)?])
+            }
+            (None, None, _) => Err(ApiError::invalid("question", "There is no question.")),
+            (None, _, None) => Err(ApiError::invalid("responses", "There are no responses to judge.")),
+        }
+    }
+
+    /// Whether the body itself has a field that belongs to a prompt, besides `question` and `responses`.
+    fn has_prompt_fields(&self) -> bool {
+        self.images.is_some()
+            || self.frames.is_some()
+            || self.reference.is_some()
+            || self.description.is_some()
+            || self.response_ids.is_some()
     }
 }
 
@@ -270,32 +285,29 @@ fn reasons(
     max_tokens: Option<usize>,
     method: MethodBody,
 ) -> Result<Reasons, ApiError> {
-    let alone = matches!(method, MethodBody::Pointwise | MethodBody::Scalar);
+    let compares = !matches!(method, MethodBody::Pointwise | MethodBody::Scalar);
     let default = matches!(method, MethodBody::Scalar);
-    if critique == Some(true) && !alone {
+    if critique == Some(true) && compares {
         return Err(ApiError::invalid("critique", "Comparisons are read without a critique."));
     }
     match (critique.unwrap_or(default), max_tokens) {
         (_, Some(0)) => Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1.")),
         (false, Some(_)) => Err(ApiError::invalid("max_tokens", "Nothing is written without a critique.")),
         (false, None) => Ok(Reasons::None),
-        (true, most) => Ok(Reasons::Written(most.unwrap_or(JudgeOptions::default().max_tokens))),
+        (true, max_tokens) => Ok(Reasons::Written(max_tokens.unwrap_or(JudgeOptions::default().max_tokens))),
     }
 }
 
 impl PromptBody {
-    /// `path` is the prefix of the prompt's fields in the body.
-    fn into_candidates(
-        self,
-        path: &str,
-        reader: &ImageReader<'_>,
-    ) -> Result<(Candidates, Vec<String>), ApiError> {
-        check_text(&self.question, &format!("{path}question"))?;
-        evaluations::check_ids(&self.response_ids, self.responses.len(), &format!("{path}response_ids"))?;
-        let (images, frames) = read_images((&self.images, &self.frames), path, reader)?;
-        let responses = Responses::One(String::new());
-        let (reference, description) = (self.reference, self.description);
-        let case = Case { question: self.question, images, frames, responses, reference, description };
-        Ok((Candidates { case, responses: self.responses }, self.response_ids))
+    /// Validates the prompt and reads its images; `path` is the prefix of its fields in the body.
+    fn into_reward_prompt(self, path: &str, reader: &ImageReader<'_>) -> Result<RewardPrompt, ApiError> {
+        let Self { question, images, frames, responses, response_ids, reference, description } = self;
+        check_text(&question, &format!("{path}question"))?;
+        evaluations::check_ids(&response_ids, responses.len(), &format!("{path}response_ids"))?;
+        let CaseImages { images, frames } = read_images(&images, &frames, path, reader)?;
+        // The responses of a case are replaced by those that are judged.
+        let placeholder = Responses::One(String::new());
+        let case = Case { question, images, frames, responses: placeholder, reference, description };
+        Ok(RewardPrompt { candidates: Candidates { case, responses }, response_ids })
     }
 }

@@ -131,10 +131,11 @@ impl RewardsBody {
     }
 }
 
+/// The rows of a matrix; the row is the response in first place, the column that in second place.
 fn rows(matrix: &Matrix) -> Vec<Vec<Option<f64>>> {
-    let places = 0..matrix.size();
-    places
+    let responses = 0..matrix.size();
+    responses
         .clone()
-        .map(|first| places.clone().map(|second| matrix.advantage(first, second)).collect())
+        .map(|first| responses.clone().map(|second| matrix.advantage(first, second)).collect())
         .collect()
 }

@@ -16,9 +16,9 @@ use judge::{Caller, Completion, CompletionParams, CompletionStream, JudgeError, 
 use super::{
     Deployment,
     best_of::best_of,
-    request::Texts,
-    response::{Header, UsageBody},
-    salt, unsupported,
+    request::TextCounts,
+    response::{ResponseHeader, UsageBody},
+    restrict_cache, unsupported,
 };
 use crate::{
     caller::RequestCaller,
@@ -30,10 +30,10 @@ use crate::{
 use request::CompletionRequest;
 pub(in crate::dialects) use request::{CompletionBody, CompletionPrompt};
 use response::{TextChoice, TextCompletion};
-use stream::Telling;
+use stream::ChunkOptions;
 
-/// The texts of one prompt.
-struct Prompted<T> {
+/// The texts that continue one prompt.
+struct PromptTexts<T> {
     /// The prompt as text, if it is to be returned before each text; else empty.
     echo: String,
     texts: Vec<T>,
@@ -80,91 +80,106 @@ pub(super) async fn complete(
     let request = body.parse::<CompletionBody>()?.into_request(state.judge.vocabulary())?;
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;
-    let header = Header::new("cmpl-", model, state.judge.model());
-    let request = held(&state, caller, request).await?;
+    let header = ResponseHeader::new("cmpl-", model, state.judge.model());
+    let request = constrain(&state, caller, request).await?;
     RequestKind::Completion.note();
-    answered(state, request, header).await
+    respond(state, request, header).await
 }
 
 /// Continues the prompts of a body that a route of another interface has made. Returns the texts of each prompt.
 ///
 /// # Errors
 /// As for the route itself: an error has the parameter of this body.
-pub(in crate::dialects) async fn continued(
+pub(in crate::dialects) async fn complete_all(
     state: &AppState,
     caller: Caller,
     body: CompletionBody,
 ) -> Result<Vec<Vec<Completion>>, ApiError> {
-    let request = held(state, caller, body.into_request(state.judge.vocabulary())?).await?;
-    let prompted = collected(begin(state, request).await?).await?;
-    Ok(prompted.into_iter().map(|Prompted { texts, .. }| texts).collect())
+    let request = constrain(state, caller, body.into_request(state.judge.vocabulary())?).await?;
+    let prompts = collect_all(begin(state, request).await?).await?;
+    Ok(prompts.into_iter().map(|PromptTexts { texts, .. }| texts).collect())
 }
 
-/// The parameters of the completion that such a body asks for, and the number of texts for each prompt.
+/// How the prompts of a body are continued.
+pub(in crate::dialects) struct CompletionPlan {
+    pub(in crate::dialects) params: CompletionParams,
+    /// The number of texts to generate for each prompt.
+    pub(in crate::dialects) texts_per_prompt: usize,
+}
+
+/// Validates such a body without continuing its prompts.
 ///
 /// # Errors
-/// As [`continued`].
-pub(in crate::dialects) async fn params(
+/// As [`complete_all`].
+pub(in crate::dialects) async fn plan(
     state: &AppState,
     caller: Caller,
     body: CompletionBody,
-) -> Result<(CompletionParams, usize), ApiError> {
-    let request = held(state, caller, body.into_request(state.judge.vocabulary())?).await?;
-    Ok((request.params, request.texts.generated))
+) -> Result<CompletionPlan, ApiError> {
+    let request = constrain(state, caller, body.into_request(state.judge.vocabulary())?).await?;
+    Ok(CompletionPlan { params: request.params, texts_per_prompt: request.texts.generated })
 }
 
 /// The request with its caller, and with the rules of the shape that it asks for.
-async fn held(
+async fn constrain(
     state: &AppState,
     mut caller: Caller,
     request: CompletionRequest,
 ) -> Result<CompletionRequest, ApiError> {
-    salt(&mut caller, request.cache_salt.as_deref());
+    restrict_cache(&mut caller, request.cache_salt.as_deref());
     let mut params = CompletionParams { caller, ..request.params };
-    if let Some(asked) = &request.shape {
-        params = asked.hold(&state.judge, params).await?;
+    if let Some(shape) = &request.shape {
+        params = shape.constrain(&state.judge, params).await?;
     }
     Ok(CompletionRequest { params, ..request })
 }
 
-async fn answered(state: AppState, request: CompletionRequest, header: Header) -> Result<Response, ApiError> {
-    let CompletionRequest { texts: Texts { returned, .. }, logprobs, stream, .. } = request;
-    let prompted = begin(&state, request).await?;
+/// Generates the texts of a request, and returns them whole or as a stream.
+async fn respond(
+    state: AppState,
+    request: CompletionRequest,
+    header: ResponseHeader,
+) -> Result<Response, ApiError> {
+    let CompletionRequest { texts: TextCounts { returned, .. }, logprobs, stream, .. } = request;
+    let prompts = begin(&state, request).await?;
     if let Some(options) = stream {
-        return Ok(stream::events(prompted, header, Telling { logprobs, options }).into_response());
+        let options = ChunkOptions { logprobs, include_usage: options.include_usage };
+        return Ok(stream::events(prompts, header, options).into_response());
     }
     let (mut choices, mut usages) = (Vec::new(), Vec::new());
-    for Prompted { echo, texts } in collected(prompted).await? {
+    for PromptTexts { echo, texts } in collect_all(prompts).await? {
         usages.push(texts.iter().map(|text| text.usage).collect::<Vec<Usage>>());
         for text in best_of(texts, returned) {
-            choices.push(TextChoice::whole(choices.len(), (&echo, text), logprobs));
+            choices.push(TextChoice::whole(choices.len(), &echo, text, logprobs));
         }
     }
     Ok(Json(TextCompletion::new(&header, choices, Some(UsageBody::of_prompts(&usages)))).into_response())
 }
 
 /// All texts, when they are complete.
-async fn collected(prompted: Vec<Prompted<CompletionStream>>) -> Result<Vec<Prompted<Completion>>, ApiError> {
-    let prompted = prompted.into_iter().map(|Prompted { echo, texts }| async move {
+async fn collect_all(
+    prompts: Vec<PromptTexts<CompletionStream>>,
+) -> Result<Vec<PromptTexts<Completion>>, ApiError> {
+    let prompts = prompts.into_iter().map(|PromptTexts { echo, texts }| async move {
         let texts = try_join_all(texts.into_iter().map(CompletionStream::collect)).await?;
-        Ok::<_, JudgeError>(Prompted { echo, texts })
+        Ok::<_, JudgeError>(PromptTexts { echo, texts })
     });
-    try_join_all(prompted).await.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))
+    try_join_all(prompts).await.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))
 }
 
 /// Starts all texts of all prompts.
 async fn begin(
     state: &AppState,
     request: CompletionRequest,
-) -> Result<Vec<Prompted<CompletionStream>>, ApiError> {
-    let CompletionRequest { prompts, params, texts: Texts { generated, .. }, echo, .. } = request;
+) -> Result<Vec<PromptTexts<CompletionStream>>, ApiError> {
+    let CompletionRequest { prompts, params, texts: TextCounts { generated, .. }, echo, .. } = request;
     let judge = &state.judge;
-    let failed = |error| ApiError::from_judge(error, Dialect::OpenAi);
-    let _preparing = judge.prepare_for(&params.caller).await.map_err(failed)?;
-    let several = prompts.len() > 1;
+    let api_error = |error| ApiError::from_judge(error, Dialect::OpenAi);
+    let _preparing = judge.prepare_for(&params.caller).await.map_err(api_error)?;
+    let has_several = prompts.len() > 1;
     let mut begun = Vec::with_capacity(prompts.len());
     for (index, prompt) in prompts.into_iter().enumerate() {
-        let place = if several { format!("prompt[{index}]") } else { "prompt".to_owned() };
+        let path = if has_several { format!("prompt[{index}]") } else { "prompt".to_owned() };
         let text = match &prompt {
             RawPrompt::Text(text) if echo => text.clone(),
             RawPrompt::Text(_) | RawPrompt::Tokens(_) => String::new(),
@@ -173,14 +188,14 @@ async fn begin(
         let tokens = judge
             .tokens(prompt, judge.context_length(), &params.caller)
             .await
-            .map_err(|error| failed(error).with_param(place))?;
+            .map_err(|error| api_error(error).with_param(path))?;
         let text = if echo && !is_text { judge.text(&tokens) } else { text };
         // Each prompt has seeds of its own, so that equal prompts get different samples.
         let first = (index * generated) as u64;
         let params =
             CompletionParams { seed: params.seed.map(|seed| seed.wrapping_add(first)), ..params.clone() };
-        let texts = judge.continue_tokens(tokens, &params, generated).await.map_err(failed)?;
-        begun.push(Prompted { echo: text, texts });
+        let texts = judge.continue_tokens(tokens, &params, generated).await.map_err(api_error)?;
+        begun.push(PromptTexts { echo: text, texts });
     }
     Ok(begun)
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::{
-    request::{ChatBody, MAX_TEXTS, Stop, StreamOptions, Texts},
-    shape::{self, Asked, Extras, Outputs},
+    request::{ChatBody, MAX_TEXTS, Stop, StreamOptions, TextCounts},
+    shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
     values::{in_range, lenient},
 };
 use crate::error::ApiError;
@@ -111,7 +111,7 @@ pub(in crate::dialects) struct CompletionBody {
     pub(in crate::dialects) regex: Option<String>,
     /// The same constraints in one object. An extension.
     #[serde(default)]
-    pub(in crate::dialects) structured_outputs: Option<Outputs>,
+    pub(in crate::dialects) structured_outputs: Option<StructuredOutputs>,
     /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(in crate::dialects) cache_salt: Option<String>,
@@ -153,12 +153,12 @@ impl CompletionPrompt {
 /// A validated request.
 pub(super) struct CompletionRequest {
     pub(super) prompts: Vec<RawPrompt>,
-    /// Has `top_logprobs` also when the texts are compared.
+    /// Has `top_logprobs` also when the best texts are selected.
     pub(super) params: CompletionParams,
     /// The number of texts for each prompt.
-    pub(super) texts: Texts,
+    pub(super) texts: TextCounts,
     /// The shape of the texts.
-    pub(super) shape: Option<Asked>,
+    pub(super) shape: Option<RequestedShape>,
     /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
     /// Whether log-probabilities are returned.
@@ -174,7 +174,7 @@ impl CompletionBody {
     /// Validates the body; ids of tokens must be below `vocabulary`.
     pub(super) fn into_request(self, vocabulary: usize) -> Result<CompletionRequest, ApiError> {
         let stream = self.stream.unwrap_or_default().then(|| self.stream_options.unwrap_or_default());
-        let texts = Texts::new((self.n, self.best_of), stream)?;
+        let texts = TextCounts::new(self.n, self.best_of, stream)?;
         let shape = self.shape()?;
         let echo = self.echo.unwrap_or_default();
         if echo && self.logprobs.is_some() {
@@ -200,7 +200,7 @@ impl CompletionBody {
             skip_special_tokens: self.skip_special_tokens,
             ..ChatBody::default()
         };
-        let top_logprobs = top.or(texts.compares().then_some(0));
+        let top_logprobs = top.or(texts.selects_best().then_some(0));
         let params = CompletionParams { top_logprobs, ..chat.params(vocabulary)? };
         let prompts = self.prompt.into_prompts();
         if prompts.is_empty() {
@@ -216,14 +216,14 @@ impl CompletionBody {
     }
 
     /// The shape of the texts.
-    fn shape(&self) -> Result<Option<Asked>, ApiError> {
-        let extras = Extras {
+    fn shape(&self) -> Result<Option<RequestedShape>, ApiError> {
+        let constraints = ConstraintParams {
             guided_json: self.guided_json.as_ref(),
             guided_choice: self.guided_choice.as_ref(),
             guided_regex: self.guided_regex.as_ref(),
             regex: self.regex.as_ref(),
             structured_outputs: self.structured_outputs.as_ref(),
         };
-        shape::only(extras.asked()?)
+        shape::single(constraints.shapes()?)
     }
 }

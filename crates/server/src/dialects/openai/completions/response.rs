@@ -6,7 +6,7 @@ use judge::{Completion, TokenLogprob, Utf8Stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::response::{Header, UsageBody, word};
+use super::super::response::{ResponseHeader, UsageBody, finish_reason_name};
 
 /// Texts that continue prompts, or a chunk with a part of one.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,8 +29,8 @@ pub(in crate::dialects::openai) struct TextCompletion {
 }
 
 impl TextCompletion {
-    pub(super) fn new(header: &Header, choices: Vec<TextChoice>, usage: Option<UsageBody>) -> Self {
-        let Header { id, created, model, fingerprint } = header.clone();
+    pub(super) fn new(header: &ResponseHeader, choices: Vec<TextChoice>, usage: Option<UsageBody>) -> Self {
+        let ResponseHeader { id, created, model, fingerprint } = header.clone();
         let object = "text_completion";
         Self { id, object, created, model, system_fingerprint: fingerprint, choices, usage }
     }
@@ -50,15 +50,15 @@ pub(super) struct TextChoice {
 }
 
 impl TextChoice {
-    /// A whole text; `echo` is put before it.
-    pub(super) fn whole(index: usize, (echo, completion): (&str, Completion), logprobs: bool) -> Self {
+    /// A whole text, with `echo` before it; `logprobs` is whether log-probabilities are returned.
+    pub(super) fn whole(index: usize, echo: &str, completion: Completion, logprobs: bool) -> Self {
         let Completion { piece, reason, .. } = completion;
-        let mut places = Places::after(echo);
+        let mut offsets = TokenOffsets::after(echo);
         Self {
             index,
             text: format!("{echo}{}", piece.text),
-            logprobs: logprobs.then(|| places.logprobs(&piece.logprobs)),
-            finish_reason: Some(word(reason, None)),
+            logprobs: logprobs.then(|| offsets.logprobs(&piece.logprobs)),
+            finish_reason: Some(finish_reason_name(reason, None)),
         }
     }
 }
@@ -78,13 +78,13 @@ pub(super) struct TextLogprobs {
 
 /// Counts the positions of tokens in a text.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct TokenOffsets {
     characters: Utf8Stream,
     /// The number of characters so far.
     count: usize,
 }
 
-impl Places {
+impl TokenOffsets {
     /// For a text that begins with `echo`.
     pub(super) fn after(echo: &str) -> Self {
         Self { count: echo.chars().count(), ..Self::default() }
@@ -92,27 +92,27 @@ impl Places {
 
     /// The log-probabilities and positions of the next tokens.
     pub(super) fn logprobs(&mut self, tokens: &[TokenLogprob]) -> TextLogprobs {
-        let mut told = TextLogprobs {
+        let mut logprobs = TextLogprobs {
             tokens: Vec::with_capacity(tokens.len()),
             token_logprobs: Vec::with_capacity(tokens.len()),
             top_logprobs: Vec::with_capacity(tokens.len()),
             text_offset: Vec::with_capacity(tokens.len()),
         };
         for token in tokens {
-            told.text_offset.push(self.count);
+            logprobs.text_offset.push(self.count);
             self.count += self.characters.push(&token.bytes).chars().count();
-            let itself = (name(&token.bytes), token.logprob);
-            let top = token.top.iter().map(|(bytes, logprob)| (name(bytes), *logprob));
-            told.top_logprobs.push(top.chain([itself.clone()]).collect());
-            told.tokens.push(itself.0);
-            told.token_logprobs.push(itself.1);
+            let name = token_name(&token.bytes);
+            let top = token.top.iter().map(|(bytes, logprob)| (token_name(bytes), *logprob));
+            logprobs.top_logprobs.push(top.chain([(name.clone(), token.logprob)]).collect());
+            logprobs.tokens.push(name);
+            logprobs.token_logprobs.push(token.logprob);
         }
-        told
+        logprobs
     }
 }
 
 /// The text of a token, or its escaped bytes if it is not valid UTF-8.
-fn name(bytes: &[u8]) -> String {
+fn token_name(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => {
@@ -127,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_named_and_placed_by_characters() {
+    fn tokens_have_names_and_offsets_in_characters() {
         let token = |bytes: &[u8]| TokenLogprob { bytes: bytes.into(), logprob: -1.0, top: Vec::new() };
-        let mut places = Places::after("é:");
-        let told = places.logprobs(&[token(b"a"), token(&[0xe4, 0xb8]), token(&[0xad])]);
-        assert_eq!(told.tokens, ["a", r"bytes:\xe4\xb8", r"bytes:\xad"]);
-        assert_eq!(told.text_offset, [2, 3, 3]);
-        assert_eq!(places.logprobs(&[token(b"b")]).text_offset, [4]);
-        assert_eq!(told.top_logprobs[0], BTreeMap::from([("a".to_owned(), -1.0)]));
+        let mut offsets = TokenOffsets::after("é:");
+        let logprobs = offsets.logprobs(&[token(b"a"), token(&[0xe4, 0xb8]), token(&[0xad])]);
+        assert_eq!(logprobs.tokens, ["a", r"bytes:\xe4\xb8", r"bytes:\xad"]);
+        assert_eq!(logprobs.text_offset, [2, 3, 3]);
+        assert_eq!(offsets.logprobs(&[token(b"b")]).text_offset, [4]);
+        assert_eq!(logprobs.top_logprobs[0], BTreeMap::from([("a".to_owned(), -1.0)]));
     }
 }

@@ -8,60 +8,61 @@ use judge::{CompletionStream, FinishReason, Piece, Usage};
 
 use super::{
     super::{
-        request::StreamOptions,
-        response::{Header, UsageBody, word},
-        text_stream::{self, ChunkWriter, data},
+        response::{ResponseHeader, UsageBody, finish_reason_name},
+        text_stream::{self, ChunkWriter, json_event},
     },
-    Prompted,
-    response::{Places, TextChoice, TextCompletion},
+    PromptTexts,
+    response::{TextChoice, TextCompletion, TokenOffsets},
 };
 use crate::metrics::StreamOutcome;
 
 /// What the chunks contain besides text.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Telling {
+pub(super) struct ChunkOptions {
+    /// The log-probabilities of the tokens.
     pub(super) logprobs: bool,
-    pub(super) options: StreamOptions,
+    /// The token counts, in the last chunk.
+    pub(super) include_usage: bool,
 }
 
 /// The texts as server-sent events of one response, with the indices of the first prompt's texts first.
 pub(super) fn events(
-    prompted: Vec<Prompted<CompletionStream>>,
-    header: Header,
-    telling: Telling,
+    prompts: Vec<PromptTexts<CompletionStream>>,
+    header: ResponseHeader,
+    options: ChunkOptions,
 ) -> (StreamOutcome, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
-    let usages = prompted.iter().map(|_| Vec::new()).collect();
+    let usages = prompts.iter().map(|_| Vec::new()).collect();
     let (mut texts, mut streams) = (Vec::new(), Vec::new());
-    for (prompt, Prompted { echo, texts: written }) in prompted.into_iter().enumerate() {
-        for text in written {
-            texts.push(Text { prompt, places: Places::after(&echo), echo: echo.clone() });
-            streams.push(text);
+    for (prompt, PromptTexts { echo, texts: prompt_streams }) in prompts.into_iter().enumerate() {
+        for stream in prompt_streams {
+            texts.push(TextState { prompt, offsets: TokenOffsets::after(&echo), echo: echo.clone() });
+            streams.push(stream);
         }
     }
-    text_stream::events(streams, CompletionWriter { header, telling, texts, usages })
+    text_stream::events(streams, CompletionWriter { header, options, texts, usages })
 }
 
 /// The state of a text in the stream.
-struct Text {
+struct TextState {
     /// Index of its prompt.
     prompt: usize,
-    places: Places,
+    offsets: TokenOffsets,
     /// The text to send before it; empty once it is sent, or if `echo` is off.
     echo: String,
 }
 
 /// Writes the chunks of one response.
 struct CompletionWriter {
-    header: Header,
-    telling: Telling,
-    texts: Vec<Text>,
+    header: ResponseHeader,
+    options: ChunkOptions,
+    texts: Vec<TextState>,
     /// The usage of the texts that have ended, by prompt.
     usages: Vec<Vec<Usage>>,
 }
 
 impl CompletionWriter {
     fn chunk(&self, choice: TextChoice) -> Event {
-        data(&TextCompletion::new(&self.header, vec![choice], None))
+        json_event(&TextCompletion::new(&self.header, vec![choice], None))
     }
 }
 
@@ -75,22 +76,22 @@ impl ChunkWriter for CompletionWriter {
     }
 
     fn piece(&mut self, index: usize, piece: Piece) -> Event {
-        let places = &mut self.texts[index].places;
-        let logprobs = self.telling.logprobs.then(|| places.logprobs(&piece.logprobs));
+        let offsets = &mut self.texts[index].offsets;
+        let logprobs = self.options.logprobs.then(|| offsets.logprobs(&piece.logprobs));
         self.chunk(TextChoice { index, text: piece.text, logprobs, finish_reason: None })
     }
 
     fn end(&mut self, index: usize, reason: FinishReason, usage: Usage) -> Event {
         self.usages[self.texts[index].prompt].push(usage);
-        let finish_reason = Some(word(reason, None));
+        let finish_reason = Some(finish_reason_name(reason, None));
         self.chunk(TextChoice { index, text: String::new(), logprobs: None, finish_reason })
     }
 
     fn usage(&self) -> Option<Event> {
         let usage = || {
             let usage = UsageBody::of_prompts(&self.usages);
-            data(&TextCompletion::new(&self.header, Vec::new(), Some(usage)))
+            json_event(&TextCompletion::new(&self.header, Vec::new(), Some(usage)))
         };
-        self.telling.options.include_usage.then(usage)
+        self.options.include_usage.then(usage)
     }
 }

@@ -55,11 +55,11 @@ pub(super) fn whole_answer() -> Value {
 
 /// A request with messages as input and a streamed answer.
 pub(super) fn streamed() -> Value {
-    let said = json!([{ "type": "input_text", "text": "Describe a red circle." }]);
+    let content = json!([{ "type": "input_text", "text": "Describe a red circle." }]);
     json!({
         "model": "gavel-mini",
         "instructions": "Be short.",
-        "input": [{ "role": "user", "content": said }],
+        "input": [{ "role": "user", "content": content }],
         "max_output_tokens": 4,
         "stream": true,
     })

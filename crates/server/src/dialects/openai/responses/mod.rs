@@ -9,11 +9,10 @@ use axum::{Json, extract::State, response::Response};
 use judge::{CompletionParams, CompletionStream, Form};
 
 use super::{
-    Deployment,
+    Constrained, Deployment, constrain,
     forms::{self, WantedForm},
-    held,
-    response::Header,
-    salt, unsupported,
+    response::ResponseHeader,
+    restrict_cache, unsupported,
 };
 use crate::{
     caller::RequestCaller,
@@ -61,7 +60,8 @@ use stream::ResponseEvent;
 pub(super) async fn respond(
     State(state): State<AppState>,
     RequestCaller(mut caller): RequestCaller,
-    (deployment, wanted): (Deployment, WantedForm),
+    deployment: Deployment,
+    wanted: WantedForm,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     unsupported::check(&body.parse()?, unsupported::RESPONSES)?;
@@ -72,29 +72,32 @@ pub(super) async fn respond(
     let request = read.await?;
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;
-    let header = Header::new("resp_", model, state.judge.model());
-    salt(&mut caller, request.cache_salt.as_deref());
+    let header = ResponseHeader::new("resp_", model, state.judge.model());
+    restrict_cache(&mut caller, request.cache_salt.as_deref());
     let params = CompletionParams { caller, ..request.params };
-    let (form, params) = held(&state, wanted, (request.shape.as_ref(), &request.prompt), params).await?;
+    let Constrained { form, params } =
+        constrain(&state, wanted, request.shape.as_ref(), &request.prompt, params).await?;
     let request = ResponseRequest { params, ..request };
     RequestKind::Chat.note();
-    answered(state, (header, request), form).await
+    generate(state, header, request, form).await
 }
 
-async fn answered(
+/// Generates the text of a response, and returns it whole or as a stream.
+async fn generate(
     state: AppState,
-    (header, request): (Header, ResponseRequest),
+    header: ResponseHeader,
+    request: ResponseRequest,
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
     let ResponseRequest { prompt, images, params, stream, echo, .. } = request;
-    let failed = |error| images.failed(error);
-    let mut texts = state.judge.complete(prompt, &params, 1).await.map_err(failed)?;
+    let api_error = |error| images.api_error(error);
+    let mut texts = state.judge.complete(prompt, &params, 1).await.map_err(api_error)?;
     let text = texts.remove(0);
+    let response = ResponseBody::in_progress(header, echo);
     if stream {
-        let begun = ResponseBody::begun(&header, &echo);
-        return Ok(forms::with_form_header(form.as_ref(), &state, stream::events(text, begun)));
+        return Ok(forms::with_form_header(form.as_ref(), &state, stream::events(text, response)));
     }
-    let completion = CompletionStream::collect(text).await.map_err(failed)?;
-    let response = ResponseBody::whole((&header, &echo), completion);
+    let completion = CompletionStream::collect(text).await.map_err(api_error)?;
+    let response = response.with_completion(completion);
     Ok(forms::with_form_header(form.as_ref(), &state, Json(response)))
 }

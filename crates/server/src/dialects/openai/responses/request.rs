@@ -9,7 +9,7 @@ use super::super::{
     image_params::ImageParams,
     messages::role,
     request::ChatBody,
-    shape::{self, Asked},
+    shape::{self, RequestedShape},
     values::{in_range, lenient},
 };
 use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
@@ -100,11 +100,11 @@ struct TextOptions {
 /// A validated request.
 pub(super) struct ResponseRequest {
     pub(super) prompt: Prompt,
-    /// The places of its images in the body.
+    /// The paths of its images in the body.
     pub(super) images: ImageParams,
     pub(super) params: CompletionParams,
     /// The shape of the text, if one was requested.
-    pub(super) shape: Option<Asked>,
+    pub(super) shape: Option<RequestedShape>,
     /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
     /// The model's name in the request.
@@ -149,11 +149,11 @@ impl ResponsesBody {
         if let Some(bound) = self.max_output_tokens {
             in_range("max_output_tokens", bound, 1..=i64::MAX)?;
         }
-        let told = self.include.is_some_and(|members| members.iter().any(|member| member == LOGPROBS));
-        let logprobs = told || self.top_logprobs.is_some_and(|top| top > 0);
+        let includes = self.include.is_some_and(|members| members.iter().any(|member| member == LOGPROBS));
+        let logprobs = includes || self.top_logprobs.is_some_and(|top| top > 0);
         let format = self.text.and_then(|text| text.format).filter(|format| !format.is_null());
         let shape =
-            format.as_ref().map(|format| shape::of_format(format, "text.format")).transpose()?.flatten();
+            format.as_ref().map(|format| shape::from_format(format, "text.format")).transpose()?.flatten();
         let chat = ChatBody {
             temperature: self.temperature,
             top_p: self.top_p,
@@ -182,6 +182,7 @@ impl ResponsesBody {
     }
 }
 
+/// The prompt of an input, and the paths of its images in the body.
 fn prompt(
     instructions: Option<&str>,
     input: InputBody,
@@ -192,21 +193,22 @@ fn prompt(
         InputBody::Text(text) => turns.push((Message::text(Role::User, text), "input".to_owned())),
         InputBody::Items(items) => {
             for (index, item) in items.into_iter().enumerate() {
-                let place = format!("input[{index}]");
-                let turn = turn(item, &place, reader)?;
-                turns.extend(turn.map(|turn| (turn, format!("{place}.content"))));
+                let path = format!("input[{index}]");
+                let turn = turn(item, &path, reader)?;
+                turns.extend(turn.map(|turn| (turn, format!("{path}.content"))));
             }
         }
     }
     if turns.is_empty() {
         return Err(ApiError::invalid("input", "There is nothing to answer."));
     }
-    let images = ImageParams::of(turns.iter().map(|(turn, place)| (turn, place.clone())));
-    let said = instructions.map(|text| Message::text(Role::System, text));
-    let messages = said.into_iter().chain(turns.into_iter().map(|(turn, _)| turn)).collect();
+    let images = ImageParams::of(turns.iter().map(|(turn, path)| (turn, path.clone())));
+    let system = instructions.map(|text| Message::text(Role::System, text));
+    let messages = system.into_iter().chain(turns.into_iter().map(|(turn, _)| turn)).collect();
     Ok((Prompt { messages, ..Prompt::default() }, images))
 }
 
+/// The message of an item; `None` for an item that is ignored. `param` is its path in the request.
 fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option<Message>, ApiError> {
     match item.kind.as_deref() {
         None | Some("message") => {}

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    super::response::{Header, Logprobs, TokenBody},
+    super::response::{Logprobs, ResponseHeader, TokenBody},
     request::ResponseEcho,
 };
 use crate::{error::ApiError, request_id};
@@ -139,8 +139,8 @@ pub(super) struct End {
 
 impl ResponseBody {
     /// A response of which nothing is written yet.
-    pub(super) fn begun(header: &Header, echo: &ResponseEcho) -> Self {
-        let Header { id, created, model, fingerprint } = header.clone();
+    pub(super) fn in_progress(header: ResponseHeader, echo: ResponseEcho) -> Self {
+        let ResponseHeader { id, created, model, fingerprint } = header;
         Self {
             id,
             object: "response",
@@ -152,7 +152,7 @@ impl ResponseBody {
             system_fingerprint: fingerprint,
             output: Vec::new(),
             usage: None,
-            echo: echo.clone(),
+            echo,
             background: false,
             parallel_tool_calls: true,
             previous_response_id: None,
@@ -164,7 +164,7 @@ impl ResponseBody {
     }
 
     /// The response with its message, at its end.
-    pub(super) fn ended(self, message: OutputMessage, end: End) -> Self {
+    pub(super) fn with_message(self, message: OutputMessage, end: End) -> Self {
         let Usage { prompt_tokens, cached_tokens, completion_tokens } = end.usage;
         Self {
             status: message.status,
@@ -185,16 +185,16 @@ impl ResponseBody {
     }
 
     /// The response after a failure.
-    pub(super) fn failed(self, error: &ApiError) -> Self {
+    pub(super) fn with_error(self, error: &ApiError) -> Self {
         let error = ResponseError { code: "server_error", message: error.message().to_owned() };
         Self { status: "failed", error: Some(error), ..self }
     }
 
-    /// The response with a complete text.
-    pub(super) fn whole((header, echo): (&Header, &ResponseEcho), completion: Completion) -> Self {
+    /// The response with a complete text, at its end.
+    pub(super) fn with_completion(self, completion: Completion) -> Self {
         let Completion { piece, reason, usage } = completion;
         let text = OutputText::new(piece.text, &piece.logprobs);
-        Self::begun(header, echo).ended(OutputMessage::begun().ended(text, reason), End { reason, usage })
+        self.with_message(OutputMessage::in_progress().with_text(text, reason), End { reason, usage })
     }
 }
 
@@ -203,13 +203,13 @@ const IN_PROGRESS: &str = "in_progress";
 
 impl OutputMessage {
     /// A message of which nothing is written yet.
-    pub(super) fn begun() -> Self {
+    pub(super) fn in_progress() -> Self {
         let id = format!("msg_{}", request_id::fresh_id());
         Self { id, kind: "message", status: IN_PROGRESS, role: "assistant", content: Vec::new() }
     }
 
-    /// The message with its text.
-    pub(super) fn ended(self, text: OutputText, reason: FinishReason) -> Self {
+    /// The message with its text, at its end.
+    pub(super) fn with_text(self, text: OutputText, reason: FinishReason) -> Self {
         let status = match reason {
             FinishReason::Stop => "completed",
             FinishReason::Length => "incomplete",

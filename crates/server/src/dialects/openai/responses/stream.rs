@@ -78,14 +78,15 @@ impl ResponseEvent {
     }
 }
 
-/// The response as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
+/// The text as server-sent events of `response`, of which nothing is written yet. When the client disconnects, the
+/// stream is dropped, which cancels the work.
 pub(super) fn events(
     text: CompletionStream,
-    begun: ResponseBody,
+    response: ResponseBody,
 ) -> (StreamOutcome, Sse<impl Stream<Item = Result<Event, Infallible>>>) {
-    let (outcome, ended) = StreamOutcome::pair();
-    let (message, whole) = (OutputMessage::begun(), OutputText::new(String::new(), &[]));
-    let mut writer = Writer { text, begun, message, whole, count: 0, ended };
+    let (outcome, writer_outcome) = StreamOutcome::pair();
+    let (message, written) = (OutputMessage::in_progress(), OutputText::new(String::new(), &[]));
+    let mut writer = Writer { text, response, message, written, count: 0, outcome: writer_outcome };
     let opening = writer.open();
     let events = stream::unfold(writer, |mut writer| async move {
         let event = writer.text.next().await?;
@@ -98,28 +99,31 @@ pub(super) fn events(
 /// The state of a streamed response.
 struct Writer {
     text: CompletionStream,
-    begun: ResponseBody,
+    /// The response before its message.
+    response: ResponseBody,
     message: OutputMessage,
     /// The text so far.
-    whole: OutputText,
+    written: OutputText,
     /// The number of events so far.
     count: usize,
     /// Records the outcome for the metrics if the stream fails.
-    ended: StreamOutcome,
+    outcome: StreamOutcome,
 }
 
 impl Writer {
+    /// The events before the text.
     fn open(&mut self) -> Vec<Event> {
         let text = ResponseEvent::text("response.content_part.added", &self.message.id);
         let opening = [
-            ResponseEvent::whole("response.created", self.begun.clone()),
-            ResponseEvent::whole("response.in_progress", self.begun.clone()),
+            ResponseEvent::whole("response.created", self.response.clone()),
+            ResponseEvent::whole("response.in_progress", self.response.clone()),
             ResponseEvent::item("response.output_item.added", self.message.clone()),
-            ResponseEvent { part: Some(self.whole.clone()), ..text },
+            ResponseEvent { part: Some(self.written.clone()), ..text },
         ];
         opening.map(|event| self.event(event)).into()
     }
 
+    /// The events for an event of the text.
     fn advance(&mut self, event: Result<CompletionEvent, JudgeError>) -> Vec<Event> {
         match event {
             Ok(
@@ -128,8 +132,8 @@ impl Writer {
                 | CompletionEvent::Chosen(Chosen { piece, .. }),
             ) => {
                 let logprobs = Logprobs::new(&piece.logprobs).into_tokens();
-                self.whole.text += &piece.text;
-                self.whole.logprobs.extend(logprobs.iter().cloned());
+                self.written.text += &piece.text;
+                self.written.logprobs.extend(logprobs.iter().cloned());
                 let text = ResponseEvent::text("response.output_text.delta", &self.message.id);
                 vec![self.event(ResponseEvent { delta: Some(piece.text), logprobs: Some(logprobs), ..text })]
             }
@@ -137,17 +141,18 @@ impl Writer {
             Ok(CompletionEvent::Finished(reason, usage)) => self.close(End { reason, usage }),
             Err(error) => {
                 let error = ApiError::from_judge(error, Dialect::OpenAi);
-                self.ended.end(error.outcome());
-                let response = self.begun.clone().failed(&error);
+                self.outcome.end(error.outcome());
+                let response = self.response.clone().with_error(&error);
                 vec![self.event(ResponseEvent::whole("response.failed", response))]
             }
         }
     }
 
+    /// The events after the text.
     fn close(&mut self, end: End) -> Vec<Event> {
-        let item = self.message.clone().ended(self.whole.clone(), end.reason);
-        let response = self.begun.clone().ended(item.clone(), end);
-        let OutputText { text, logprobs, .. } = self.whole.clone();
+        let item = self.message.clone().with_text(self.written.clone(), end.reason);
+        let response = self.response.clone().with_message(item.clone(), end);
+        let OutputText { text, logprobs, .. } = self.written.clone();
         let about_text = |name| ResponseEvent::text(name, &self.message.id);
         let name = match end.reason {
             FinishReason::Stop => "response.completed",
@@ -159,7 +164,7 @@ impl Writer {
                 logprobs: Some(logprobs),
                 ..about_text("response.output_text.done")
             },
-            ResponseEvent { part: Some(self.whole.clone()), ..about_text("response.content_part.done") },
+            ResponseEvent { part: Some(self.written.clone()), ..about_text("response.content_part.done") },
             ResponseEvent::item("response.output_item.done", item),
             ResponseEvent::whole(name, response),
         ];

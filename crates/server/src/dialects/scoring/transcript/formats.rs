@@ -2,23 +2,23 @@
 
 use super::Speaker::{self, Assistant, System, User};
 
-/// A chat format. Marks at the beginning and the end of texts are common to all formats; see [`EDGES`].
+/// A chat format. Marks at the beginning and the end of texts are common to all formats; see [`BOUNDARY_MARKS`].
 pub(super) struct ChatFormat {
     /// The texts that begin a turn, each with its speaker.
     pub(super) openers: &'static [(&'static str, Speaker)],
-    /// Texts that may follow an opener directly and belong to it.
-    pub(super) heads: &'static [&'static str],
+    /// Texts that may follow an opener directly and belong to it, as the rest of the turn's header.
+    pub(super) headers: &'static [&'static str],
     /// Marks inside of turns, other than the assistant's, that are not part of the text.
-    pub(super) inner: &'static [&'static str],
+    pub(super) inner_marks: &'static [&'static str],
     /// The mark before the assistant's words to the user; the part of a turn before it is dropped.
-    pub(super) spoken: Option<&'static str>,
+    pub(super) final_channel: Option<&'static str>,
     /// Where a turn can begin.
-    pub(super) begin: Begin,
+    pub(super) turn_start: TurnStart,
 }
 
 /// Where a turn can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begin {
+pub(super) enum TurnStart {
     /// Anywhere: the openers are marks that do not occur in plain text.
     Anywhere,
     /// At the beginning of a word.
@@ -28,8 +28,9 @@ pub(super) enum Begin {
 }
 
 impl ChatFormat {
+    /// A format whose openers are marks that occur in no plain text.
     const fn marked(openers: &'static [(&'static str, Speaker)]) -> Self {
-        Self { openers, heads: &[], inner: &[], spoken: None, begin: Begin::Anywhere }
+        Self { openers, headers: &[], inner_marks: &[], final_channel: None, turn_start: TurnStart::Anywhere }
     }
 }
 
@@ -38,7 +39,7 @@ impl ChatFormat {
 pub(super) const FORMATS: &[ChatFormat] = &[
     // ChatML: Qwen, LLaVA-OneVision, InternVL, and Phi 4 with a separator.
     ChatFormat {
-        heads: &["<|im_sep|>"],
+        headers: &["<|im_sep|>"],
         ..ChatFormat::marked(&[
             ("<|im_start|>system", System),
             ("<|im_start|>user", User),
@@ -64,8 +65,8 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     ChatFormat::marked(&[("<|User|>:", User), ("<|Assistant|>:", Assistant)]),
     // gpt-oss, whose assistant writes its reasoning and its answer in different channels.
     ChatFormat {
-        heads: &["<|message|>"],
-        spoken: Some("<|channel|>final<|message|>"),
+        headers: &["<|message|>"],
+        final_channel: Some("<|channel|>final<|message|>"),
         ..ChatFormat::marked(&[
             ("<|start|>system", System),
             ("<|start|>developer", System),
@@ -75,7 +76,7 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     },
     // Command R, Aya.
     ChatFormat {
-        heads: &["<|START_RESPONSE|>"],
+        headers: &["<|START_RESPONSE|>"],
         ..ChatFormat::marked(&[
             ("<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>", System),
             ("<|START_OF_TURN_TOKEN|><|USER_TOKEN|>", User),
@@ -84,7 +85,7 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     },
     // Kimi.
     ChatFormat {
-        heads: &["<|im_middle|>"],
+        headers: &["<|im_middle|>"],
         ..ChatFormat::marked(&[
             ("<|im_system|>system", System),
             ("<|im_user|>user", User),
@@ -95,14 +96,17 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     ChatFormat::marked(&[("<|system|>", System), ("<|user|>", User), ("<|assistant|>", Assistant)]),
     // Llama 2 and Mistral: the answer follows the end of the instruction.
     ChatFormat {
-        inner: &["<<SYS>>", "<</SYS>>", "[/SYSTEM_PROMPT]"],
+        inner_marks: &["<<SYS>>", "<</SYS>>", "[/SYSTEM_PROMPT]"],
         ..ChatFormat::marked(&[("[SYSTEM_PROMPT]", System), ("[INST]", User), ("[/INST]", Assistant)])
     },
     // Vicuna and LLaVA 1.5.
-    ChatFormat { begin: Begin::Word, ..ChatFormat::marked(&[("USER:", User), ("ASSISTANT:", Assistant)]) },
+    ChatFormat {
+        turn_start: TurnStart::Word,
+        ..ChatFormat::marked(&[("USER:", User), ("ASSISTANT:", Assistant)])
+    },
     // LLaMA-Factory for models without a format of their own; Idefics, SmolVLM, DeepSeek-VL.
     ChatFormat {
-        begin: Begin::Line,
+        turn_start: TurnStart::Line,
         ..ChatFormat::marked(&[
             ("System:", System),
             ("Human:", User),
@@ -112,13 +116,13 @@ pub(super) const FORMATS: &[ChatFormat] = &[
     },
     // Alpaca.
     ChatFormat {
-        begin: Begin::Line,
+        turn_start: TurnStart::Line,
         ..ChatFormat::marked(&[("### Instruction:", User), ("### Response:", Assistant)])
     },
 ];
 
 /// Marks at the beginning and the end of texts and turns of all formats: tokens that begin, end or pad them.
-const EDGES: &[&str] = &[
+const BOUNDARY_MARKS: &[&str] = &[
     "<s>",
     "</s>",
     "<unk>",
@@ -158,36 +162,37 @@ const EDGES: &[&str] = &[
 ];
 
 /// Further marks at the end: the beginning of a next turn, at which generation was stopped.
-const STOPS: &[&str] = &["<|user|>", "<|observation|>", "<|im_start|>"];
+const STOP_MARKS: &[&str] = &["<|user|>", "<|observation|>", "<|im_start|>"];
 
-/// Removes such marks and white space from the end.
-pub(super) fn without_end(text: &str) -> &str {
+/// Removes [`BOUNDARY_MARKS`], [`STOP_MARKS`] and white space from the end.
+pub(super) fn without_end_marks(text: &str) -> &str {
     let mut text = text.trim_end();
-    while let Some(rest) = ends().find_map(|mark| text.strip_suffix(mark)) {
+    while let Some(rest) = end_marks().find_map(|mark| text.strip_suffix(mark)) {
         text = rest.trim_end();
     }
     text
 }
 
-/// Removes [`EDGES`] and white space from the beginning.
-pub(super) fn without_start(text: &str) -> &str {
+/// Removes [`BOUNDARY_MARKS`] and white space from the beginning.
+pub(super) fn without_start_marks(text: &str) -> &str {
     let mut text = text.trim_start();
-    while let Some(rest) = EDGES.iter().find_map(|mark| text.strip_prefix(mark)) {
+    while let Some(rest) = BOUNDARY_MARKS.iter().find_map(|mark| text.strip_prefix(mark)) {
         text = rest.trim_start();
     }
     text
 }
 
 /// Removes such marks and white space from both ends.
-pub(super) fn without_edges(text: &str) -> &str {
-    without_start(without_end(text))
+pub(super) fn without_boundary_marks(text: &str) -> &str {
+    without_start_marks(without_end_marks(text))
 }
 
 /// Whether a text ends with such a mark.
-pub(super) fn ends_with_edge(text: &str) -> bool {
-    ends().any(|mark| text.ends_with(mark))
+pub(super) fn ends_with_boundary_mark(text: &str) -> bool {
+    end_marks().any(|mark| text.ends_with(mark))
 }
 
-fn ends() -> impl Iterator<Item = &'static str> {
-    EDGES.iter().chain(STOPS).copied()
+/// All marks that may be at the end of a text.
+fn end_marks() -> impl Iterator<Item = &'static str> {
+    BOUNDARY_MARKS.iter().chain(STOP_MARKS).copied()
 }

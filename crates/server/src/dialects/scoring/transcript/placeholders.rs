@@ -46,9 +46,9 @@ pub(super) fn plain(text: &str) -> String {
     while let Some(start) = rest.find(['<', '[']) {
         plain += &rest[..start];
         rest = &rest[start..];
-        match length(rest) {
+        match placeholder_length(rest) {
             Some(length) => {
-                plain.truncate(without_label(&plain));
+                plain.truncate(length_without_label(&plain));
                 rest = &rest[length..];
             }
             None => {
@@ -61,9 +61,9 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// The length in bytes of the placeholder at the beginning of `text`; `None` if there is none.
-fn length(text: &str) -> Option<usize> {
-    if let Some(found) = PLACEHOLDERS.iter().find(|placeholder| text.starts_with(*placeholder)) {
-        return Some(found.len());
+fn placeholder_length(text: &str) -> Option<usize> {
+    if let Some(placeholder) = PLACEHOLDERS.iter().find(|placeholder| text.starts_with(*placeholder)) {
+        return Some(placeholder.len());
     }
     NUMBERED.iter().find_map(|(start, end)| {
         let rest = text.strip_prefix(start)?;
@@ -76,11 +76,11 @@ fn length(text: &str) -> Option<usize> {
 }
 
 /// The maximum length of a label with its number, in characters. It bounds the search before each placeholder.
-const LONGEST_LABEL: usize = 24;
+const MAX_LABEL_CHARACTERS: usize = 24;
 
 /// The length of `text` without the label at its end, if that begins a line.
-fn without_label(text: &str) -> usize {
-    let start = text.char_indices().rev().take(LONGEST_LABEL).last().map_or(0, |(start, _)| start);
+fn length_without_label(text: &str) -> usize {
+    let start = text.char_indices().rev().take(MAX_LABEL_CHARACTERS).last().map_or(0, |(start, _)| start);
     let label = || {
         let numbered = text[start..].trim_end_matches(' ').strip_suffix(':')?;
         let name = numbered.trim_end_matches(|c: char| c.is_ascii_digit());

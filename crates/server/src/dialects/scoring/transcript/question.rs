@@ -7,9 +7,10 @@ pub(in super::super) struct Question(Vec<Passage>);
 /// A part of the question by one speaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Passage {
+    /// The text; with several passages, also the line break before it and the name of its speaker.
     pub(super) text: String,
-    /// Whether it is an earlier answer of the policy.
-    pub(super) is_own: bool,
+    /// Whether it is an earlier answer of the policy, written as the assistant.
+    pub(super) is_assistant: bool,
 }
 
 impl Question {
@@ -19,8 +20,8 @@ impl Question {
     }
 
     /// A question without earlier answers.
-    pub(super) fn asked(text: String) -> Self {
-        Self::new([Passage { text, is_own: false }])
+    pub(super) fn from_text(text: String) -> Self {
+        Self::new([Passage { text, is_assistant: false }])
     }
 
     /// The text of the question, with `read` applied to all passages but the policy's own: these are kept as they
@@ -33,6 +34,8 @@ impl Question {
         mut read: impl FnMut(&str) -> Result<String, E>,
     ) -> Result<String, E> {
         let passages = self.0.iter();
-        passages.map(|Passage { text, is_own }| if *is_own { Ok(text.clone()) } else { read(text) }).collect()
+        passages
+            .map(|Passage { text, is_assistant }| if *is_assistant { Ok(text.clone()) } else { read(text) })
+            .collect()
     }
 }

@@ -1,29 +1,44 @@
-//! A verdict in one order or in both, with and without the images of its case.
+//! A verdict in one order of the responses or in both, with and without the images of its case.
 
 use judge::{BothOrders, Case, Judge, JudgeError, JudgeOptions, Judgement, Mode, RubricChoice};
 
 use super::{
-    asked::{Orders, Sight},
+    requested_answer::{ImageAblation, Orders},
     response::VerdictBody,
 };
 use crate::metrics::{Metrics, Task};
 
 /// A verdict in one order or in both.
-pub(super) enum Found {
+pub(super) enum OrderedVerdict {
+    /// In the given order.
     One(Box<Judgement>),
+    /// In both orders, with their mean.
     Both(Box<BothOrders>),
 }
 
-/// A case, the rubric and the options.
-pub(super) type Question = (Case, RubricChoice, JudgeOptions);
+/// What a verdict is computed from.
+#[derive(Clone)]
+pub(super) struct JudgeInput {
+    pub(super) case: Case,
+    pub(super) choice: RubricChoice,
+    pub(super) options: JudgeOptions,
+}
 
-impl Found {
+impl JudgeInput {
+    /// Enables the distribution if the case is also judged without its images: the difference is computed from it.
+    pub(super) fn for_ablation(mut self, ablation: ImageAblation) -> Self {
+        self.options.distribution |= ablation == ImageAblation::On;
+        self
+    }
+}
+
+impl OrderedVerdict {
     /// Judges a case in the given orders.
     ///
     /// # Errors
     /// Any [`JudgeError`] of [`Judge::verdict`] or [`Judge::judge_both_orders`].
-    pub(super) async fn find(judge: &Judge, orders: Orders, asked: Question) -> Result<Self, JudgeError> {
-        let (case, choice, options) = asked;
+    pub(super) async fn judge(judge: &Judge, orders: Orders, input: JudgeInput) -> Result<Self, JudgeError> {
+        let JudgeInput { case, choice, options } = input;
         Ok(match orders {
             Orders::Both => Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?)),
             Orders::Agreed => {
@@ -36,16 +51,20 @@ impl Found {
     /// Judges the case in the same way without its images.
     ///
     /// # Errors
-    /// As [`Found::find`].
-    pub(super) async fn blind(judge: &Judge, orders: Orders, asked: Question) -> Result<Self, JudgeError> {
-        let (case, choice, options) = asked;
+    /// As [`OrderedVerdict::judge`].
+    pub(super) async fn judge_without_images(
+        judge: &Judge,
+        orders: Orders,
+        input: JudgeInput,
+    ) -> Result<Self, JudgeError> {
+        let JudgeInput { case, choice, options } = input;
         // Reasons after the verdict would not be used.
         let mode = match options.mode {
             Mode::ScoreThenExplain => Mode::Score,
             Mode::Trained | Mode::Score | Mode::ExplainThenScore => options.mode,
         };
         let options = JudgeOptions { mode, ..options };
-        Self::find(judge, orders, (case.without_images(), choice, options)).await
+        Self::judge(judge, orders, JudgeInput { case: case.without_images(), choice, options }).await
     }
 
     /// Counts it in the metrics of verdicts.
@@ -56,9 +75,13 @@ impl Found {
         }
     }
 
+    /// The verdict as one number, from its distribution; `None` if that was not read.
     fn lean(&self) -> Option<f64> {
         match self {
-            Self::One(judgement) => judgement.distribution.as_ref().map(|read| read.lean(judgement.scale)),
+            Self::One(judgement) => {
+                let distribution = judgement.distribution.as_ref()?;
+                Some(distribution.lean(judgement.scale))
+            }
             Self::Both(both) => Some(both.distribution.lean(None)),
         }
     }
@@ -71,14 +94,7 @@ impl Found {
             Self::Both(both) => VerdictBody::both(*both, model),
         };
         let Some(blind) = blind else { return body };
-        let delta = lean.zip(blind.lean()).map(|(seeing, blind)| seeing - blind);
-        body.beside(blind.into_body(None, model), delta)
+        let delta = lean.zip(blind.lean()).map(|(with_images, without_images)| with_images - without_images);
+        body.with_blind(blind.into_body(None, model), delta)
     }
-}
-
-/// The options with the distribution enabled where a verdict without images is wanted too: the difference is
-/// computed from it.
-pub(super) fn options(options: &JudgeOptions, sight: Sight) -> JudgeOptions {
-    let distribution = options.distribution || sight == Sight::AlsoBlind;
-    JudgeOptions { distribution, ..options.clone() }
 }

@@ -1,5 +1,8 @@
 //! The text that a critic writes, as a stream.
 
+mod events;
+mod params;
+
 use std::{
     collections::VecDeque,
     pin::Pin,
@@ -7,198 +10,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use critic::{Processor, Report, TokenId, Utf8Stream};
+use critic::{Processor, TokenId, Utf8Stream};
 use engine::{Choice, EngineError, Event, Sampled, TokenStream};
 use futures::{Stream, StreamExt};
-use rubric::Restraint;
 
 use crate::{
-    Bound, Caller, JudgeError, ReplyPart,
+    JudgeError, ReplyPart,
     caller::Reservation,
     restrained::Restrained,
     stop::{Released, StopStrings},
     traced::SequenceSpans,
 };
 
-/// How a text is written.
-#[derive(Debug, Clone)]
-pub struct CompletionParams {
-    /// 0 selects the most probable token.
-    pub temperature: f32,
-    /// Sample only from the smallest set of tokens whose total probability reaches this.
-    pub top_p: f32,
-    /// Sample only from this many most probable tokens.
-    pub top_k: Option<usize>,
-    /// Seed of the random numbers; `None` chooses a random one for each request.
-    pub seed: Option<u64>,
-    /// Penalty on tokens already written; `None` uses the checkpoint's default.
-    pub repetition_penalty: Option<f32>,
-    /// Subtracted from the logit of every token already written.
-    pub presence_penalty: f32,
-    /// Subtracted from a token's logit once for each time that it was written.
-    pub frequency_penalty: f32,
-    /// Values added to the logits of these tokens.
-    pub logit_bias: Vec<(TokenId, f32)>,
-    /// Sample only from tokens with at least this fraction of the most probable token's probability.
-    pub min_p: f32,
-    /// Minimum number of tokens before the critic may end its turn.
-    pub min_tokens: usize,
-    /// Maximum number of tokens, counted as `bound` defines; limited by the room left in the context.
-    pub max_tokens: usize,
-    /// Each of these strings ends the text and is not part of it.
-    pub stop: Vec<String>,
-    /// The pieces of the reply, in order.
-    pub script: Vec<ReplyPart>,
-    /// What `max_tokens` limits.
-    pub bound: Bound,
-    /// Restrictions on the written text.
-    pub restraint: Restraint,
-    /// Report the log-probability of each token and of this many most probable tokens.
-    pub top_logprobs: Option<usize>,
-    /// With `top_logprobs`, report these tokens in this order instead of the most probable ones; empty for the
-    /// latter.
-    pub logprob_tokens: Vec<TokenId>,
-    /// Write until `max_tokens`, ignoring end tokens.
-    pub ignore_end: bool,
-    /// Include control tokens in the text.
-    pub show_control: bool,
-    /// The client for which the text is written.
-    pub caller: Caller,
-}
-
-impl CompletionParams {
-    /// Greedy decoding with default values for everything else.
-    pub fn greedy(max_tokens: usize) -> Self {
-        Self {
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: None,
-            seed: None,
-            repetition_penalty: None,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            logit_bias: Vec::new(),
-            min_p: 0.0,
-            min_tokens: 0,
-            max_tokens,
-            stop: Vec::new(),
-            script: vec![ReplyPart::Write],
-            bound: Bound::default(),
-            restraint: Restraint::default(),
-            top_logprobs: None,
-            logprob_tokens: Vec::new(),
-            ignore_end: false,
-            show_control: false,
-            caller: Caller::default(),
-        }
-    }
-
-    /// What the engine reports about each token.
-    pub(crate) fn report(&self) -> Report {
-        match self.top_logprobs {
-            None => Report::Nothing,
-            Some(count) if self.logprob_tokens.is_empty() => Report::MostProbable(count),
-            Some(_) => Report::Of(self.logprob_tokens.clone()),
-        }
-    }
-}
-
-/// The number of tokens read and written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens of the prompt, images included.
-    pub prompt_tokens: usize,
-    /// Prompt tokens taken from the prefix cache.
-    pub cached_tokens: usize,
-    /// Tokens of the reply, including fixed and chosen texts; the token that ends the turn is not counted.
-    pub completion_tokens: usize,
-}
-
-impl std::ops::Add for Usage {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
-            cached_tokens: self.cached_tokens + other.cached_tokens,
-            completion_tokens: self.completion_tokens + other.completion_tokens,
-        }
-    }
-}
-
-/// Why a text ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The critic ended its turn, or a stop string was found.
-    Stop,
-    /// The token limit was reached.
-    Length,
-}
-
-/// A token of the text and its log-probability under the raw logits.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenLogprob {
-    /// The bytes of the token; a character may be spread over several tokens.
-    pub bytes: Vec<u8>,
-    /// Natural logarithm of the token's probability.
-    pub logprob: f32,
-    /// The most probable tokens at this position, best first, or the tokens of `logprob_tokens` in their order.
-    pub top: Vec<(Vec<u8>, f32)>,
-}
-
-/// A piece of text and the tokens that it completes.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Piece {
-    /// The text; empty when the tokens complete no character yet.
-    pub text: String,
-    /// The completed tokens, if log-probabilities were requested.
-    pub logprobs: Vec<TokenLogprob>,
-}
-
-impl std::ops::Add<&str> for Piece {
-    type Output = Self;
-
-    fn add(self, more: &str) -> Self {
-        Self { text: self.text + more, ..self }
-    }
-}
-
-/// A text that the critic chose.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Chosen {
-    /// Index of the text among the choices, from 0.
-    pub index: usize,
-    /// The chosen text.
-    pub piece: Piece,
-    /// Log-probabilities (natural logarithm) of all texts, if they were requested.
-    pub logprobs: Option<Vec<f32>>,
-}
-
-/// An event of a text stream.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CompletionEvent {
-    /// More text that the critic wrote.
-    Piece(Piece),
-    /// A fixed text of the script.
-    Said(Piece),
-    /// One of the texts among which the critic had to choose.
-    Chosen(Chosen),
-    /// The reward head's number for everything so far.
-    Rated(f32),
-    /// The end; no event follows.
-    Finished(FinishReason, Usage),
-}
-
-/// A complete text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Completion {
-    /// The text and its tokens.
-    pub piece: Piece,
-    /// Why the text ended.
-    pub reason: FinishReason,
-    /// The number of tokens read and written.
-    pub usage: Usage,
-}
+pub use events::{Chosen, Completion, CompletionEvent, FinishReason, Piece, TokenLogprob, Usage};
+pub use params::CompletionParams;
 
 /// A token whose text has not been released yet, with its start and end byte in the whole text.
 #[derive(Debug)]
