@@ -73,7 +73,8 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
 }
 
 /// Reduces channels of 16 bits to their upper eight, as Pillow does; rounding would differ from the reference's
-/// pixels.
+/// pixels. There is one exception: Pillow shows grey of 16 bits without transparency (its mode `I;16`) as numbers up to
+/// 255, and everything above as white, so that hardly anything is left of such an image.
 fn in_bytes(image: DynamicImage) -> DynamicImage {
     fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
     where
@@ -188,6 +189,10 @@ mod tests {
         image.put_pixel(0, 0, image::LumaA([red, 0xffff]));
         let shown = decode(&png(&image.into()), &ImageLimits::default()).unwrap();
         assert_eq!(shown.pixels, [0x12; 3]);
+        // Grey alone too, of which Pillow would make 0x12 and white.
+        let grey = image::ImageBuffer::<image::Luma<u16>, Vec<u16>>::from_raw(2, 1, vec![0x12, 0x8034]);
+        let shown = decode(&png(&grey.unwrap().into()), &ImageLimits::default()).unwrap();
+        assert_eq!(shown.pixels, [0, 0, 0, 0x80, 0x80, 0x80]);
     }
 
     /// A JPEG with EXIF orientation 6 (tag 0x0112): to be shown after a quarter turn clockwise.

@@ -5,6 +5,7 @@
 
 mod copy;
 mod gguf;
+mod native;
 mod transformers;
 
 use std::fs;

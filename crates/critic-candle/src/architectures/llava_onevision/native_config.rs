@@ -36,6 +36,10 @@ struct Config {
     mm_newline_position: Option<String>,
     mm_spatial_pool_mode: Option<String>,
     mm_spatial_pool_stride: Option<usize>,
+    /// Whether tokens of their own stand before and after each image.
+    mm_use_im_start_end: Option<bool>,
+    /// Whether a video also has frames of fewer tokens, with a mark before each.
+    add_faster_video: Option<bool>,
 }
 
 /// Reads `config.json` of a native checkpoint.
@@ -50,6 +54,11 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     expect("mm_spatial_pool_mode", &config.mm_spatial_pool_mode, "bilinear", "bilinear")?;
     if let Some(stride) = config.mm_spatial_pool_stride.filter(|stride| *stride != 2) {
         return Err(source.unsupported("mm_spatial_pool_stride", stride, 2));
+    }
+    let switches =
+        [("mm_use_im_start_end", config.mm_use_im_start_end), ("add_faster_video", config.add_faster_video)];
+    if let Some((key, _)) = switches.into_iter().find(|(_, value)| *value == Some(true)) {
+        return Err(source.unsupported(key, true, false));
     }
     let tower = config.mm_vision_tower.unwrap_or_default();
     let vision = match config.vision_config.filter(SiglipConfig::has_sizes) {
@@ -91,7 +100,8 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         },
         projector_activation: Activation::Gelu,
         projector_bias: Bias::Present,
-        text: config.text.anatomy(source)?,
+        // The native code sets `rope_scaling` to `None` before it builds the decoder, whatever the file says.
+        text: config.text.without_rope_scaling().anatomy(source)?,
         normalisations: Normalisations::siglip(),
         placeholders: Placeholders { image: None, video: None },
         vision_source: VisionSource::CheckpointOr(tower),

@@ -59,6 +59,11 @@ impl Qwen2Config {
         window.filter(|_| windowed && self.use_sliding_window == Some(true))
     }
 
+    /// The same configuration without its key `rope_scaling`, for code that ignores it.
+    pub(crate) fn without_rope_scaling(self) -> Self {
+        Self { rope_scaling: None, ..self }
+    }
+
     /// The sizes and settings of the decoder.
     ///
     /// # Errors
