@@ -200,6 +200,23 @@ fn conversations_of_llava_critic_are_read_in_all_their_layouts() {
 }
 
 #[test]
+fn captions_end_where_the_instructions_begin() {
+    let instructions = "From 0 to 100, how much do you rate for this Text Caption?\nBe strict.\n\nThank you.";
+    let paragraphs = "A cat sleeps.\n\nA dog looks on.\n\nFrom 0 to 100, the light is at 50.";
+    let captions = [
+        (format!("Text Caption: {paragraphs}\n{instructions}"), paragraphs),
+        (format!("Text Caption: {paragraphs}\n\n{instructions}"), paragraphs),
+        (format!("Rate it from 0 to 100.\nText Caption: [{paragraphs}]\n\nBe strict."), paragraphs),
+        ("Text Caption: A cat.\nIt sleeps.".to_owned(), "A cat.\nIt sleeps."),
+    ];
+    let rows: Vec<Value> =
+        captions.iter().map(|(human, _)| conversation(human, "Right.\nFinal Score: 85")).collect();
+    let set = read_text(&Value::from(rows).to_string(), None).unwrap();
+    let read: Vec<&str> = set.items.iter().map(|item| score(item).0).collect();
+    assert_eq!(read, captions.each_ref().map(|(_, caption)| *caption));
+}
+
+#[test]
 fn what_cannot_be_read_is_told() {
     let told = |text: &str, form| read_text(text, form).unwrap_err().to_string();
     assert!(told("{\"a\": 1}", None).contains("--form"));

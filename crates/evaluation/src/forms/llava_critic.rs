@@ -132,10 +132,15 @@ fn wildvision(text: &str) -> Option<Parts> {
     Some((question, None, Responses::Pair([block("A")?, block("B")?])))
 }
 
-/// `Text Caption: ..`, up to a blank line.
+/// `Text Caption: ..`, up to the instructions. These begin on a line of their own, as in the prompt of lmms-eval
+/// (`EVALUATION_PROMPT_TEMPLATE_SIMPLE_V1` in its `tasks/internal_eval/dc100_en_utils.py`). Other instructions are what
+/// follows the last blank line, since a caption may have several paragraphs.
 fn caption(text: &str) -> Option<Parts> {
+    const INSTRUCTIONS: &str = "\nFrom 0 to 100, how much do you rate";
     let (_, rest) = text.split_once("Text Caption:")?;
-    let caption = rest.trim_start().split("\n\n").next()?.trim().trim_matches(['[', ']']);
+    // The caption comes first, so that the same words inside it are not the last ones.
+    let parted = rest.rsplit_once(INSTRUCTIONS).or_else(|| rest.rsplit_once("\n\n"));
+    let caption = parted.map_or(rest, |(caption, _)| caption).trim().trim_matches(['[', ']']);
     Some(("Describe the image in detail.".to_owned(), None, Responses::One(caption.to_owned())))
 }
 
