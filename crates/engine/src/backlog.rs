@@ -38,6 +38,8 @@ pub(crate) struct Backlog {
     /// A [`MovingAverage`] of the throughput in tokens per second of work, as bits. Only the engine's thread writes
     /// it.
     rate: AtomicU64,
+    /// The number of tokens that the running sequences are expected to run still. Only the engine's thread writes it.
+    running_tokens: AtomicU64,
     /// Keys of blocks that are or will be cached, each in the slot of its first bits. A key overwritten by another
     /// one only makes a prompt count as longer than it is. Relaxed ordering is enough, since each slot is
     /// independent.
@@ -137,6 +139,7 @@ impl Backlog {
         Self {
             line: Mutex::default(),
             rate: AtomicU64::new(0),
+            running_tokens: AtomicU64::new(0),
             known: (0..slots).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -292,6 +295,11 @@ impl Backlog {
         self.rate.store(rate.to_bits(), Relaxed);
     }
 
+    /// Records how many tokens the running sequences are expected to run still.
+    pub(crate) fn set_running_tokens(&self, tokens: usize) {
+        self.running_tokens.store(tokens as u64, Relaxed);
+    }
+
     /// Records that a block is or will be cached.
     pub(crate) fn learn(&self, key: &BlockKey) {
         self.slot(key).store(key.bits(), Relaxed);
@@ -315,10 +323,12 @@ impl Backlog {
         &self.known[key.bits() as usize % self.known.len()]
     }
 
-    /// The time in seconds after which this many tokens should have been processed, from 1 to `MAX_RETRY_S`.
-    pub(crate) fn retry_after_s(&self, tokens: usize) -> u64 {
+    /// The time in seconds after which this many waiting tokens should have been processed, from 1 to `MAX_RETRY_S`.
+    /// The running sequences come first, since what waits does so for their places.
+    pub(crate) fn retry_after_s(&self, waiting: usize) -> u64 {
+        let tokens = self.running_tokens.load(Relaxed).saturating_add(waiting as u64);
         let rate = self.rate();
-        if rate == 0 { 1 } else { (tokens as u64).div_ceil(rate).clamp(1, MAX_RETRY_S) }
+        if rate == 0 { 1 } else { tokens.div_ceil(rate).clamp(1, MAX_RETRY_S) }
     }
 }
 

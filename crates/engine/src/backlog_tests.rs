@@ -161,6 +161,26 @@ fn an_empty_line_takes_any_request_and_a_full_one_tells_when_to_come_back() {
 }
 
 #[test]
+fn running_sequences_delay_whoever_comes_back() {
+    let backlog = Arc::new(Backlog::default());
+    let config = config(1, 100);
+    backlog.note_step(1000, 10.0);
+    // All of its prompt is cached, so that it has no tokens.
+    let _waiting = join(&backlog, 0, &[], &config).unwrap();
+    let again = || match join(&backlog, 0, &[], &config).unwrap_err() {
+        EngineError::Overloaded { requests: 1, tokens: 0, retry_after_s } => retry_after_s,
+        other => panic!("{other}"),
+    };
+    assert_eq!(again(), 1);
+    backlog.set_running_tokens(550);
+    assert_eq!((again(), backlog.retry_after_s(500)), (6, 11));
+    backlog.set_running_tokens(5 * 1500);
+    assert_eq!(again(), 20, "no client is sent away for longer");
+    backlog.set_running_tokens(0);
+    assert_eq!(again(), 1);
+}
+
+#[test]
 fn whoever_may_wait_finds_half_of_the_line() {
     let backlog = Arc::new(Backlog::default());
     let config = config(4, 1000);

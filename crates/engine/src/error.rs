@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use critic::BackendError;
+use critic::{BackendError, TokenId};
 
 use crate::guide::GuideError;
 
@@ -16,7 +16,8 @@ pub enum EngineError {
         requests: usize,
         /// Number of uncached prompt tokens in the queue.
         tokens: usize,
-        /// Seconds after which there should be room again: the tokens in the queue divided by the throughput.
+        /// Seconds after which there should be room again: the tokens in the queue, and those that running sequences
+        /// are expected to run still, divided by the throughput.
         retry_after_s: u64,
     },
     /// The tenant has used up its share of the queue.
@@ -28,7 +29,8 @@ pub enum EngineError {
         requests: usize,
         /// Number of the tenant's uncached prompt tokens in the queue.
         tokens: usize,
-        /// Seconds after which some of them should have left: the tenant's tokens divided by the throughput.
+        /// Seconds after which some of them should have left: the tenant's tokens, and those that the running
+        /// sequences of all tenants are expected to run still, divided by the throughput.
         retry_after_s: u64,
     },
     /// The prompt and the reply together can never fit.
@@ -67,6 +69,14 @@ pub enum Failure {
     /// The guide of its text failed.
     #[error(transparent)]
     GuideError(#[from] GuideError),
+    /// One of its labels has a token for which the model computes no logit, so that it has no probability.
+    #[error("a label has the token {}, and the model has logits for {vocabulary} tokens", .token.0)]
+    UnknownLabel {
+        /// The token.
+        token: TokenId,
+        /// Number of tokens with a logit.
+        vocabulary: usize,
+    },
     /// Its deadline passed.
     #[error("the request ran out of time")]
     Expired,
@@ -75,7 +85,8 @@ pub enum Failure {
     QueueTimedOut {
         /// The maximum time that it would wait.
         most: Duration,
-        /// Seconds after which there should be room for it: the tokens in the queue divided by the throughput.
+        /// Seconds after which there should be room for it: the tokens in the queue, and those that running sequences
+        /// are expected to run still, divided by the throughput.
         retry_after_s: u64,
     },
     /// The engine was requested to end all work.

@@ -6,6 +6,12 @@
 //! are not read: neither the rest of a label after its last branch, nor what several labels share up to the next
 //! branch ("The better response: [first]" and "… [second]" beside "Two responses are equally good").
 //!
+//! What all labels end in ("]", a line break) is an end mark, which tells none of them from another. A critic may write
+//! another token there: "]." or "]\n", two line breaks, or the end of its turn. After "7", which no other label
+//! continues, the end mark is not read at all. After "1", which "10" continues, "1]" therefore has the probability
+//! that "1" is not continued: 1 minus that of the tokens towards longer labels. The probability of the single token
+//! "]" would be charged to "1" alone, and is near 0 for a critic that writes "]." as one token.
+//!
 //! Greedy choice takes the most probable label; otherwise one is sampled by these probabilities. The result may
 //! differ from a choice token by token: "1" may be the most probable first token although neither "10" nor "15" is
 //! likely to follow.
@@ -30,8 +36,24 @@ pub enum LabelsError {
 pub(crate) struct Branch {
     pub(crate) path: Vec<TokenId>,
     pub(crate) ways: Vec<TokenId>,
+    /// The way to the end mark of a label that the other ways continue.
+    end: Option<usize>,
     /// The turn that leads here; `None` for the empty prefix.
     above: Option<Turn>,
+}
+
+impl Branch {
+    /// The log-probability of a way, by those of the tokens of all ways.
+    fn logprob(&self, tokens: &[f32], way: usize) -> f32 {
+        if self.end != Some(way) {
+            return tokens[way];
+        }
+        let probability = |way: usize| f64::from(tokens[way]).exp();
+        let others = (0..tokens.len()).filter(|other| *other != way);
+        let continued: f64 = others.map(probability).sum();
+        // The end mark itself is one of the tokens that do not continue the label, so that less is a rounding error.
+        (1.0 - continued).max(probability(way)).ln() as f32
+    }
 }
 
 /// One of the ways of a branch.
@@ -67,9 +89,10 @@ impl Labels {
         if sorted.windows(2).any(|pair| pair[1].0.starts_with(pair[0].0)) {
             return Err(LabelsError::Ambiguous);
         }
-        let mut tree = Tree { branches: Vec::new(), ends: vec![Turn { branch: 0, way: 0 }; texts.len()] };
+        let ends = vec![Turn { branch: 0, way: 0 }; texts.len()];
+        let mut tree = Tree { branches: Vec::new(), ends, end_mark: shared_end(&texts) };
         tree.grow(&sorted, None);
-        let Tree { branches, ends } = tree;
+        let Tree { branches, ends, end_mark: _ } = tree;
         Ok(Self { texts, branches, ends })
     }
 
@@ -89,10 +112,22 @@ impl Labels {
     }
 }
 
+/// The number of last tokens that all `texts` share.
+fn shared_end(texts: &[Vec<TokenId>]) -> usize {
+    let Some((first, others)) = texts.split_first() else { return 0 };
+    let shared = |other: &Vec<TokenId>| {
+        let pairs = first.iter().rev().zip(other.iter().rev());
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    others.iter().map(shared).min().unwrap_or(first.len())
+}
+
 /// The branches of labels, while they are found.
 struct Tree {
     branches: Vec<Branch>,
     ends: Vec<Turn>,
+    /// The number of last tokens that all labels share.
+    end_mark: usize,
 }
 
 impl Tree {
@@ -104,7 +139,7 @@ impl Tree {
         let [(first, _), .., (last, _)] = texts else {
             // A single label parts from no other.
             let Some((text, label)) = texts.first() else { return };
-            let root = Branch { path: Vec::new(), ways: text[..1].to_vec(), above: None };
+            let root = Branch { path: Vec::new(), ways: text[..1].to_vec(), end: None, above: None };
             self.ends[*label] = above.unwrap_or(Turn { branch: 0, way: 0 });
             self.branches.extend(above.is_none().then_some(root));
             return;
@@ -116,17 +151,26 @@ impl Tree {
         let groups: Vec<&[(&[TokenId], usize)]> = texts.chunk_by(|a, b| a.0[depth] == b.0[depth]).collect();
         let branch = self.branches.len();
         let ways = groups.iter().map(|group| group[0].0[depth]).collect();
-        self.branches.push(Branch { path: first[..depth].to_vec(), ways, above });
+        let end = self.end_way(&groups, depth);
+        self.branches.push(Branch { path: first[..depth].to_vec(), ways, end, above });
         for (way, group) in groups.into_iter().enumerate() {
             self.grow(group, Some(Turn { branch, way }));
         }
+    }
+
+    /// The way of the shortest label at a branch, if nothing but tokens of the end mark is left of that label. At the
+    /// root there is none, since its probabilities show whether the critic would have written any label.
+    fn end_way(&self, groups: &[&[(&[TokenId], usize)]], depth: usize) -> Option<usize> {
+        let lengths = groups.iter().flat_map(|group| group.iter()).map(|(text, _)| text.len());
+        let shortest = lengths.min().filter(|length| depth > 0 && length - depth <= self.end_mark)?;
+        groups.iter().position(|group| matches!(group, [(text, _)] if text.len() == shortest))
     }
 }
 
 /// The result of the logits at one branch.
 #[derive(Debug, Clone)]
 pub(crate) struct BranchReading {
-    /// Log-probabilities (natural logarithm) of its ways, in their order, under the raw logits.
+    /// Log-probabilities (natural logarithm) of the tokens of its ways, in their order, under the raw logits.
     pub(crate) logprobs: Vec<f32>,
     /// Log-probabilities of other tokens, if they were requested.
     pub(crate) others: Option<Vec<(TokenId, f32)>>,
@@ -184,7 +228,8 @@ impl LabelReader {
     /// Records the reading of this branch; returns whether another one is needed.
     pub(crate) fn note(&mut self, reading: BranchReading) -> bool {
         let Self { labels, prefixes, frontier, best, at, .. } = self;
-        let logprob = |turn: Turn| prefixes[turn.branch] + reading.logprobs[turn.way];
+        let branch = &labels.branches[*at];
+        let logprob = |turn: Turn| prefixes[turn.branch] + branch.logprob(&reading.logprobs, turn.way);
         *best = labels
             .ends
             .iter()
@@ -240,11 +285,13 @@ impl LabelReader {
     fn logprob(&self, label: usize) -> f32 {
         let Turn { branch, way } = self.labels.ends[label];
         // A branch is read after those above it.
-        let reading = self.readings[branch].as_ref();
-        reading.map_or(f32::NEG_INFINITY, |reading| self.prefixes[branch] + reading.logprobs[way])
+        self.readings[branch].as_ref().map_or(f32::NEG_INFINITY, |reading| {
+            self.prefixes[branch] + self.labels.branches[branch].logprob(&reading.logprobs, way)
+        })
     }
 
-    /// What is reported when `label` was chosen.
+    /// What is reported when `label` was chosen: for each token that was read its own log-probability, also for an
+    /// end mark.
     pub(crate) fn choice(&self, label: usize) -> Choice {
         let Labels { texts, branches, .. } = &self.labels;
         let mut tokens: Vec<(TokenId, Option<Sampled>)> =
@@ -264,144 +311,4 @@ impl LabelReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rand::{Rng, SeedableRng, rngs::StdRng};
-
-    use super::*;
-    use crate::probability::argmax;
-
-    fn labels(texts: &[&[u32]]) -> Result<Labels, LabelsError> {
-        Labels::new(texts.iter().map(|text| text.iter().map(|id| TokenId(*id)).collect()).collect())
-    }
-
-    fn reader(texts: &[&[u32]], coverage: Coverage) -> LabelReader {
-        LabelReader::new(labels(texts).unwrap(), coverage)
-    }
-
-    fn read(logprobs: &[f32]) -> BranchReading {
-        BranchReading { logprobs: logprobs.to_vec(), others: None }
-    }
-
-    fn ids(tokens: &[TokenId]) -> Vec<u32> {
-        tokens.iter().map(|token| token.0).collect()
-    }
-
-    #[test]
-    fn labels_that_cannot_be_told_apart_are_refused() {
-        assert_eq!(labels(&[]), Err(LabelsError::Empty));
-        assert_eq!(labels(&[&[1], &[]]), Err(LabelsError::Empty));
-        assert_eq!(labels(&[&[1, 2], &[1]]), Err(LabelsError::Ambiguous));
-        assert_eq!(labels(&[&[1, 2], &[1, 2]]), Err(LabelsError::Ambiguous));
-    }
-
-    #[test]
-    fn only_shared_beginnings_are_branches() {
-        // "7.", "1.", "10.", "100.", with 9 as the full stop.
-        let branches = labels(&[&[7, 9], &[1, 9], &[1, 0, 9], &[1, 0, 0, 9]]).unwrap().branches;
-        let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.ways))).collect();
-        assert_eq!(seen, [(vec![], vec![1, 7]), (vec![1], vec![0, 9]), (vec![1, 0], vec![0, 9])]);
-    }
-
-    #[test]
-    fn what_can_follow_in_one_way_only_is_not_read() {
-        // Two of three sentences have the same beginning.
-        let texts: &[&[u32]] = &[&[1, 2, 3, 4, 9], &[1, 2, 3, 5, 9], &[6, 7, 9]];
-        let branches = labels(texts).unwrap().branches;
-        let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.ways))).collect();
-        assert_eq!(seen, [(vec![], vec![1, 6]), (vec![1, 2, 3], vec![4, 5])]);
-        let mut reader = reader(texts, Coverage::Reported);
-        assert!(reader.note(read(&[-0.5, -1.0])));
-        assert!(!reader.note(read(&[-2.0, -0.25])));
-        assert_eq!(reader.choice(1).logprobs, Some(vec![-2.5, -0.75, -1.0]));
-        let told: Vec<_> = (reader.choice(1).tokens.iter())
-            .map(|(token, sampled)| (token.0, sampled.as_ref().map(|sampled| sampled.token.0)))
-            .collect();
-        assert_eq!(told, [(1, Some(1)), (2, None), (3, None), (5, Some(5)), (9, None)]);
-        // A prefix shared by all labels is read, since it shows whether the critic would have written any of them.
-        assert_eq!(labels(&[&[1, 2]]).unwrap().branches.len(), 1);
-        let mut reader = self::reader(&[&[1, 2]], Coverage::Reported);
-        assert!(!reader.note(read(&[-0.5])));
-        assert_eq!(reader.choice(0).logprobs, Some(vec![-0.5]));
-    }
-
-    #[test]
-    fn labels_may_be_long_and_alike() {
-        let long = vec![5; 1 << 20];
-        let texts = [[&long[..], &[1]].concat(), [&long[..], &[2]].concat()];
-        let branches = labels(&[&texts[0], &texts[1]]).unwrap().branches;
-        assert_eq!(branches.iter().map(|branch| branch.path.len()).collect::<Vec<_>>(), [0, 1 << 20]);
-    }
-
-    #[test]
-    fn all_probabilities_come_from_the_branches() {
-        let mut reader = reader(&[&[7, 9], &[1, 9], &[1, 0, 9]], Coverage::Reported);
-        assert!(reader.note(read(&[-1.0, -0.5])));
-        assert_eq!(ids(&reader.branch().path), [1]);
-        assert!(!reader.note(read(&[-0.25, -2.0])));
-        assert_eq!(reader.choice(0).logprobs, Some(vec![-0.5, -3.0, -1.25]));
-        assert_eq!(reader.scores(&[]), [-0.5, -3.0, -1.25]);
-        assert_eq!(reader.scores(&[(TokenId(0), 1.0), (TokenId(9), 4.0)]), [-0.5, 1.0, -0.25]);
-    }
-
-    #[test]
-    fn a_choice_reports_what_was_read_on_its_way() {
-        let mut reader = reader(&[&[7, 9], &[1, 9], &[1, 0, 9]], Coverage::Reported);
-        let others = Some(vec![(TokenId(3), -0.1)]);
-        assert!(reader.note(BranchReading { others: others.clone(), ..read(&[-1.0, -0.5]) }));
-        assert!(!reader.note(BranchReading { others: others.clone(), ..read(&[-0.25, -2.0]) }));
-        let choice = reader.choice(2);
-        let reports: Vec<_> = choice.tokens.iter().map(|(_, sampled)| sampled.clone()?.report).collect();
-        let report = |chosen| Some(Reported { chosen, others: others.clone().unwrap() });
-        assert_eq!(reports, [report(-1.0), report(-0.25), None]);
-    }
-
-    #[test]
-    fn the_most_probable_label_takes_no_more_readings_than_it_must() {
-        // "7.", "1." and "10.", with 9 as the full stop; 7 is more probable than anything that begins with 1.
-        let texts: &[&[u32]] = &[&[7, 9], &[1, 9], &[1, 0, 9]];
-        let mut reader = reader(texts, Coverage::ToTheBest);
-        assert!(!reader.note(read(&[-1.0, -0.5])));
-        assert_eq!((argmax(&reader.scores(&[])), reader.choice(0).logprobs), (0, None));
-        // A label that begins with 1 may be more probable.
-        let mut reader = self::reader(texts, Coverage::ToTheBest);
-        assert!(reader.note(read(&[-0.5, -1.0])));
-        assert_eq!(ids(&reader.branch().path), [1]);
-        assert!(!reader.note(read(&[-2.0, -0.25])));
-        assert_eq!(argmax(&reader.scores(&[])), 1);
-        // The most probable prefix leads to improbable labels.
-        let mut reader = self::reader(texts, Coverage::ToTheBest);
-        assert!(reader.note(read(&[-0.5, -1.0])));
-        assert!(!reader.note(read(&[-3.0, -4.0])));
-        assert_eq!(argmax(&reader.scores(&[])), 0);
-    }
-
-    proptest! {
-        /// The chosen label must be the same as when everything is read.
-        #[test]
-        fn what_is_left_unread_holds_no_better_label(
-            texts in prop::collection::btree_set(prop::collection::vec(0u32..4, 1..5), 1..20),
-            seed in any::<u64>(),
-        ) {
-            // With an end marker, no text is a prefix of another.
-            let texts: Vec<Vec<u32>> = texts.into_iter().map(|text| [text, vec![9]].concat()).collect();
-            let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
-            let best = |coverage| {
-                let mut reader = reader(&texts, coverage);
-                loop {
-                    let Branch { path, ways, .. } = reader.branch().clone();
-                    // The reading of a branch depends only on the branch; there are few values, so that some are
-                    // equal.
-                    let mut random = StdRng::seed_from_u64(path.iter().fold(seed, |seed, token| {
-                        seed.wrapping_mul(31).wrapping_add(u64::from(token.0) + 1)
-                    }));
-                    let logprobs = ways.iter().map(|_| -f32::from(random.random_range(0..4u8))).collect();
-                    if !reader.note(BranchReading { logprobs, others: None }) {
-                        break argmax(&reader.scores(&[]));
-                    }
-                }
-            };
-            prop_assert_eq!(best(Coverage::ToTheBest), best(Coverage::Every));
-        }
-    }
-}
+mod tests;

@@ -128,7 +128,8 @@ impl Reply {
     /// Continues by the output that [`wants`](Self::wants) named, of the last token.
     ///
     /// # Errors
-    /// [`Failure::GuideError`] when the guide cannot continue, or no token is allowed.
+    /// [`Failure::GuideError`] when the guide cannot continue, or no token is allowed; [`Failure::UnknownLabel`] when a
+    /// token of a label has no logit.
     pub(crate) fn accept(
         &mut self,
         output: &StepOutput,
@@ -142,7 +143,7 @@ impl Reply {
                 self.follow(logits, (left, guide), subscribers)?
             }
             (ReplyState::Reading(reading), StepOutput::Logits(logits)) => {
-                self.read(logits, reading, subscribers)
+                self.read(logits, reading, subscribers)?
             }
             (ReplyState::Rating, StepOutput::Reward(reward)) => {
                 subscribers.tell(Event::Rated(*reward));
@@ -239,14 +240,19 @@ impl Reply {
         logits: &[f32],
         mut reader: Box<LabelReader>,
         subscribers: &mut Subscribers,
-    ) -> (Progress, Option<FinishReason>) {
+    ) -> Result<(Progress, Option<FinishReason>), Failure> {
+        // Only here it is known how many logits there are. A panic would end the engine.
+        let mut ways = reader.branch().ways.iter();
+        if let Some(token) = ways.find(|token| token.0 as usize >= logits.len()) {
+            return Err(Failure::UnknownLabel { token: *token, vocabulary: logits.len() });
+        }
         let logprobs = logprobs_of(logits, &reader.branch().ways);
         let others = reported_others(logits, &self.sampling.report);
         if reader.note(BranchReading { logprobs, others }) {
             let path = reader.branch().path.clone();
             self.look_ahead(path);
             self.state = ReplyState::Reading(reader);
-            return (Progress::Nothing, None);
+            return Ok((Progress::Nothing, None));
         }
         let chosen =
             choose_label(&reader.scores(&self.sampling.logit_bias), &self.sampling, &mut self.random);
@@ -256,7 +262,7 @@ impl Reply {
         self.look_ahead(label);
         self.written.append(&mut self.ahead);
         subscribers.tell(Event::Chosen(choice));
-        (Progress::Chose, self.go_on(subscribers))
+        Ok((Progress::Chose, self.go_on(subscribers)))
     }
 
     /// Replaces the look-ahead tokens; the common prefix of the old and the new ones stays valid in the cache.

@@ -18,6 +18,7 @@ use critic::{Batch, CacheFigures, Limits, StepOutput};
 
 use crate::{
     arrival::Identity,
+    average::MovingAverage,
     backlog::Backlog,
     block_allocator::BlockAllocator,
     config::Config,
@@ -28,7 +29,7 @@ use crate::{
     prefix_cache::{BlockKey, PrefixCache},
     queue_timeout::QueueTimeout,
     recent_tenants::RecentTenants,
-    request::Tenant,
+    request::{Lane, Tenant},
     sequence::Sequence,
     step_budget::StepBudget,
     stream::Event,
@@ -52,6 +53,8 @@ pub(crate) struct Scheduler {
     share: FairShare,
     recent_tenants: RecentTenants,
     step_budget: StepBudget,
+    /// The length of replies with text that were complete, in tokens.
+    text_length: MovingAverage,
     /// In order of arrival. The length is limited when requests are submitted.
     waiting: VecDeque<Box<Sequence>>,
     /// Identities of all waiting and running sequences.
@@ -82,6 +85,7 @@ impl Scheduler {
             share: FairShare::default(),
             recent_tenants: RecentTenants::default(),
             step_budget: StepBudget::new(limits, config.step_time),
+            text_length: MovingAverage::default(),
             waiting: VecDeque::new(),
             asked: HashSet::new(),
             running: Vec::new(),
@@ -116,6 +120,12 @@ impl Scheduler {
     /// The number of running sequences.
     pub(crate) fn running_count(&self) -> usize {
         self.running.len()
+    }
+
+    /// The number of tokens that the running sequences are expected to run still.
+    pub(crate) fn tokens_left(&self) -> usize {
+        let usual_length = self.text_length.value().map(|length| length.ceil() as usize);
+        self.running.iter().map(|sequence| sequence.tokens_left(usual_length)).sum()
     }
 
     /// The number of blocks not held by a running sequence.
@@ -361,7 +371,11 @@ impl Scheduler {
                 self.running.push(sequence);
                 continue;
             };
-            self.ended.push(sequence.report(ending, now));
+            let report = sequence.report(ending, now);
+            if ending == Ending::Finished && report.lane == Lane::Explain {
+                self.text_length = self.text_length.after(report.reply_tokens.max(1) as f64);
+            }
+            self.ended.push(report);
             if sequence.runs_alone() && matches!(ending, Ending::Finished | Ending::Failed) {
                 self.acquitted.push(sequence.fingerprint());
             }

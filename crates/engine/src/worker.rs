@@ -82,6 +82,7 @@ impl Worker {
     fn publish_state(&self) {
         let before = self.counters.running();
         self.counters.set_state(&self.scheduler, self.backend.figures());
+        self.backlog.set_running_tokens(self.scheduler.tokens_left());
         if self.counters.running() < before {
             self.backlog.call();
         }

@@ -1,6 +1,7 @@
 //! The service itself: one critic, its engine and its rubrics.
 
 use std::{
+    collections::VecDeque,
     hash::{BuildHasher, RandomState},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -11,8 +12,8 @@ use critic::{
     SamplingParams, TokenId,
 };
 use engine::{
-    Claim, Engine, EngineError, Guided, Labels, Observer, Part, PrepareError, Preparing, Request, Stats,
-    Suspect, Unobserved,
+    Claim, Engine, EngineError, Guided, Observer, PrepareError, Preparing, Request, Stats, Suspect,
+    Unobserved,
 };
 use rubric::{Case, Kind, RubricError, RubricLibrary};
 use tokio::{runtime::Handle, sync::oneshot};
@@ -24,11 +25,11 @@ use crate::{
     completion::Charged,
     encoders::Encoders,
     grammar::{Grammars, Shape},
-    label_cache::LabelCache,
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
     rules::Rules,
+    scripts::Scripts,
     verdict_stream::flags_with,
 };
 
@@ -57,8 +58,8 @@ struct Parts {
     memo: Memo,
     /// Distributions for content-free responses.
     priors: Priors,
-    /// Tokenised labels of the latest rubrics and choices: a long scale has hundreds.
-    labels: LabelCache,
+    /// The tokenised pieces of replies.
+    scripts: Scripts,
     /// Compiled shapes of replies.
     grammars: Grammars,
     /// One permit per core: decoding images is bound by the CPU, and more at a time would only take more memory.
@@ -108,7 +109,7 @@ impl Judge {
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
         let (memo, priors) = (Memo::new(memo_entries), Priors::default());
-        let labels = LabelCache::default();
+        let scripts = Scripts::new(processor.clone());
         let grammars = Grammars::default();
         let parts = Parts {
             model,
@@ -119,7 +120,7 @@ impl Judge {
             build,
             memo,
             priors,
-            labels,
+            scripts,
             grammars,
             encoders,
         };
@@ -404,7 +405,7 @@ impl Judge {
         params: &CompletionParams,
         seed: u64,
     ) -> Result<CompletionStream, JudgeError> {
-        let Parts { generation, engine, processor, .. } = &*self.parts;
+        let Parts { generation, engine, processor, scripts, .. } = &*self.parts;
         let (tokens, limit) = (encoded.tokens.len(), engine.capacity());
         if tokens >= limit {
             return Err(EngineError::TooLong { tokens, limit }.into());
@@ -423,8 +424,18 @@ impl Judge {
             seed,
             report: params.report(),
         };
+        for part in &params.script {
+            if let ReplyPart::ChooseTokens(tokens) = part {
+                self.check_known(tokens)?;
+            }
+        }
+        let script = scripts.parts(params, limit - tokens)?;
+        let labels = match params.top_logprobs {
+            Some(_) => scripts.label_bytes(&script),
+            None => VecDeque::new(),
+        };
         let request = Request {
-            script: self.script(params, limit - tokens)?,
+            script,
             encoded,
             sampling,
             end_tokens: if params.ignore_end { Vec::new() } else { generation.end_tokens.clone() },
@@ -439,48 +450,6 @@ impl Judge {
         let reservation = Reservation::new(&params.caller, work)?;
         let tokens = Charged { tokens, reservation };
         let stream = engine.submit_part(request, &params.caller.ticket).await?;
-        Ok(CompletionStream::new(stream, processor.clone(), tokens, params))
-    }
-
-    /// Tokenises the pieces of a reply. The text is limited to the part of `room` that the other pieces leave.
-    fn script(&self, params: &CompletionParams, room: usize) -> Result<Vec<Part>, JudgeError> {
-        let tokenize = |text: &String| self.parts.processor.tokenize(text);
-        let mut parts = Vec::with_capacity(params.script.len());
-        for part in &params.script {
-            parts.push(match part {
-                ReplyPart::Write => Part::Write(0),
-                ReplyPart::WriteBy(rules) => Part::WriteBy { tokens: 0, rules: rules.clone() },
-                ReplyPart::Say(text) => Part::Say(tokenize(text)?),
-                ReplyPart::Choose { texts, distribution } => {
-                    Part::Choose { labels: self.labels(texts)?, distribution: *distribution }
-                }
-                ReplyPart::ChooseTokens(tokens) => {
-                    self.check_known(tokens)?;
-                    let labels = Labels::new(tokens.iter().map(|token| vec![*token]).collect())?;
-                    Part::Choose { labels, distribution: true }
-                }
-                ReplyPart::EndTurn => Part::Say(self.parts.processor.turn_end()),
-                ReplyPart::Rate => Part::Rate,
-            });
-        }
-        // Empty pieces are dropped, such as the end of the turn if the chat format does not define it.
-        parts.retain(|part| !matches!(part, Part::Say(tokens) if tokens.is_empty()));
-        let others: usize = parts.iter().map(Part::max_tokens).sum();
-        let room = room.saturating_sub(others);
-        let text = params.bound.of_text(params.max_tokens, others);
-        for part in &mut parts {
-            if let Part::Write(most) | Part::WriteBy { tokens: most, .. } = part {
-                *most = text.clamp(1, room.max(1));
-            }
-        }
-        Ok(parts)
-    }
-
-    /// The labels for `texts`, tokenised once for each list in use.
-    fn labels(&self, texts: &[String]) -> Result<Labels, JudgeError> {
-        self.parts.labels.labels(texts, || {
-            let tokens = texts.iter().map(|text| self.parts.processor.tokenize(text));
-            Ok(Labels::new(tokens.collect::<Result<Vec<_>, _>>()?)?)
-        })
+        Ok(CompletionStream::new(stream, processor.clone(), tokens, labels, params))
     }
 }

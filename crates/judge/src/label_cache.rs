@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use critic::TokenId;
 use engine::Labels;
 use lru::LruCache;
 
@@ -18,7 +19,8 @@ const MOST_BYTES: usize = 8 << 20;
 const LABEL_BYTES: usize = 128;
 
 /// Memory in bytes for each byte of a label's text: the text itself, and its tokens in the label and in a branch of
-/// the tree of labels. A token has four bytes, and stands for one byte of text at least.
+/// the tree of labels. A token has four bytes, and stands for one byte of text at least. Labels have few tokens of the
+/// text before them, usually none.
 const BYTES_PER_BYTE: usize = 1 + 4 + 4;
 
 /// The latest lists of labels, which fill a bounded part of the memory whatever the length of their texts.
@@ -27,9 +29,34 @@ pub(crate) struct LabelCache {
     kept: Mutex<Kept>,
 }
 
+/// A list of labels as tokens.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokenised {
+    /// The fixed text before the labels, up to the first token that differs between them.
+    pub(crate) lead: Vec<TokenId>,
+    /// The rest of the fixed text with each label.
+    pub(crate) labels: Labels,
+}
+
+/// The texts of a list.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    /// The fixed text before the labels.
+    lead: String,
+    texts: Vec<String>,
+}
+
+impl Key {
+    /// The approximate memory for the list in bytes.
+    fn bytes(&self) -> usize {
+        let labels = self.texts.iter().map(|text| LABEL_BYTES + text.len() * BYTES_PER_BYTE);
+        self.lead.len() * BYTES_PER_BYTE + labels.sum::<usize>()
+    }
+}
+
 struct Kept {
-    /// The labels of each list of texts, with their size in bytes.
-    lists: LruCache<Vec<String>, (Labels, usize), RandomState>,
+    /// Each list, with its size in bytes.
+    lists: LruCache<Key, (Tokenised, usize), RandomState>,
     bytes: usize,
 }
 
@@ -41,32 +68,34 @@ impl Default for LabelCache {
 }
 
 impl LabelCache {
-    /// The labels for `texts`, which `tokenise` makes if they are not in the cache.
+    /// The labels for `texts` after the fixed text `lead`, which `tokenise` makes if they are not in the cache.
     ///
     /// # Errors
     /// The error of `tokenise`.
     pub(crate) fn labels(
         &self,
+        lead: &str,
         texts: &[String],
-        tokenise: impl FnOnce() -> Result<Labels, JudgeError>,
-    ) -> Result<Labels, JudgeError> {
+        tokenise: impl FnOnce() -> Result<Tokenised, JudgeError>,
+    ) -> Result<Tokenised, JudgeError> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((labels, _)) = kept().lists.get(texts) {
-            return Ok(labels.clone());
+        let key = Key { lead: lead.to_owned(), texts: texts.to_vec() };
+        if let Some((known, _)) = kept().lists.get(&key) {
+            return Ok(known.clone());
         }
-        let labels = tokenise()?;
-        kept().put(texts, labels.clone());
-        Ok(labels)
+        let tokenised = tokenise()?;
+        kept().put(key, tokenised.clone());
+        Ok(tokenised)
     }
 }
 
 impl Kept {
     /// Adds a list, and removes those that were not used for the longest time until all fit.
-    fn put(&mut self, texts: &[String], labels: Labels) {
-        let bytes: usize = texts.iter().map(|text| LABEL_BYTES + text.len() * BYTES_PER_BYTE).sum();
+    fn put(&mut self, key: Key, tokenised: Tokenised) {
+        let bytes = key.bytes();
         self.bytes += bytes;
         // Another request may have added the same list meanwhile.
-        if let Some((_, replaced)) = self.lists.put(texts.to_vec(), (labels, bytes)) {
+        if let Some((_, replaced)) = self.lists.put(key, (tokenised, bytes)) {
             self.bytes -= replaced;
         }
         while self.bytes > MOST_BYTES {
@@ -78,8 +107,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use critic::TokenId;
-
     use super::*;
 
     /// Two texts with `length` bytes before their name.
@@ -88,20 +115,35 @@ mod tests {
     }
 
     /// Labels whose tokens are their bytes.
-    fn tokenised(texts: &[String]) -> Result<Labels, JudgeError> {
+    fn tokenised(texts: &[String]) -> Result<Tokenised, JudgeError> {
         let tokens = texts.iter().map(|text| text.bytes().map(|byte| TokenId(byte.into())).collect());
-        Ok(Labels::new(tokens.collect())?)
+        Ok(Tokenised { lead: Vec::new(), labels: Labels::new(tokens.collect())? })
     }
 
     /// Whether a list must be tokenised; it is in the cache afterwards, unless it is too long for it.
     fn is_new(cache: &LabelCache, texts: &[String]) -> bool {
+        is_new_after("", cache, texts)
+    }
+
+    /// The same for a list after `lead`.
+    fn is_new_after(lead: &str, cache: &LabelCache, texts: &[String]) -> bool {
         let mut is_new = false;
-        let labels = cache.labels(texts, || {
+        let labels = cache.labels(lead, texts, || {
             is_new = true;
             tokenised(texts)
         });
         assert!(labels.is_ok());
         is_new
+    }
+
+    #[test]
+    fn labels_after_another_text_are_another_list() {
+        let (cache, texts) = (LabelCache::default(), texts(1, 8));
+        for is_new in [true, false] {
+            for lead in ["", "Score: ", "Score:"] {
+                assert_eq!(is_new_after(lead, &cache, &texts), is_new, "{lead:?}");
+            }
+        }
     }
 
     #[test]
@@ -124,9 +166,10 @@ mod tests {
         let cache = LabelCache::default();
         let short = texts(1, 8);
         for _ in 0..2 {
-            cache.kept.lock().unwrap().put(&short, tokenised(&short).unwrap());
+            let key = Key { lead: "xy".into(), texts: short.clone() };
+            cache.kept.lock().unwrap().put(key, tokenised(&short).unwrap());
         }
-        assert_eq!(cache.kept.lock().unwrap().bytes, 2 * (LABEL_BYTES + 10 * BYTES_PER_BYTE));
+        assert_eq!(cache.kept.lock().unwrap().bytes, 2 * (LABEL_BYTES + 11 * BYTES_PER_BYTE));
         let long = texts(2, MOST_BYTES / 16);
         assert!(is_new(&cache, &long) && is_new(&cache, &long));
         assert_eq!(cache.kept.lock().unwrap().bytes, 0);

@@ -22,6 +22,7 @@ mod restrained;
 mod reward;
 mod rules;
 mod samples;
+mod scripts;
 mod stop;
 mod traced;
 mod verdict_stream;

@@ -28,8 +28,11 @@ pub enum ReplyPart {
     /// Text written by the critic in the shape enforced by the rules of
     /// [`Judge::rules_for`](crate::Judge::rules_for).
     WriteBy(Guided),
-    /// A fixed text.
+    /// A fixed text. Its tokens and those after it are the ones that a critic would write itself, so that the last of
+    /// its spaces may belong to the token of the next word.
     Say(String),
+    /// A fixed text that ends in a token of its own, and whatever follows begins with one.
+    SayApart(String),
     /// One of several texts, chosen by the critic.
     Choose {
         /// The texts. None is a prefix of another.
@@ -43,17 +46,6 @@ pub enum ReplyPart {
     EndTurn,
     /// The critic's reward head is read at this position.
     Rate,
-}
-
-impl ReplyPart {
-    /// The texts to choose from; empty for a choice of tokens, `None` for other pieces.
-    pub(crate) fn texts(&self) -> Option<Vec<String>> {
-        match self {
-            Self::Choose { texts, .. } => Some(texts.clone()),
-            Self::ChooseTokens(_) => Some(Vec::new()),
-            Self::Write | Self::WriteBy(_) | Self::Say(_) | Self::EndTurn | Self::Rate => None,
-        }
-    }
 }
 
 /// What a token limit applies to.
@@ -192,6 +184,11 @@ impl Plan {
     fn with(wanted: Wanted, choices: Choices, reply: &str) -> Self {
         let Wanted { mode, distribution } = wanted;
         let last = mode == Mode::ExplainThenScore;
+        // A critic whose prompts end in the lead was trained on labels that begin with a token of their own.
+        let say = match choices.rest_of_lead(reply) {
+            Some("") if !reply.is_empty() => ReplyPart::SayApart,
+            _ => ReplyPart::Say,
+        };
         // A turn that begins with the verdict's lead cannot begin with the justification.
         let (reply, lead) = match choices.rest_of_lead(reply) {
             Some(rest) if !last => (reply, rest.to_owned()),
@@ -202,7 +199,7 @@ impl Plan {
         let choose = ReplyPart::Choose { texts, distribution };
         let mut script = Vec::new();
         if !lead.is_empty() {
-            script.push(ReplyPart::Say(lead));
+            script.push(say(lead));
         }
         script.push(choose);
         match mode {

@@ -4,10 +4,7 @@
 
 use std::{
     fs,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use critic::{
@@ -56,8 +53,6 @@ impl Backend for Script {
 
 #[derive(Default)]
 struct Bytes {
-    /// Number of texts tokenised.
-    tokenised: Arc<AtomicUsize>,
     /// An action for the next encoding of a prompt.
     next: NextEncoding,
 }
@@ -90,7 +85,6 @@ impl Processor for Bytes {
     }
 
     fn tokenize(&self, text: &str) -> Result<Vec<TokenId>, EncodeError> {
-        self.tokenised.fetch_add(1, Ordering::Relaxed);
         Ok(text.bytes().map(|byte| TokenId(byte.into())).collect())
     }
 }
@@ -98,13 +92,6 @@ impl Processor for Bytes {
 /// A judge whose critic writes `text` and then `last`. `name` selects its profile.
 fn judge(name: &str, text: &str, last: u32) -> Judge {
     judge_of(name, Bytes::default(), (text, last))
-}
-
-/// The same, with a count of the texts tokenised.
-fn counting(name: &str, text: &str, last: u32) -> (Judge, Arc<AtomicUsize>) {
-    let processor = Bytes::default();
-    let tokenised = processor.tokenised.clone();
-    (judge_of(name, processor, (text, last)), tokenised)
 }
 
 fn judge_of(name: &str, processor: Bytes, (text, last): (&str, u32)) -> Judge {
@@ -311,43 +298,13 @@ async fn a_verdict_can_be_read_without_a_word() {
     let mini = judge("gavel-mini", "2", END);
     let pair = Responses::Pair("A cat.".into(), "A dog.".into());
     let options = JudgeOptions { mode: Mode::Score, ..JudgeOptions::default() };
-    let read = judged(&mini, pair, options.clone()).await.unwrap();
+    let read = judged(&mini, pair, options).await.unwrap();
     assert_eq!(read.verdict.outcome, Outcome::Preference(Preference::Second));
     assert_eq!((read.verdict.justification.as_str(), read.usage.completion_tokens), ("", 2));
     // The logit of "2" is 4, those of the other 256 tokens are 0.
     let (distribution, rest) = (read.distribution.unwrap(), 4f64.exp());
     assert!((distribution.label_mass - (rest + 2.0) / (rest + 256.0)).abs() < 1e-6);
     assert!((distribution.probabilities[1].1 - rest / (rest + 2.0)).abs() < 1e-6);
-
-    // The script has 4 after the given lead "Score: [", and 7 after the 4.
-    let card = judge("llava-critic-7b", "........47.", END);
-    let read = judged(&card, one(), options).await.unwrap();
-    assert_eq!((read.verdict.outcome, read.verdict.justification.as_str()), (Outcome::Score(47.0), ""));
-    let expected = read.distribution.unwrap().expected_score().unwrap();
-    assert!((30.0..60.0).contains(&expected), "{expected}");
-}
-
-#[tokio::test]
-async fn labels_are_tokenised_once_for_each_scale() {
-    let (card, tokenised) = counting("llava-critic-7b", "........47.", END);
-    let options = JudgeOptions { mode: Mode::Score, ..JudgeOptions::default() };
-    judged(&card, one(), options.clone()).await.unwrap();
-    let first = tokenised.swap(0, Ordering::Relaxed);
-    judged(&card, one(), options).await.unwrap();
-    // At first 101 scores and their lead, then the lead alone.
-    assert_eq!((first, tokenised.load(Ordering::Relaxed)), (102, 1));
-}
-
-#[tokio::test]
-async fn reasons_can_come_first_and_the_verdict_is_read_after_them() {
-    // The justification is cut after 12 tokens; the lead takes nine positions, and the number follows.
-    let script = "It is right.\u{1}........85.";
-    let card = judge("llava-critic-7b", script, END);
-    let options = JudgeOptions { mode: Mode::ExplainThenScore, max_tokens: 12, ..JudgeOptions::default() };
-    let scored = judged(&card, one(), options).await.unwrap();
-    assert_eq!(scored.verdict.outcome, Outcome::Score(85.0));
-    assert_eq!(scored.verdict.justification, "It is right.");
-    assert_eq!((scored.reason, scored.distribution.is_some()), (FinishReason::Length, true));
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ impl Choices {
 const BRACKETED: [&str; 3] =
     ["The better response: [first]", "The better response: [second]", "Two responses are equally good."];
 
+/// Every score of the scale, followed by the same `end`, so that "1" is not the beginning of "10". The engine does not
+/// insist on this end: it asks whether a score is continued.
 fn scores(rubric: &Rubric, end: &str) -> Option<Vec<(String, Outcome)>> {
     let scores = rubric.scale?.scores()?;
     Some(scores.map(|score| (format!("{score}{end}"), Outcome::Score(score))).collect())

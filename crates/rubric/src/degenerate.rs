@@ -1,6 +1,6 @@
 //! Responses without an answer, and the verdicts on them that need no critic.
 
-use crate::{Case, CaseField, Direction, Outcome, Preference, Responses, Rubric, invisible::is_invisible};
+use crate::{Case, CaseField, Direction, Outcome, Preference, Responses, Rubric, invisible::is_blank};
 
 /// Announcements of an answer that contain no answer, in lower case. Some judges are known to give such texts high
 /// scores (arXiv 2507.08794).
@@ -47,7 +47,7 @@ pub(crate) fn is_degenerate(response: &str, case: &Case) -> bool {
 }
 
 /// Whether a character can be part of an answer, which excludes white space, control characters, punctuation and
-/// invisible characters. Emoji and other symbols can be.
+/// characters that show nothing. Emoji and other symbols can be.
 fn is_content(c: char) -> bool {
     let punctuation = c.is_ascii_punctuation()
         || matches!(
@@ -56,7 +56,7 @@ fn is_content(c: char) -> bool {
         )
         || matches!(c, '\u{2010}'..='\u{205e}' | '\u{3001}'..='\u{3003}' | '\u{3008}'..='\u{3011}' | '\u{3014}'..='\u{301f}')
         || matches!(c, '\u{ff01}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff20}' | '\u{ff3b}'..='\u{ff40}' | '\u{ff5b}'..='\u{ff65}');
-    !(c.is_whitespace() || c.is_control() || punctuation || is_invisible(c))
+    !(c.is_whitespace() || c.is_control() || punctuation || is_blank(c))
 }
 
 #[cfg(test)]
@@ -95,12 +95,32 @@ mod tests {
             " Solution",
             "解",
             "かいせつ",
+            "\u{180e}\u{180e}",
+            "\u{ffa0}",
+            "\u{1d173}\u{1d17a}",
+            "\u{17b4}",
+            "\u{fffc}.",
+            "\u{fffd}\u{fffd}",
+            "\u{2800}\u{2800}",
+            "\u{3164} \u{115f}\u{1160}",
+            "\u{034f}",
+            "\u{200d}\u{fe0f}",
         ] {
             assert_eq!(foregone(&one(nothing), &rubric), Some(Outcome::Score(1.0)), "{nothing:?}");
             assert_eq!(foregone(&one(nothing), &lower), Some(Outcome::Score(5.0)), "{nothing:?}");
             assert!(Flag::of(&one(nothing), &rubric).contains(&Flag::Degenerate), "{nothing:?}");
         }
-        for something in ["7", "No.", "✓", "犬", "α", "The solution", "Thought process: it is a cat."] {
+        for something in [
+            "7",
+            "No.",
+            "✓",
+            "犬",
+            "α",
+            "The solution",
+            "Thought process: it is a cat.",
+            "❤\u{fe0f}",
+            "\u{2801}",
+        ] {
             assert_eq!(foregone(&one(something), &rubric), None, "{something:?}");
             assert_eq!(Flag::of(&one(something), &rubric), [], "{something:?}");
         }

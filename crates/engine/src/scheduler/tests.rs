@@ -2,6 +2,7 @@
 
 mod properties;
 mod sharing;
+mod tokens_left;
 mod turns;
 
 use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
@@ -293,23 +294,23 @@ fn choose(texts: &[&[u32]], distribution: bool) -> Part {
 #[test]
 fn labels_are_read_at_their_branches_and_the_chosen_one_goes_on_from_what_was_run() {
     let mut bench = Bench::new(8);
-    // The logits always favour 1, so that "11." is chosen among "7.", "1.", "11.", "12." and "77.", with 0 as the
-    // full stop.
+    // The logits always favour 1, though most of the probability is on other tokens. Among "7.", "1.", "11.", "12."
+    // and "77.", with 0 as the full stop, "1." is therefore chosen: after 1, another 1 or 2 is less likely than not.
     let labels = choose(&[&[7, 0], &[1, 0], &[1, 1, 0], &[1, 2, 0], &[7, 7, 0]], true);
     bench.ask(&[5; 6], vec![labels, Part::Write(2)], Traits::default());
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
-    // After the prompt: "1" to look ahead, "7" in its place, then "11." as a whole.
-    assert_eq!(timeline, ["A[0..6]", "A[6..7]", "A[6..7]", "A[6..9]", "A[9..10]"]);
+    // After the prompt: "1" to look ahead, "7" in its place, then "1." as a whole.
+    assert_eq!(timeline, ["A[0..6]", "A[6..7]", "A[6..7]", "A[6..8]", "A[8..9]"]);
     let mut events = std::iter::from_fn(|| bench.clients[0].stream.as_mut().unwrap().try_next());
     let choice = events.find_map(|event| match event {
         Event::Chosen(choice) => Some(choice),
         _ => None,
     });
     let choice = choice.unwrap();
-    assert_eq!(choice.tokens.iter().map(|(token, _)| token.0).collect::<Vec<_>>(), [1, 1, 0]);
+    assert_eq!(choice.tokens.iter().map(|(token, _)| token.0).collect::<Vec<_>>(), [1, 0]);
     let logprobs = choice.logprobs.unwrap();
     let total: f32 = logprobs.iter().map(|logprob| logprob.exp()).sum();
-    assert!(choice.label == 2 && logprobs[2] > logprobs[1] && total < 1.0, "{logprobs:?}");
+    assert!(choice.label == 1 && logprobs[2] > logprobs[3] && total < 1.0, "{logprobs:?}");
     assert_eq!(events.filter(|event| matches!(event, Event::Token(_))).count(), 2);
 }
 
@@ -327,6 +328,22 @@ fn probabilities_that_were_not_requested_are_not_reported() {
         });
         assert_eq!(choice.unwrap().logprobs.is_some(), distribution, "at {temperature}");
     }
+}
+
+#[test]
+fn a_label_without_a_logit_fails_its_own_request_alone() {
+    let mut bench = Bench::new(8);
+    let beyond = VOCABULARY as u32;
+    bench.ask(&[5; 6], vec![choose(&[&[7], &[beyond]], true)], Traits::default());
+    bench.ask(&[6; 4], vec![choose(&[&[7], &[6]], true)], Traits::default());
+    bench.drain();
+    let [failed, chosen] = [0, 1].map(|client| {
+        let stream = bench.clients[client].stream.as_mut().unwrap();
+        std::iter::from_fn(|| stream.try_next()).last().unwrap()
+    });
+    let Event::Failed(Failure::UnknownLabel { token, vocabulary }) = failed else { panic!("{failed:?}") };
+    assert_eq!((token, vocabulary), (TokenId(beyond), VOCABULARY));
+    assert!(matches!(chosen, Event::Finished(..)), "{chosen:?}");
 }
 
 #[test]

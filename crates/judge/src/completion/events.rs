@@ -65,7 +65,7 @@ impl std::ops::Add<&str> for Piece {
 pub struct Chosen {
     /// Index of the text among the choices, from 0.
     pub index: usize,
-    /// The chosen text.
+    /// The chosen text, after the end of a fixed text if they share a token.
     pub piece: Piece,
     /// Log-probabilities (natural logarithm) of all texts, if they were requested.
     pub logprobs: Option<Vec<f32>>,
@@ -76,7 +76,7 @@ pub struct Chosen {
 pub enum CompletionEvent {
     /// More text that the critic wrote.
     Piece(Piece),
-    /// A fixed text of the script.
+    /// A fixed text of the script, up to the token that it shares with what follows.
     Said(Piece),
     /// One of the texts among which the critic had to choose.
     Chosen(Chosen),

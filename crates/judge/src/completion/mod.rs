@@ -15,7 +15,7 @@ use engine::{Choice, EngineError, Event, Sampled, TokenStream};
 use futures::{Stream, StreamExt};
 
 use crate::{
-    JudgeError, ReplyPart,
+    JudgeError,
     caller::Reservation,
     restrained::Restrained,
     stop::{Released, StopStrings},
@@ -43,8 +43,8 @@ pub struct CompletionStream {
     restrained: Restrained,
     /// The finish reason if some of the text is cut by its limit.
     at_bound: FinishReason,
-    /// The texts of the remaining choices, in order.
-    choices: VecDeque<Vec<String>>,
+    /// The labels of the remaining choices as bytes, in order, if log-probabilities were requested.
+    labels: VecDeque<Vec<Vec<u8>>>,
     top_logprobs: Option<usize>,
     show_control: bool,
     usage: Usage,
@@ -77,6 +77,7 @@ impl CompletionStream {
         tokens: TokenStream,
         processor: Arc<dyn Processor>,
         Charged { tokens: prompt_tokens, reservation }: Charged,
+        labels: VecDeque<Vec<Vec<u8>>>,
         params: &CompletionParams,
     ) -> Self {
         Self {
@@ -87,7 +88,7 @@ impl CompletionStream {
             stops: StopStrings::new(params.stop.clone()),
             restrained: Restrained::new(params.restraint.clone()),
             at_bound: params.bound.reason(&params.script),
-            choices: params.script.iter().filter_map(ReplyPart::texts).collect(),
+            labels,
             top_logprobs: params.top_logprobs.map(|count| count.max(params.logprob_tokens.len())),
             show_control: params.show_control,
             usage: Usage { prompt_tokens, ..Usage::default() },
@@ -176,16 +177,16 @@ impl CompletionStream {
 
     fn choose(&mut self, choice: &Choice) -> Chosen {
         let mut piece = self.given(&choice.tokens);
-        let texts = self.choices.pop_front().unwrap_or_default();
+        let labels = self.labels.pop_front().unwrap_or_default();
         if let Some(count) = self.top_logprobs {
-            piece.logprobs = self.logprobs_of(choice, &texts, count);
+            piece.logprobs = self.logprobs_of(choice, &labels, count);
         }
         Chosen { index: choice.label, piece, logprobs: choice.logprobs.clone() }
     }
 
     /// Log-probabilities of the tokens of a choice. For a choice between single tokens the most probable
-    /// alternatives are taken from the choices, since no other token is possible there.
-    fn logprobs_of(&self, choice: &Choice, texts: &[String], count: usize) -> Vec<TokenLogprob> {
+    /// alternatives are taken from the labels, since no other token is possible there.
+    fn logprobs_of(&self, choice: &Choice, labels: &[Vec<u8>], count: usize) -> Vec<TokenLogprob> {
         let sampled = choice.tokens.iter().map(|(token, sampled)| {
             let (logprob, top) = match sampled.as_ref().and_then(|sampled| sampled.report.as_ref()) {
                 Some(report) => (report.chosen, report.others.as_slice()),
@@ -197,7 +198,7 @@ impl CompletionStream {
         let mut logprobs: Vec<TokenLogprob> = sampled.collect();
         if let ([only], Some(all)) = (logprobs.as_mut_slice(), &choice.logprobs) {
             let mut top: Vec<(Vec<u8>, f32)> =
-                texts.iter().zip(all).map(|(text, logprob)| (text.clone().into_bytes(), *logprob)).collect();
+                labels.iter().zip(all).map(|(label, logprob)| (label.clone(), *logprob)).collect();
             top.sort_by(|one, other| other.1.total_cmp(&one.1));
             top.truncate(count);
             only.top = top;

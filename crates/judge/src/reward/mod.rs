@@ -188,7 +188,12 @@ fn concerns_all(error: &JudgeError) -> bool {
 fn is_hopeless(error: &JudgeError) -> bool {
     match error {
         JudgeError::Failed(failure) => match failure {
-            Failure::Expired | Failure::QueueTimedOut { .. } | Failure::GivenUp | Failure::Panicked => true,
+            Failure::Expired
+            | Failure::QueueTimedOut { .. }
+            | Failure::GivenUp
+            | Failure::Panicked
+            // All comparisons have the same labels.
+            | Failure::UnknownLabel { .. } => true,
             Failure::Backend(_) | Failure::GuideError(_) => false,
         },
         // All comparisons show the same images, in conversations of the same form.

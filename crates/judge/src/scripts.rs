@@ -1,0 +1,181 @@
+//! The pieces of replies as tokens.
+//!
+//! A critic that writes a text itself writes the tokens into which its tokenizer splits the whole text. Most tokenizers
+//! have tokens for words with the space before them, so that " [RESULT] " and "A" on their own end and begin in tokens
+//! that the critic never writes. Therefore a fixed text is tokenised together with the labels that follow it, and its
+//! last space with the first word that the critic writes after it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use critic::{EncodeError, Processor, TokenId};
+use engine::{Allowed, Guide, GuideError, Guided, Labels, Part, Rule, TokenOutcome};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    CompletionParams, JudgeError, ReplyPart,
+    label_cache::{LabelCache, Tokenised},
+};
+
+/// Tokenises the pieces of replies for one critic.
+pub(crate) struct Scripts {
+    processor: Arc<dyn Processor>,
+    /// Tokenised labels of the latest rubrics and choices: a long scale has hundreds.
+    labels: LabelCache,
+    /// The rules of one token that begins with a space; `None` if the critic has no such token.
+    spaced: Option<Guided>,
+}
+
+impl Scripts {
+    pub(crate) fn new(processor: Arc<dyn Processor>) -> Self {
+        let spaced = spaced(&*processor);
+        Self { processor, labels: LabelCache::default(), spaced }
+    }
+
+    /// The pieces of a reply as tokens. The text is limited to the part of `room` that the other pieces leave.
+    ///
+    /// # Errors
+    /// [`JudgeError::Encode`] when a text cannot be tokenised, [`JudgeError::Texts`] when labels cannot be
+    /// distinguished.
+    pub(crate) fn parts(&self, params: &CompletionParams, room: usize) -> Result<Vec<Part>, JudgeError> {
+        let mut parts = Vec::with_capacity(params.script.len());
+        let mut script = &params.script[..];
+        while let Some((piece, after)) = script.split_first() {
+            script = after;
+            match (piece, after) {
+                (ReplyPart::Say(lead), [ReplyPart::Choose { texts, distribution }, after @ ..]) => {
+                    let Tokenised { lead, labels } = self.tokenised(lead, texts)?;
+                    parts.extend([Part::Say(lead), Part::Choose { labels, distribution: *distribution }]);
+                    script = after;
+                }
+                // A limit of one token leaves no text after the first word.
+                (ReplyPart::Say(text), [ReplyPart::Write, ..]) if params.max_tokens > 1 => {
+                    parts.extend(self.before_text(text)?);
+                }
+                (piece, _) => parts.push(self.part(piece)?),
+            }
+        }
+        // Empty pieces are dropped, such as the end of the turn if the chat format does not define it.
+        parts.retain(|part| !matches!(part, Part::Say(tokens) if tokens.is_empty()));
+        limit_text(&mut parts, params, room);
+        Ok(parts)
+    }
+
+    /// The labels of each choice as bytes, in the order of the choices.
+    pub(crate) fn label_bytes(&self, parts: &[Part]) -> VecDeque<Vec<Vec<u8>>> {
+        let bytes = |label: &Vec<TokenId>| -> Vec<u8> {
+            label.iter().flat_map(|token| self.processor.token_bytes(*token)).collect()
+        };
+        let choices = parts.iter().filter_map(|part| match part {
+            Part::Choose { labels, .. } => Some(labels.texts().iter().map(bytes).collect::<Vec<_>>()),
+            Part::Write(_) | Part::WriteBy { .. } | Part::Say(_) | Part::Rate => None,
+        });
+        choices.collect()
+    }
+
+    /// A piece that does not depend on those beside it.
+    fn part(&self, piece: &ReplyPart) -> Result<Part, JudgeError> {
+        Ok(match piece {
+            ReplyPart::Write => Part::Write(0),
+            ReplyPart::WriteBy(rules) => Part::WriteBy { tokens: 0, rules: rules.clone() },
+            ReplyPart::Say(text) | ReplyPart::SayApart(text) => Part::Say(self.processor.tokenize(text)?),
+            ReplyPart::Choose { texts, distribution } => {
+                let Tokenised { labels, .. } = self.tokenised("", texts)?;
+                Part::Choose { labels, distribution: *distribution }
+            }
+            ReplyPart::ChooseTokens(tokens) => {
+                let labels = Labels::new(tokens.iter().map(|token| vec![*token]).collect())?;
+                Part::Choose { labels, distribution: true }
+            }
+            ReplyPart::EndTurn => Part::Say(self.processor.turn_end()),
+            ReplyPart::Rate => Part::Rate,
+        })
+    }
+
+    /// The labels for `texts` after the fixed text `lead`, tokenised once for each list in use.
+    fn tokenised(&self, lead: &str, texts: &[String]) -> Result<Tokenised, JudgeError> {
+        self.labels.labels(lead, texts, || {
+            let (lead, labels) = split(lead, texts, |text| self.processor.tokenize(text))?;
+            Ok(Tokenised { lead, labels: Labels::new(labels)? })
+        })
+    }
+
+    /// A fixed text and the critic's first word, which has the text's last space. If there is no such space or no such
+    /// word, the text as it is.
+    fn before_text(&self, text: &str) -> Result<Vec<Part>, JudgeError> {
+        let begun = text.strip_suffix(' ').zip(self.spaced.as_ref());
+        let mut parts = vec![Part::Say(self.processor.tokenize(begun.map_or(text, |(text, _)| text))?)];
+        parts.extend(begun.map(|(_, rules)| Part::WriteBy { tokens: 1, rules: rules.clone() }));
+        Ok(parts)
+    }
+}
+
+/// Tokenises each of `texts` together with `lead` before it, and splits off the first tokens that are the same in all of
+/// them and in `lead` alone.
+fn split(
+    lead: &str,
+    texts: &[String],
+    tokenize: impl Fn(&str) -> Result<Vec<TokenId>, EncodeError>,
+) -> Result<(Vec<TokenId>, Vec<Vec<TokenId>>), EncodeError> {
+    let mut shared = if lead.is_empty() { Vec::new() } else { tokenize(lead)? };
+    let mut labels: Vec<Vec<TokenId>> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let whole = tokenize(&format!("{lead}{text}"))?;
+        let same = shared.iter().zip(&whole).take_while(|(one, other)| one == other).count();
+        shared.truncate(same);
+        labels.push(whole);
+    }
+    for label in &mut labels {
+        label.drain(..shared.len());
+    }
+    Ok((shared, labels))
+}
+
+/// Sets the limits of the texts whose limit is 0: what `params` allow, in the part of `room` that the other pieces
+/// leave.
+fn limit_text(parts: &mut [Part], params: &CompletionParams, room: usize) {
+    let others: usize = parts.iter().map(Part::max_tokens).sum();
+    // The first words are text of the critic too.
+    let words = parts.iter().filter(|part| matches!(part, Part::WriteBy { tokens: 1, .. })).count();
+    let room = room.saturating_sub(others);
+    let text = params.bound.of_text(params.max_tokens.saturating_sub(words), others - words);
+    for part in parts {
+        if let Part::Write(most @ 0) | Part::WriteBy { tokens: most @ 0, .. } = part {
+            *most = text.clamp(1, room.max(1));
+        }
+    }
+}
+
+/// The rules of one token that begins with a space; `None` if the critic has no such token.
+fn spaced(processor: &dyn Processor) -> Option<Guided> {
+    let size = processor.vocabulary();
+    let mut tokens = vec![0_u32; size.div_ceil(32)];
+    for id in 0..size {
+        let token = TokenId(id as u32);
+        if !processor.is_control(token) && processor.token_bytes(token).first() == Some(&b' ') {
+            tokens[id / 32] |= 1 << (id % 32);
+        }
+    }
+    let exists = tokens.iter().any(|bits| *bits != 0);
+    // One critic has one vocabulary, so that its requests have equal rules.
+    let name: [u8; 32] = Sha256::digest("one token that begins with a space").into();
+    exists.then(|| Guided::new(name, Arc::new(OneOf(Arc::new(Allowed { tokens, end: false })))))
+}
+
+/// A text of one of these tokens.
+struct OneOf(Arc<Allowed>);
+
+impl Rule for OneOf {
+    fn begin(&self) -> Box<dyn Guide> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl Guide for OneOf {
+    fn allowed(&mut self, _left: usize) -> Result<&Allowed, GuideError> {
+        Ok(self.0.as_ref())
+    }
+
+    fn take(&mut self, _token: TokenId, _left: usize) -> Result<TokenOutcome, GuideError> {
+        Ok(TokenOutcome::Complete)
+    }
+}
