@@ -55,21 +55,36 @@ fn written(payload: &[u8], how: u8, spaces: u8) -> String {
 fn reference(text: &str) -> Result<Vec<u8>, &'static str> {
     let text = text.trim();
     let payload = match text.find(':') {
-        None => text,
+        None => text.as_bytes().to_vec(),
         Some(colon) if text[..colon].eq_ignore_ascii_case("data") => {
             let Some(comma) = text.find(',') else { return Err("invalid_image_url") };
             let head = text[..comma].trim_end();
             if !head.to_ascii_lowercase().ends_with(";base64") {
                 return Err("invalid_image_url");
             }
-            &text[comma + 1..]
+            unescaped(&text.as_bytes()[comma + 1..])
         }
         Some(_) => return Err("invalid_image_url"),
     };
-    let letters: Vec<u8> = payload.bytes().filter(|byte| !b" \t\n\x0c\r".contains(byte)).collect();
+    let letters: Vec<u8> = payload.into_iter().filter(|byte| !b" \t\n\x0c\r".contains(byte)).collect();
     let decoded =
         ALPHABETS.iter().find_map(|alphabet| decoded(&letters, alphabet)).ok_or("invalid_base64_image")?;
     if decoded.is_empty() { Err("empty_image_file") } else { Ok(decoded) }
+}
+
+/// The bytes of a URL, in which a percent sign and two hexadecimal digits are one byte.
+fn unescaped(url: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut place = 0;
+    while place < url.len() {
+        let digits = url.get(place + 1..place + 3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte =
+            digits.filter(|_| url[place] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(url[place]));
+        place += if byte.is_some() { 3 } else { 1 };
+    }
+    bytes
 }
 
 fn decoded(letters: &[u8], alphabet: &[u8; 64]) -> Option<Vec<u8>> {

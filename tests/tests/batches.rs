@@ -204,6 +204,10 @@ fn an_input_that_is_no_list_of_requests_fails_whole_and_names_its_lines() {
     assert_eq!(failed["request_counts"]["completed"], 0);
     let code = |batch: &Value| batch["errors"]["data"][0]["code"].as_str().unwrap().to_owned();
     assert_eq!(code(&begin(b"\n")), "empty_file");
+    let list = begin(format!("[\"1\", \"POST\", \"{CHAT}\", {{}}]\n").as_bytes());
+    assert_eq!(code(&list), "invalid_json_line");
+    let message = list["errors"]["data"][0]["message"].as_str().unwrap();
+    assert!(message.ends_with("an object is wanted, not a list."), "{message}");
     let four: String = (0..4).map(|index| line(&index.to_string(), CHAT) + "\n").collect();
     let failed = begin(four.as_bytes());
     assert_eq!(code(&failed), "too_many_lines");
@@ -290,7 +294,7 @@ fn bounds_of_files_are_kept_and_named() {
     assert!(told.0 == 413 && told.1 == "too_many_files" && told.2.contains("--max-files"), "{told:?}");
 
     let response = server.keyed(KEY, ("POST", "/v1/files"), &json!({}));
-    assert_eq!((response.status, response.json()["code"].as_str().unwrap()), (400, "invalid_form"));
+    assert_eq!((response.status, response.json()["code"].as_str().unwrap()), (415, "unsupported_media_type"));
     for path in [
         "/v1/files?limit=0",
         "/v1/files?limit=x",

@@ -248,7 +248,13 @@ fn values_with_which_nothing_would_work_are_refused() {
         ("--batch-concurrency", "0", "at least 1"),
         ("--max-head-kib", "7", "at least 8"),
         ("--head-timeout-s", "0", "above 0"),
-        ("--max-image-side", "99999999999", "too large"),
+        ("--max-image-side", "99999999999", "at most 1048576"),
+        ("--max-text-mib", "17592186044416", "at most 16777216"),
+        ("--memo-entries", "18446744073709551615", "at most 16777216"),
+        ("--queue-timeout-s", "18446744073709551616", "at most 31536000"),
+        ("--max-sequences", "9223372036854775807", "at most 65536"),
+        ("--body-pause-s", "1e19", "at most 31536000"),
+        ("--keep-alive-s", "inf", "at most 31536000"),
         ("--max-messages", "-1", "whole number"),
         ("--allowed-hosts", "http://gavel.example.com", "without scheme"),
         ("--allowed-hosts", "gavel.example.com,other.example.com:8080", "without scheme"),
@@ -258,4 +264,54 @@ fn values_with_which_nothing_would_work_are_refused() {
         assert!(!output.status.success() && told.contains(option) && told.contains(words), "{told}");
     }
     assert!(gavel(&["serve", "--print-config", "--max-head-kib=8"], &[]).status.success());
+    // The same bounds hold in the environment and in a file.
+    let output = gavel(&["serve", "--print-config"], &[("GAVEL_MAX_BODY_MIB", "17592186044416")]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("GAVEL_MAX_BODY_MIB: it must be at most 16777216"), "{told}");
+    let (_folder, path) =
+        file("[http]\nhead_timeout_s = 1e19\n[server]\nmemo_entries = 9223372036854775807\n");
+    let output = gavel(&["config", "check", &path.to_string_lossy()], &[]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("http.head_timeout_s: ") && told.contains("server.memo_entries: "), "{told}");
+}
+
+/// The largest values that options take overflow nothing: a server with them answers.
+#[test]
+fn a_server_with_the_largest_values_answers() {
+    let year = "31536000";
+    let options =
+        ["keep-alive", "head-timeout", "body-timeout", "body-pause", "peer-timeout", "queue-timeout"];
+    let times = options.map(|name| [format!("--{name}-s"), year.to_owned()]);
+    let sizes = ["max-body", "max-bodies", "max-text", "max-image", "decode-memory", "image-cache"];
+    let sizes = sizes.map(|name| [format!("--{name}-mib"), "16777216".to_owned()]);
+    let counts = [
+        ("--memo-entries", "16777216"),
+        ("--max-headers", "16384"),
+        ("--max-head-kib", "1048576"),
+        ("--max-sequences", "65536"),
+        ("--max-waiting", "1073741824"),
+        ("--max-waiting-tokens", "1073741824"),
+        ("--max-megapixels", "65536"),
+        ("--max-images", "65536"),
+        ("--max-image-side", "1048576"),
+        ("--max-output-tokens", "1073741824"),
+        ("--request-timeout-s", year),
+        ("--wrong-keys-per-minute", "1073741824"),
+    ];
+    let counts = counts.map(|(name, value)| [name.to_owned(), value.to_owned()]);
+    let options: Vec<String> = times.into_iter().chain(sizes).chain(counts).flatten().collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let server = Server::with_options(&options);
+    let case = serde_json::json!({
+        "question": "What is it?",
+        "images": [gavel_tests::image("tiny56-square-0.png"), gavel_tests::image("tiny56-square-0.png")],
+        "response": "A cat.",
+        "mode": "score",
+    });
+    for answer in [server.get("/livez"), server.get("/health"), server.post("/judge", &case)] {
+        let status = answer.status;
+        assert_eq!(status, 200, "{}", answer.text());
+    }
 }

@@ -33,6 +33,16 @@ fn what_does_not_fit_any_route_is_told_in_json() {
             415,
             "unsupported_media_type",
         );
+        for charset in ["utf-16", "latin1", "iso-8859-1"] {
+            let kind = format!("application/json; charset={charset}");
+            let told = server.send("POST", path, &[("content-type", &kind)], b"{}");
+            body(told, 415, "unsupported_media_type");
+        }
+        for charset in ["utf-8", "\"UTF-8\"", "us-ascii"] {
+            let kind = format!("application/json; charset={charset}");
+            let told = server.send("POST", path, &[("content-type", &kind)], b"{\"a\":");
+            body(told, 400, "invalid_json");
+        }
         body(server.send("POST", path, &json_type, b"{\"a\":"), 400, "invalid_json");
         body(server.send("POST", path, &json_type, b""), 400, "invalid_json");
         body(server.send("POST", path, &json_type, b"{} {}"), 400, "invalid_json");
@@ -131,7 +141,8 @@ fn a_full_waiting_line_is_told_in_each_dialects_way() {
 
     let native = server.post("/judge", &json!({ "question": "What?", "response": "A cat." }));
     assert!((1..=20).contains(&retry(&native)));
-    body(native, 503, "overloaded");
+    let error = body(native, 503, "overloaded");
+    assert!(error["message"].as_str().unwrap().starts_with("The queue is full"), "{error}");
 }
 
 #[test]

@@ -177,6 +177,34 @@ fn other_machines_are_served_with_keys_or_when_that_is_said_aloud() {
     }
 }
 
+/// A server that was told of a file of keys is never open to all, wherever it listens.
+#[test]
+fn a_file_without_keys_is_refused_on_this_machine_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.toml");
+    for (text, path) in [("", &*path), ("keys = []\n", &*path), ("", Path::new("/dev/null"))] {
+        fs::write(path, text).unwrap();
+        for host in ["127.0.0.1", "0.0.0.0"] {
+            let mut serve = Command::new(binary());
+            serve
+                .args(["serve", "--host", host, "--port", "0", "--insecure-no-auth", "--keys-file"])
+                .arg(path);
+            // If it started all the same, it would print its address and serve until it is killed.
+            let mut serving = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            let output = serving.stdout.take().unwrap();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).unwrap();
+            if !line.is_empty() {
+                serving.kill().unwrap();
+            }
+            let ended = serving.wait_with_output().unwrap();
+            let told = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!((&*line, ended.status.code()), ("", Some(78)), "{told}");
+            assert!(told.contains("has no keys") && told.contains("gavel key new"), "{told}");
+        }
+    }
+}
+
 #[test]
 fn work_on_a_server_shows_its_key() {
     let keys = Keys::new(&[("a", "")]);

@@ -107,6 +107,36 @@ fn without_keys_a_page_of_another_site_gets_nothing() {
 }
 
 #[test]
+fn the_host_of_a_whole_uri_counts_too_and_one_origin_alone() {
+    let server = Server::with_options(&["--allowed-hosts", "gavel.example.com"]);
+    let status = |target: &str, headers: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n");
+        send_raw(server.address(), request.as_bytes()).unwrap().status
+    };
+    for (target, headers) in [
+        ("http://localhost/v1/models", "host: localhost\r\n"),
+        ("http://gavel.example.com/v1/models", "host: gavel.example.com\r\n"),
+        ("/v1/models", "host: localhost\r\norigin: http://localhost\r\n"),
+    ] {
+        assert_eq!(status(target, headers), 200, "{target} {headers}");
+    }
+    for (target, headers) in [
+        ("http://evil.example/v1/models", "host: localhost\r\n"),
+        ("http://localhost/v1/models", "host: evil.example\r\n"),
+        ("http://user@localhost/v1/models", "host: localhost\r\n"),
+        ("/v1/models", "host: user@localhost\r\n"),
+        ("/v1/models", "host: localhost\r\norigin: http://localhost\r\norigin: http://evil.example\r\n"),
+        ("/v1/models", "host: localhost\r\norigin: http://localhost\r\norigin: http://localhost\r\n"),
+    ] {
+        assert_eq!(status(target, headers), 421, "{target} {headers}");
+    }
+    let judge =
+        b"POST http://evil.example/judge HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                  content-length: 2\r\nconnection: close\r\n\r\n{}";
+    assert_eq!(send_raw(server.address(), judge).unwrap().status, 421);
+}
+
+#[test]
 fn keys_are_read_again_on_a_signal_and_stay_when_the_file_is_wrong() {
     let mut keys = Keys::new(&[("a", "requests_per_minute = 100"), ("gone", "")]);
     let server = keys.server(&[]);

@@ -66,6 +66,34 @@ fn a_request_that_is_made_of_more_than_the_line_holds_is_answered() {
     wait_until("nothing is left", || server.engine("waiting") + server.engine("running") == 0);
 }
 
+/// Reading the image and a thousand tokens takes far longer than the limit.
+#[test]
+fn a_request_none_of_whose_parts_is_in_time_is_answered_as_one_with_a_single_part() {
+    let server = Server::with_options(&[]);
+    let long = json!({ "question": "What colour is the circle? ".repeat(150) });
+    let lengthened = |mut body: Value| {
+        body.as_object_mut().unwrap().extend(long.as_object().unwrap().clone());
+        body
+    };
+    let rubric = |reader: usize| {
+        let criteria = format!("Is it short enough for reader {reader}?");
+        json!({ "criteria": criteria, "scale": { "min": 1, "max": 3 } })
+    };
+    let rubrics: Vec<Value> = (0..3).map(rubric).collect();
+    let prompts: Vec<Value> = ["Two", "Three"].map(|name| lengthened(reward(name))).to_vec();
+    for (path, body) in [
+        ("/judge", lengthened(judge(&rubrics[0]))),
+        ("/judge", lengthened(judge(&json!({ "rubrics": rubrics })))),
+        ("/reward", lengthened(reward("One"))),
+        ("/reward", json!({ "prompts": prompts })),
+    ] {
+        let headers = [("content-type", "application/json"), ("x-request-timeout-ms", "1")];
+        let late = server.send("POST", path, &headers, body.to_string().as_bytes());
+        let (status, told) = (late.status, late.json());
+        assert_eq!((status, told["code"].as_str()), (504, Some("deadline_exceeded")), "{path}: {told}");
+    }
+}
+
 #[test]
 fn of_many_requests_at_once_each_is_answered_or_refused_as_a_whole_and_counted_once() {
     let server = Server::with_options(&SMALL);

@@ -252,6 +252,18 @@ fn nothing_is_fetched_for_a_request_that_makes_no_sense() {
 }
 
 #[test]
+fn a_url_with_white_space_around_it_is_not_fetched() {
+    let origin = Origin::start();
+    let server = fetching(&origin.address);
+    let url = origin.url("picture");
+    for written in [format!("\t{url}"), format!(" {url}"), format!("{url}\n"), format!("\u{a0}{url}")] {
+        failed(&server, &asking(&[&written]));
+    }
+    assert_eq!(origin.connections(), 0);
+    server.ok(CHAT, &asking(&[&url]));
+}
+
+#[test]
 fn whatever_goes_wrong_is_told_in_one_way() {
     let (origin, inside) = (Origin::start(), Origin::start());
     let inside_port = inside.address.rsplit(':').next().unwrap();

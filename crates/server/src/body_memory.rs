@@ -56,13 +56,15 @@ impl NoRoom {
             Self::Full(bytes) => ("all requests", bytes),
             Self::ShareTaken(bytes) => ("all requests of this key", bytes),
         };
-        let message = format!(
-            "Rate limit reached: the bodies of {whose} take {bytes} bytes, which is the limit (max_bodies_mib). Please retry \
-             after {AGAIN_S}s."
+        let bodies = format!(
+            "bodies of {whose} take {bytes} bytes, which is the limit (max_bodies_mib). Please retry after {AGAIN_S}s."
         );
-        let told = match self {
-            Self::Full(_) => ApiError::full(dialect, message),
-            Self::ShareTaken(_) => ApiError::limited(message),
+        // Clients of OpenAI's interface look for these words.
+        let as_rate = format!("Rate limit reached: the {bodies}");
+        let told = match (self, dialect) {
+            (Self::Full(_), Dialect::Native) => ApiError::full(dialect, format!("The {bodies}")),
+            (Self::Full(_), Dialect::OpenAi) => ApiError::full(dialect, as_rate),
+            (Self::ShareTaken(_), _) => ApiError::limited(as_rate),
         };
         told.with_retry_after(AGAIN_S).refused(Refusal::Bodies)
     }

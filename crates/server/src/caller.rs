@@ -18,8 +18,8 @@ use crate::{access::Grant, error::ApiError, hexadecimal::hexadecimal, state::App
 
 /// The cache salt: requests of one tenant share cached prompts only if their salts are equal.
 const SALT: HeaderName = HeaderName::from_static("x-gavel-cache-salt");
-/// Maximum length of a salt, in bytes.
-const MAX_SALT: usize = 256;
+/// Maximum length of a salt, in bytes, here and in bodies.
+pub(crate) const MAX_SALT_BYTES: usize = 256;
 /// The client's own time limit, in milliseconds.
 const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 
@@ -60,8 +60,8 @@ impl FromRequestParts<AppState> for RequestCaller {
             return Ok(Self(caller));
         }
         let salt = parts.headers.get(&SALT).map_or(Ok(""), HeaderValue::to_str);
-        let salt = salt.ok().filter(|salt| salt.len() <= MAX_SALT).ok_or_else(|| {
-            ApiError::invalid(SALT.as_str(), format!("At most {MAX_SALT} plain letters are wanted."))
+        let salt = salt.ok().filter(|salt| salt.len() <= MAX_SALT_BYTES).ok_or_else(|| {
+            ApiError::invalid(SALT.as_str(), format!("At most {MAX_SALT_BYTES} plain letters are wanted."))
         })?;
         let now = Instant::now();
         let arrived = parts.extensions.get::<ArrivedAt>().map_or(now, |ArrivedAt(arrived)| *arrived);

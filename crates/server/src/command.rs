@@ -17,6 +17,7 @@ mod key;
 mod limits;
 mod log;
 mod models;
+mod numbers;
 mod rubric;
 mod storage;
 mod systemd;
@@ -39,6 +40,7 @@ pub(crate) use key::KeyCommand;
 pub(crate) use limits::LimitOptions;
 pub(crate) use log::{DEFAULT_FILTER, ExportOptions, LogOptions, Redaction};
 pub(crate) use models::{ModelOptions, ResponseName, UnknownNames};
+use numbers::{MANY, MOST_MIB, YEAR_S, seconds, whole};
 pub(crate) use rubric::RubricCommand;
 pub(crate) use storage::StorageOptions;
 pub(crate) use systemd::SystemdArguments;
@@ -108,15 +110,15 @@ pub(crate) struct CriticOptions {
     pub(crate) tensor_parallel: u8,
     /// Maximum tokens of a prompt and its reply together. By default the context length of the checkpoint; a shorter
     /// one takes less memory, since the cache has room for at least one whole context.
-    #[arg(long, value_parser = at_least::<1, usize>)]
+    #[arg(long, value_parser = whole::<1, MANY, usize>)]
     pub(crate) context_length: Option<usize>,
     /// Memory for the KV cache, in mebibytes; at least one whole context is reserved. By default room for three
     /// contexts on a CPU, but from 64 to 256 MiB, and on a GPU what is left when everything else is loaded. A larger
     /// cache lets more requests run at once.
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<0, MOST_MIB, usize>)]
     pub(crate) cache_mib: Option<usize>,
     /// Memory for images that were decoded and cut into tiles for earlier requests, in mebibytes.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = whole::<0, MOST_MIB, usize>)]
     pub(crate) image_cache_mib: usize,
     /// Number type to compute in. By default f32 on a CPU, where the 16-bit types only save memory: they are slower
     /// there and less exact. A GPU computes in bf16.
@@ -183,19 +185,25 @@ pub(crate) struct HubArguments {
     pub(crate) offline: bool,
 }
 
+/// The most sequences that can run at once. Each needs a token in every step, and its logits afterwards.
+const MOST_SEQUENCES: u64 = 1 << 16;
+
+/// The most verdicts that can be remembered: their table is made for all of them at the start.
+const MOST_MEMO_ENTRIES: u64 = 1 << 24;
+
 /// Limits of the engine.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineOptions {
     /// Maximum number of sequences that run at once.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences, value_parser = whole::<1, MOST_SEQUENCES, usize>)]
     pub(crate) max_sequences: usize,
     /// Maximum number of requests in the queue, beyond those for which a sequence is free; further ones are refused at once. A request
     /// counts once, however many samples, rubrics, comparisons or texts it asks for.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_waiting: usize,
     /// Maximum number of prompt tokens in the queue, without those that are cached from earlier requests.
-    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting_tokens, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_waiting_tokens: usize,
     /// When the model's code panics, continue with an empty cache instead of ending with an error.
     #[arg(long)]
@@ -252,21 +260,21 @@ pub(crate) struct HttpOptions {
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
     pub(crate) port: u16,
     /// Time limit from a request to the end of its answer, in seconds.
-    #[arg(long, default_value_t = 600, value_parser = at_least::<1, u64>)]
+    #[arg(long, default_value_t = 600, value_parser = whole::<1, YEAR_S, u64>)]
     pub(crate) request_timeout_s: u64,
     /// Time limit of a request in the queue, in seconds; after it the request is refused, before any work was done for
     /// it. Lines of batches wait as long as their batch.
-    #[arg(long, default_value_t = 120, value_parser = at_least::<1, u64>)]
+    #[arg(long, default_value_t = 120, value_parser = whole::<1, YEAR_S, u64>)]
     pub(crate) queue_timeout_s: u64,
     /// Number of verdicts that are remembered, so that an equal request is answered at once; 0 for none.
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = whole::<0, MOST_MEMO_ENTRIES, usize>)]
     pub(crate) memo_entries: usize,
     /// Maximum size of the body of a request, in mebibytes.
-    #[arg(long, default_value_t = 32, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 32, value_parser = whole::<1, MOST_MIB, usize>)]
     pub(crate) max_body_mib: usize,
     /// Memory for the bodies of all unanswered requests, in mebibytes; a request for which there is no room is refused.
     /// Each key may use the same share of it as of the queue.
-    #[arg(long, default_value_t = 2048, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 2048, value_parser = whole::<1, MOST_MIB, usize>)]
     pub(crate) max_bodies_mib: usize,
     /// Format of the log on standard error. The log has the method, the path and the id of requests, never their text
     /// or images.
@@ -309,32 +317,6 @@ pub(crate) enum FormsChoice {
     Off,
 }
 
-/// Parses a duration in seconds.
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    match std::time::Duration::try_from_secs_f64(seconds) {
-        Ok(_) => Ok(seconds),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Parses a duration in seconds that is above 0.
-fn some_seconds(text: &str) -> Result<f64, String> {
-    match seconds(text)? {
-        0.0 => Err("it must be above 0".into()),
-        seconds => Ok(seconds),
-    }
-}
-
-/// Parses a whole number that is at least `LEAST`, below which the option would not work.
-fn at_least<const LEAST: u64, T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    let number: u64 = text.parse().map_err(|_| "not a whole number".to_owned())?;
-    if number < LEAST {
-        return Err(format!("it must be at least {LEAST}"));
-    }
-    T::try_from(number).map_err(|_| "it is too large".into())
-}
-
 /// Options of `gavel probe`.
 #[derive(Debug, Args)]
 pub(crate) struct ProbeOptions {
@@ -374,7 +356,7 @@ pub(crate) struct CaseOptions {
     #[arg(long)]
     pub(crate) rubric: Option<String>,
     /// Maximum number of tokens to generate.
-    #[arg(long, default_value_t = judge::JudgeOptions::default().max_tokens)]
+    #[arg(long, default_value_t = judge::JudgeOptions::default().max_tokens, value_parser = whole::<0, MANY, usize>)]
     pub(crate) max_tokens: usize,
     /// Judge every case of this file instead: JSON lines with a question, images and one response or two each. A
     /// row's own `rubric`, `criteria` and `scale`, `mode` and `order` override the options.

@@ -1,6 +1,6 @@
 //! JSON bodies of requests: read within limits, checked and parsed, with errors that name what is wrong.
 
-use std::{error::Error, sync::Arc};
+use std::error::Error;
 
 use axum::{
     body::{Body, Bytes},
@@ -8,12 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use futures::StreamExt;
-use judge::Tenant;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::{
-    access::Grant,
     body_memory::BodyReservation,
     connections::SlowBody,
     error::{ApiError, Dialect},
@@ -21,7 +19,6 @@ use crate::{
     json_limits::{self, JsonLimits, TextKind},
     json_line,
     metrics::Refusal,
-    rejected_body::drain_rejected_body,
     state::AppState,
 };
 
@@ -51,17 +48,11 @@ impl JsonBytes {
     /// When its type is not JSON, or it is too large, comes too slowly or ends early.
     pub(crate) async fn unchecked(head: &Parts, body: Body, state: &AppState) -> Result<Self, ApiError> {
         if !is_json(&head.headers) {
-            let message = "The body must be JSON, with the header content-type: application/json.";
+            let message = "The body must be JSON in UTF-8, with the header content-type: application/json.";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
         }
         let dialect = head.extensions.get::<Dialect>().copied().unwrap_or(Dialect::Native);
-        let memory = match head.extensions.get::<Arc<Grant>>() {
-            Some(grant) => {
-                let account = grant.account();
-                state.body_memory.begin(&account.tenant(), account.queue_share())
-            }
-            None => state.body_memory.begin(&Tenant::default(), 1.0),
-        };
+        let memory = state.begin_body(&head.extensions);
         let (bytes, memory) =
             read(body, &head.headers, state.limits.max_body_bytes, (memory, dialect)).await?;
         Ok(Self { bytes, memory: Some(memory) })
@@ -123,12 +114,23 @@ fn size(bytes: usize) -> String {
     }
 }
 
-/// Whether the content type is JSON. A missing one is not: a web page can send any body without a type, or as plain
-/// text, to a server on the same machine without a CORS preflight.
+/// The names of UTF-8 and of its part that older clients name.
+const UTF_8: [&str; 3] = ["utf-8", "utf8", "us-ascii"];
+
+/// Whether the content type is JSON in UTF-8. A missing one is not: a web page can send any body without a type, or as
+/// plain text, to a server on the same machine without a CORS preflight.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+    let kind = kind.to_ascii_lowercase();
+    let mut parts = kind.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    let is_json =
+        media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"));
+    let mut charsets = parts.filter_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        (name.trim_end() == "charset").then(|| value.trim().trim_matches('"'))
+    });
+    is_json && charsets.all(|charset| UTF_8.contains(&charset))
 }
 
 /// The error for a body that came too slowly or ended early.
@@ -161,26 +163,31 @@ async fn read(
     };
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > limit) && headers.contains_key(header::EXPECT) {
-        return Err(too_large()); // this client waits for `100 Continue` before it sends the body
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large());
     }
-    let mut bytes = Vec::with_capacity(declared.unwrap_or(0).min(limit));
+    let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| incomplete(&error))?;
-        let refusal = if bytes.len() + chunk.len() > limit {
-            Some(too_large())
-        } else {
-            memory.grow(chunk.len()).err().map(|no_room| no_room.refused(dialect))
-        };
-        if let Some(refusal) = refusal {
-            drop((bytes, memory));
-            drain_rejected_body(chunks, limit).await;
-            return Err(refusal);
+        if bytes.len() + chunk.len() > limit {
+            return Err(too_large());
         }
+        memory.grow(chunk.len()).map_err(|no_room| no_room.refused(dialect))?;
+        make_room(&mut bytes, chunk.len(), declared.unwrap_or(limit));
         bytes.extend_from_slice(&chunk);
     }
     Ok((bytes.into(), memory))
+}
+
+/// Makes room for `more` bytes of a body of `whole` bytes, or twice the room: a client that declares a length and sends
+/// nothing takes no memory, and no body takes more than its length.
+fn make_room(bytes: &mut Vec<u8>, more: usize, whole: usize) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let room = (bytes.capacity() * 2).min(whole).max(needed);
+        bytes.reserve_exact(room - bytes.len());
+    }
 }
 
 #[cfg(test)]
@@ -188,7 +195,7 @@ mod tests {
     use axum::body::Bytes;
     use serde::Deserialize;
 
-    use super::JsonBytes;
+    use super::{HeaderMap, JsonBytes, header, is_json, make_room};
 
     #[derive(Debug, Deserialize)]
     #[expect(dead_code, reason = "nothing is read of what is refused")]
@@ -209,6 +216,40 @@ mod tests {
     #[expect(dead_code, reason = "nothing is read of what is refused")]
     struct Named {
         order: Order,
+    }
+
+    #[test]
+    fn json_is_in_utf_8() {
+        for (kind, json) in [
+            ("application/json", true),
+            ("Application/JSON ; Charset=UTF-8", true),
+            ("application/json;charset=\"utf8\"; profile=x", true),
+            ("application/ld+json; charset=us-ascii", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; charset=latin1", false),
+            ("application/json; charset=utf-8; charset=utf-16", false),
+            ("application/json; charset=", false),
+            ("text/json", false),
+            ("text/plain; charset=utf-8", false),
+            ("", false),
+        ] {
+            let headers: HeaderMap = HeaderMap::from_iter([(header::CONTENT_TYPE, kind.parse().unwrap())]);
+            assert_eq!(is_json(&headers), json, "{kind}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn room_is_made_as_bytes_arrive_and_never_beyond_the_whole() {
+        let (mut bytes, mut rooms) = (Vec::new(), Vec::new());
+        for _ in 0..10 {
+            make_room(&mut bytes, 100, 1000);
+            bytes.extend_from_slice(&[0; 100]);
+            if rooms.last() != Some(&bytes.capacity()) {
+                rooms.push(bytes.capacity());
+            }
+        }
+        assert_eq!(rooms, [100, 200, 400, 800, 1000]);
     }
 
     #[test]

@@ -3,13 +3,9 @@
 
 use judge::nearest;
 
-use crate::error::{ApiError, brief};
+use crate::error::{ApiError, LONGEST_VALUE, brief};
 
-/// Maximum length of a name that a message quotes, and of a path, in characters.
-const LONGEST_NAME: usize = 64;
-const LONGEST_PATH: usize = 120;
-
-/// Maximum length of a reason that is passed on as it is, in characters.
+/// Maximum length of a reason about a line of a file, in characters: it may list the names that are known.
 const LONGEST_REASON: usize = 200;
 
 /// Maximum number of known names that a message lists. More would hide the one that was meant.
@@ -40,12 +36,12 @@ enum Wrong<'a> {
 /// line and column. `what` is the word for a name: field, or parameter of a URL.
 pub(crate) fn refusal((path, what): (&str, &str), reason: &str) -> ApiError {
     // The parser writes a question mark for a member whose name it does not know.
-    let path = brief(path.trim_end_matches(".?").trim_matches('.').to_owned(), LONGEST_PATH);
+    let path = brief(path.trim_end_matches(".?").trim_matches('.').to_owned(), LONGEST_VALUE);
     let subject = if path.is_empty() { "The body" } else { &*path };
-    let short = |name: &str| brief(name.to_owned(), LONGEST_NAME);
+    let short = |name: &str| brief(name.to_owned(), LONGEST_VALUE);
     let (param, message) = match wrong(reason) {
-        Wrong::Missing(name) if path.is_empty() => return ApiError::missing(name),
-        Wrong::Missing(name) => return ApiError::missing(format!("{path}.{name}")),
+        Wrong::Missing(name) if path.is_empty() => return ApiError::missing(short(name)),
+        Wrong::Missing(name) => return ApiError::missing(format!("{path}.{}", short(name))),
         Wrong::Twice(name) => {
             let named = if path.is_empty() { short(name) } else { format!("{path}.{}", short(name)) };
             let message = format!("{named} is there twice.");
@@ -74,11 +70,25 @@ pub(crate) fn refusal((path, what): (&str, &str), reason: &str) -> ApiError {
         Wrong::Kind { found: None, expected } => (path.clone(), format!("{subject} must be {expected}.")),
         Wrong::NoForm => (path.clone(), format!("{subject} {NO_FORM}.")),
         Wrong::Other(reason) => {
-            (path.clone(), format!("{subject}: {}.", brief(reason.to_owned(), LONGEST_REASON)))
+            (path.clone(), format!("{subject}: {}.", brief(reason.to_owned(), LONGEST_VALUE)))
         }
     };
     let refused = ApiError::invalid(param.clone(), message);
     if param.is_empty() { refused.without_param() } else { refused }
+}
+
+/// The parser's message about a line of a file, without its line and column, in plain words.
+pub(crate) fn in_words(reason: &str) -> String {
+    match wrong(reason) {
+        Wrong::Kind { found: Some(found), expected } => format!("{expected} is wanted, not {found}"),
+        Wrong::Kind { found: None, expected } => format!("{expected} is wanted"),
+        Wrong::NoForm => format!("a value {NO_FORM}"),
+        Wrong::Missing(_)
+        | Wrong::Twice(_)
+        | Wrong::UnknownField(..)
+        | Wrong::UnknownWord(..)
+        | Wrong::Other(_) => brief(reason.to_owned(), LONGEST_REASON),
+    }
 }
 
 /// The error for a value that the parser rejects without naming the expected kind, such as `null` for an enum.
@@ -157,6 +167,11 @@ fn listed(names: &[&str], last: &str) -> String {
 
 /// The expected kind in plain words, without the names of Rust types.
 fn plain(expected: &str) -> String {
+    // Where the parser reads a struct from a list, it adds `with 4 elements`.
+    let counted = expected
+        .rsplit_once(" with ")
+        .filter(|(_, rest)| rest.ends_with(" element") || rest.ends_with(" elements"));
+    let expected = counted.map_or(expected, |(kind, _)| kind);
     let mut words: Vec<&str> = Vec::new();
     for word in expected.split(' ') {
         let plain = match (words.last(), word) {
@@ -181,7 +196,7 @@ fn plain(expected: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::refusal;
+    use super::{LONGEST_VALUE, refusal};
 
     fn told(path: &str, reason: &str) -> (String, String) {
         let error = refusal((path, "field"), reason);
@@ -226,6 +241,13 @@ mod tests {
                 "",
                 "The body must be an object, not a list.",
             ),
+            ("a", "invalid length 1, expected struct Written with 4 elements", "a", "a must be an object."),
+            (
+                "rubric",
+                "invalid type: integer `1`, expected the name of a rubric or an object with criteria",
+                "rubric",
+                "rubric must be the name of a rubric or an object with criteria, not a number.",
+            ),
             (
                 "stop",
                 "data did not match any variant of untagged enum Stop",
@@ -249,6 +271,8 @@ mod tests {
         ] {
             let (param, message) = told(&long, &reason);
             assert!(param.chars().count() <= 129 && message.chars().count() <= 400, "{message}");
+            let run = "y".repeat(LONGEST_VALUE + 1);
+            assert!(!param.contains(&run) && !message.contains(&run), "{message}");
         }
     }
 }

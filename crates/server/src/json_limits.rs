@@ -30,7 +30,7 @@ pub(crate) struct JsonLimits {
     pub(crate) elements: usize,
     /// Maximum bytes of all strings that are not images, together.
     pub(crate) text_bytes: usize,
-    /// Maximum elements of `messages` that are objects.
+    /// Maximum elements of `messages`, or of a `prompt` of messages, that are objects or lists.
     pub(crate) messages: usize,
     /// Maximum elements of `content`.
     pub(crate) parts: usize,
@@ -127,12 +127,14 @@ impl Look<'_> {
         }
     }
 
-    /// Refuses an object that is one message too many. Strings do not count: trainers send long lists of them as
-    /// `messages`.
+    /// Refuses an object or a list that is one message too many. Strings do not count: trainers send long lists of
+    /// them as `messages`, and clients of completions as `prompt`.
     fn message<E: Error>(&mut self) -> Result<(), E> {
         let most = self.limits.messages;
         let is_over = match self.path.as_slice() {
-            [Step::Member(name), Step::Element(index)] => name == "messages" && *index >= most,
+            [Step::Member(name), Step::Element(index)] => {
+                ["messages", "prompt"].contains(&name.as_str()) && *index >= most
+            }
             _ => false,
         };
         if !is_over {
@@ -248,6 +250,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let Self { look, images } = self;
         deeper(look)?;
+        look.message()?;
         let (most, name) = look.most_elements();
         let is_prompts =
             look.path.len() == 1 && matches!(&look.path[0], Step::Member(name) if name == "prompts");
@@ -354,6 +357,10 @@ mod tests {
             (json!({ "messages": [{}, {}] }).to_string(), None),
             (json!({ "messages": ["a", "b", "c"] }).to_string(), None),
             (json!({ "messages": [{}, {}, {}] }).to_string(), some("array_too_long", "messages")),
+            (json!({ "messages": [[], [], []] }).to_string(), some("array_too_long", "messages")),
+            (json!({ "messages": [[], 1, "a", {}] }).to_string(), some("array_too_long", "messages")),
+            (json!({ "prompt": ["a", "b", "c"] }).to_string(), None),
+            (json!({ "prompt": [{}, {}, {}] }).to_string(), some("array_too_long", "prompt")),
             (
                 json!({ "messages": [{ "content": [1, 2, 3, 4] }] }).to_string(),
                 some("array_too_long", "messages[0].content"),

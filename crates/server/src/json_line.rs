@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 
+use crate::json_errors;
+
 /// Parses the line of this number, counted from 1, of the file at `path`.
 ///
 /// # Errors
@@ -15,7 +17,8 @@ pub(crate) fn read<T: DeserializeOwned>(line: &str, (number, path): (usize, &Pat
             0 => String::new(),
             column => format!(", column {column}"),
         };
-        anyhow!("line {number} of {}{column}: {}", path.display(), reason(&error))
+        let reason = json_errors::in_words(&reason(&error));
+        anyhow!("line {number} of {}{column}: {reason}", path.display())
     })
 }
 
@@ -52,5 +55,7 @@ mod tests {
             lacking.starts_with("line 6 of cases.jsonl") && lacking.ends_with("missing field `question`")
         );
         assert!(read::<Asked>("{\"question\": \"?\"}", place).is_ok());
+        let list = told(read::<Asked>("[]", place).unwrap_err());
+        assert!(list.ends_with(": an object is wanted"), "{list}");
     }
 }

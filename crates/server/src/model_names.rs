@@ -6,8 +6,11 @@ use axum::http::StatusCode;
 
 use crate::{
     command::{ModelOptions, ResponseName, UnknownNames},
-    error::ApiError,
+    error::{ApiError, quoted},
 };
+
+/// The longest name in a request, in bytes. Responses return it, and streams in each of their events.
+const MAX_NAME_BYTES: usize = 256;
 
 /// The names of the critic. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,7 +51,7 @@ impl ModelNames {
     /// The model name in the response to a request for the model `named`; that of the checkpoint if it names none.
     ///
     /// # Errors
-    /// 404 `model_not_found` for an unknown name, where the options refuse these.
+    /// Those of [`check`](Self::check).
     pub(crate) fn response_name(&self, named: Option<String>) -> Result<String, ApiError> {
         let Names { checkpoint, responses, .. } = &*self.0;
         let Some(named) = named else { return Ok(checkpoint.clone()) };
@@ -59,15 +62,23 @@ impl ModelNames {
         })
     }
 
-    /// Refuses an unknown name, where the options say so.
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// 400 `string_too_long` for an unknown name that is longer than 256 bytes, and 404 `model_not_found` for any
+    /// unknown one where the options refuse these.
     pub(crate) fn check(&self, named: &str) -> Result<(), ApiError> {
         let Names { checkpoint, aliases, unknown, .. } = &*self.0;
         let known = named == checkpoint || aliases.iter().any(|alias| alias == named);
+        if !known && named.len() > MAX_NAME_BYTES {
+            let message = format!("The name of a model has at most {MAX_NAME_BYTES} bytes.");
+            return Err(ApiError::invalid("model", message).with_code("string_too_long"));
+        }
         match unknown {
             UnknownNames::Accept => Ok(()),
             UnknownNames::Refuse if known => Ok(()),
             UnknownNames::Refuse => {
-                let message = format!("The model {named:?} does not exist; there is {checkpoint:?}.");
+                let message = format!("The model {} does not exist; there is {checkpoint:?}.", quoted(named));
                 Err(ApiError::new(StatusCode::NOT_FOUND, "model_not_found", message).with_param("model"))
             }
         }

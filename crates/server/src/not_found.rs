@@ -9,7 +9,10 @@ use axum::{
 use judge::nearest;
 use utoipa::openapi::{OpenApi, PathItem};
 
-use crate::{error::ApiError, state::AppState};
+use crate::{
+    error::{ApiError, LONGEST_VALUE, brief},
+    state::AppState,
+};
 
 /// Prefixes of the paths of other servers.
 const PREFIXES: [&str; 4] = ["/api", "/v1", "/v2", "/openai"];
@@ -51,6 +54,7 @@ impl Paths {
 
     /// The error for a method that the route at `path` does not take.
     fn wrong_method(&self, method: &Method, path: &str) -> ApiError {
+        let method = brief(method.to_string(), LONGEST_VALUE);
         let message = match self.0.get(path).or_else(|| self.0.get(path.trim_end_matches('/'))) {
             Some(taken) if !taken.is_empty() => {
                 format!("This path takes {}, not {method}.", taken.join(" and "))

@@ -33,7 +33,7 @@ use crate::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, Redaction,
         ServeOptions,
     },
-    connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Listener, Tls},
+    connections::{Answer, BodyLimits, ConnectionFigures, ConnectionLimits, Listener, Tls, UnreadLimits},
     crash_record::CrashRecord,
     exit::{self, EngineGone, Fatal},
     health::Progress,
@@ -107,10 +107,20 @@ impl Bounds {
                     total: seconds(connections.body_timeout_s),
                     rate: connections.body_min_kib_per_s << 10,
                 },
+                unread: UnreadLimits::new(http.max_body_mib << 20, 0),
             },
             pause: seconds(http.shutdown_pause_s),
             drain: seconds(http.shutdown_timeout_s),
         }
+    }
+
+    /// The bounds of a server with this store, whose files may be larger than other bodies.
+    fn with_files_of(mut self, storage: &Storage) -> Self {
+        if let Some(handle) = storage.enabled() {
+            let file = usize::try_from(handle.store().limits().max_file_bytes).unwrap_or(usize::MAX);
+            self.connections.unread = UnreadLimits::new(self.limits.max_body_bytes, file);
+        }
+        self
     }
 }
 
@@ -131,7 +141,8 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result
     let (judging_log, redactions) = judging_log(options.log)?;
     let crash_record = CrashRecord::open(&storage)?;
     let scheme = if listeners.tls.is_some() { "https" } else { "http" };
-    let mut server = Server::start(listener, listeners, Bounds::new(&http, &connections, &limits));
+    let bounds = Bounds::new(&http, &connections, &limits).with_files_of(&storage);
+    let mut server = Server::start(listener, listeners, bounds);
     let config_dir = critic.config_dir.clone().map(PathBuf::into_boxed_path);
     let residency = Residency {
         memo_entries: http.memo_entries,

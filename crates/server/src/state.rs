@@ -2,8 +2,12 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use axum::http::Extensions;
+use judge::Tenant;
+
 use crate::{
-    body_memory::BodyMemory,
+    access::Grant,
+    body_memory::{BodyMemory, BodyReservation},
     not_found::Paths,
     service::{RequestLimits, Service},
 };
@@ -30,6 +34,17 @@ impl AppState {
     pub(crate) fn with_fixed_rules(self) -> Self {
         let service = Service { judge: self.service.judge.pinned(), ..self.service };
         Self { service, ..self }
+    }
+
+    /// An empty reservation of memory for the body of a request with these extensions, in the share of its key.
+    pub(crate) fn begin_body(&self, extensions: &Extensions) -> BodyReservation {
+        match extensions.get::<Arc<Grant>>() {
+            Some(grant) => {
+                let account = grant.account();
+                self.body_memory.begin(&account.tenant(), account.queue_share())
+            }
+            None => self.body_memory.begin(&Tenant::default(), 1.0),
+        }
     }
 }
 

@@ -23,6 +23,14 @@ pub(crate) enum KeysError {
     /// silently replace quotas and permissions.
     #[error("{}: {id:?} has the same digest as the key {other:?}", path.display())]
     SameDigest { path: PathBuf, id: String, other: String },
+    /// A file that is to have the keys has none, and the configuration file has none either. The server would be open
+    /// to everybody, although a file of keys was named.
+    #[error(
+        "{} has no keys, and the server would be open to all: make one with `gavel key new` and put its entry into the \
+         file, or start the server without --keys-file",
+        path.display()
+    )]
+    NoKeys { path: PathBuf },
     /// All keys were removed while the server runs.
     #[error("no key would be left, and the server be open to all")]
     NoneLeft,

@@ -16,7 +16,12 @@ use super::{
     Access,
     account::{Grant, ceiling},
 };
-use crate::{caller::OnBehalfOf, connections::Peer, error::ApiError, metrics::Refusal};
+use crate::{
+    caller::OnBehalfOf,
+    connections::{KnownClient, Peer},
+    error::ApiError,
+    metrics::Refusal,
+};
 
 /// Headers whose whole value is the key.
 static KEY_HEADERS: [HeaderName; 2] =
@@ -46,12 +51,16 @@ pub(crate) async fn guard(State(access): State<Access>, mut request: Request, ne
     }
     let own = request.extensions().get::<OnBehalfOf>().is_some();
     let ours = if !own && (keys.is_empty() || access.hosts().always) {
-        access.hosts().check(request.headers())
+        access.hosts().check(request.uri(), request.headers())
     } else {
         Ok(())
     };
     let mut response = match ours {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(KnownClient);
+            response
+        }
         Err(error) => error.into_response(),
     };
     if let Some(label) = label {
@@ -81,7 +90,7 @@ pub(crate) async fn guard_admin(
             Some(_) => Err(ApiError::not_admin()),
             None => return unknown_key(&access, &request),
         },
-        AdminAccess::Local => access.hosts().check(headers),
+        AdminAccess::Local => access.hosts().check(request.uri(), headers),
         AdminAccess::Open => Ok(()),
     };
     match allowed {

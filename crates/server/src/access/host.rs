@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use axum::http::{HeaderMap, StatusCode, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::Authority};
 
 use crate::{error::ApiError, metrics::Refusal};
 
@@ -22,27 +22,33 @@ pub(crate) struct HostRule {
 }
 
 impl HostRule {
-    /// Checks that the `Host` header names an allowed host, and that the `Origin` header, if present, names the
-    /// same host or an allowed one. Requests without a `Host` header pass.
+    /// Checks that the `Host` header and the URI, if it has a host, name allowed hosts, and that the `Origin` header,
+    /// if present, names the same host or an allowed one. Requests without any host pass.
     ///
     /// # Errors
     /// 421 `host_not_allowed`.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let refused = |message: &str| {
             let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", message);
             Err(error.refused(Refusal::Host))
         };
-        // HTTP/1.0 has no such header, and every current browser sends it.
-        let Some(host) = headers.get(header::HOST) else { return Ok(()) };
-        let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
-        let Some(host) = host.filter(|host| self.allows(host.host())) else {
+        let parsed = |host: &HeaderValue| host.to_str().ok()?.parse::<Authority>().ok();
+        let in_header = headers.get(header::HOST).map(parsed);
+        // The URI of `POST http://host/judge` takes precedence over the header (RFC 9112, section 3.2.2).
+        let named = uri.authority().cloned().map(Some).into_iter().chain(in_header);
+        let named: Option<Vec<Authority>> = named.collect();
+        let allowed = named.filter(|hosts| hosts.iter().all(|host| self.allows(host)));
+        let Some(allowed) = allowed else {
             return refused("This host is not served here: --allowed-hosts names those that are.");
         };
-        match headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default()) {
-            Some(origin) if !self.is_ours(origin, &host) => {
-                refused("A page of another site asks: --allowed-hosts names those that may.")
-            }
-            _ => Ok(()),
+        // HTTP/1.0 has no such header, and every current browser sends it.
+        let Some(host) = allowed.first() else { return Ok(()) };
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => Ok(()),
+            (Some(origin), None) if self.is_ours(origin.to_str().unwrap_or_default(), host) => Ok(()),
+            // Which of several origins asks is not known.
+            (Some(_), _) => refused("A page of another site asks: --allowed-hosts names those that may."),
         }
     }
 
@@ -52,8 +58,9 @@ impl HostRule {
         origin.is_some_and(|origin| origin == *host || self.names(origin.host()))
     }
 
-    fn allows(&self, host: &str) -> bool {
-        self.names(host) || is_harmless(host)
+    /// Whether requests may name this host. A name before the host, as in `user@host`, belongs into no request.
+    fn allows(&self, host: &Authority) -> bool {
+        !host.as_str().contains('@') && (self.names(host.host()) || is_harmless(host.host()))
     }
 
     fn names(&self, host: &str) -> bool {
@@ -84,7 +91,7 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().unwrap());
             }
-            rule.check(&headers).is_ok()
+            rule.check(&Uri::from_static("/judge"), &headers).is_ok()
         };
         for host in
             ["localhost:8080", "127.0.0.1:1", "[::1]:8080", "gavel", "gavel.ns.svc:80", "GAVEL.example.com"]
@@ -96,6 +103,7 @@ mod tests {
             "127.0.0.1.evil.example",
             "localhost.evil.example:8080",
             "localhost/v1/models?",
+            "user@localhost",
             "",
         ] {
             assert!(!check(host, None), "{host}");
@@ -105,5 +113,27 @@ mod tests {
         for origin in ["http://evil.example", "http://localhost:9999", "null"] {
             assert!(!check("localhost:8080", Some(origin)), "{origin}");
         }
+    }
+
+    #[test]
+    fn the_host_of_the_uri_counts_too_and_one_origin_alone() {
+        let rule = HostRule::default();
+        let check = |uri: &'static str, host: Option<&'static str>, origins: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            headers.extend(host.map(|host| (header::HOST, HeaderValue::from_static(host))));
+            for origin in origins {
+                headers.append(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            rule.check(&Uri::from_static(uri), &headers).is_ok()
+        };
+        assert!(check("/judge", None, &[]) && check("http://localhost:80/judge", Some("gavel"), &[]));
+        for uri in ["http://evil.example/judge", "http://user@localhost/judge"] {
+            assert!(!check(uri, Some("localhost"), &[]) && !check(uri, None, &[]), "{uri}");
+        }
+        assert!(!check("http://localhost/judge", Some("evil.example"), &[]));
+        let (ours, same) = (["http://gavel"], ["http://gavel", "http://gavel"]);
+        assert!(check("/judge", Some("gavel"), &ours) && !check("/judge", Some("gavel"), &same));
+        // The page is that of the host which is asked.
+        assert!(!check("http://localhost/judge", Some("gavel"), &ours));
     }
 }

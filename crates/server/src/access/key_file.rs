@@ -85,6 +85,11 @@ pub(crate) fn read_keys(text: &str) -> Result<Vec<Key>, Vec<KeyProblem>> {
             let field = if field.is_empty() { KEYS.to_owned() } else { format!("{KEYS}.{field}") };
             KeyProblem { line: line(start), field, key: Some(name.clone()), reason }
         };
+        // The parser would also read a list, as the members in their order.
+        if !matches!(entry.get_ref(), DeValue::Table(_)) {
+            problems.push(problem(start, "", "each key stands under a [[keys]] of its own".into()));
+            continue;
+        }
         let entry = match Entry::deserialize(ValueDeserializer::from(entry)) {
             Ok(entry) => entry,
             Err(error) => {
@@ -221,6 +226,8 @@ mod tests {
             ("[[keys]]\nid = \"a b\"\nsha256 = \"\"\n".into(), 2, "keys.id"),
             ("[[keys]]\nid = \"a\"\nsha256 = \"gavel-secret\"\n".into(), 3, "keys.sha256"),
             ("[[keys]]\nid = \"a\"\n".into(), 1, "sha256"),
+            (format!("keys = [[\"a\", \"{digest}\"]]\n"), 1, "[[keys]]"),
+            ("keys = [5]\n".into(), 1, "[[keys]]"),
             (entry("key = \"gavel-secret\"\n"), 4, "unknown field `key`"),
             (entry("tokens_per_minute = 0\n"), 1, "keys.tokens_per_minute"),
             (entry("queue_share = 1.5\n"), 1, "keys.queue_share"),

@@ -113,10 +113,14 @@ impl Access {
     /// Reads the keys from `source`.
     ///
     /// # Errors
-    /// If a key file cannot be read or is invalid.
+    /// If a key file cannot be read or is invalid, or if a file of `--keys-file` was named and there is no key.
     pub(crate) fn read(source: KeySource, rules: Rules) -> Result<Self, KeysError> {
         let Rules { hosts, figures_on_main, wrong_keys_per_minute } = rules;
-        let keys = RwLock::new(Arc::new(KeyRing::new(source.read()?, None)));
+        let keys = source.read()?;
+        if let Some(path) = source.keys_file.as_ref().filter(|_| keys.is_empty()) {
+            return Err(KeysError::NoKeys { path: path.clone() });
+        }
+        let keys = RwLock::new(Arc::new(KeyRing::new(keys, None)));
         let failed_auth = FailedAuthLimit::new(wrong_keys_per_minute);
         Ok(Self(Arc::new(Inner { source, keys, hosts, failed_auth, figures_on_main })))
     }
@@ -169,6 +173,30 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn a_file_of_keys_without_any_opens_no_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let [configuration, keys_file] = ["gavel.toml", "keys.toml"].map(|name| folder.path().join(name));
+        let key = format!("[[keys]]\nid = \"a\"\nsha256 = \"{}\"\n", "0".repeat(64));
+        let count = |configured: &str, keys: &str| {
+            fs::write(&configuration, configured).unwrap();
+            fs::write(&keys_file, keys).unwrap();
+            let source =
+                KeySource { configuration: Some(configuration.clone()), keys_file: Some(keys_file.clone()) };
+            let rules =
+                Rules { hosts: HostRule::default(), figures_on_main: false, wrong_keys_per_minute: 1 };
+            Access::read(source, rules)
+                .map(|access| access.paths().count())
+                .map_err(|error| error.to_string())
+        };
+        for none in ["", "keys = []\n", "# [[keys]]\n"] {
+            let refused = count("[server]\nport = 1\n", none).unwrap_err();
+            assert!(refused.contains("keys.toml has no keys"), "{refused}");
+            assert_eq!(count(&key, none), Ok(2), "there is one in the configuration");
+        }
+        assert_eq!(count("", &key), Ok(2));
+    }
 
     #[test]
     fn two_files_share_neither_an_id_nor_a_digest() {

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::LineError;
 
+use crate::{json_errors, json_line, json_object::only_from_objects};
+
 /// The largest size of a line beyond its body, in bytes: its id, its route and punctuation.
 const ENVELOPE_BYTES: usize = 64 << 10;
 
@@ -24,12 +26,15 @@ pub(crate) struct Line {
 
 /// A line as parsed. Every member is optional, so that an error can name the missing one.
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 struct ParsedLine {
     custom_id: Option<String>,
     method: Option<String>,
     url: Option<String>,
     body: Option<Box<RawValue>>,
 }
+
+only_from_objects!(ParsedLine);
 
 /// Reads an input line by line. Blank lines, a byte order mark and carriage returns are ignored.
 pub(crate) struct Lines<S> {
@@ -75,7 +80,9 @@ impl<S: Read> Lines<S> {
     fn parse(&self, text: &[u8], endpoint: &str) -> Result<Line, LineError> {
         let refuse = |code, param: &str, message: String| Err(self.error(code, message, Some(param)));
         let ParsedLine { custom_id, method, url, body } = serde_json::from_slice(text).map_err(|error| {
-            self.error("invalid_json_line", format!("The line is no request as JSON: {error}."), None)
+            let reason = json_errors::in_words(&json_line::reason(&error));
+            let message = format!("The line is no request as JSON, at column {}: {reason}.", error.column());
+            self.error("invalid_json_line", message, None)
         })?;
         let Some(custom_id) = custom_id.filter(|id| !id.is_empty()) else {
             return refuse("missing_required_parameter", "custom_id", "The line needs a custom_id.".into());
@@ -149,6 +156,7 @@ mod tests {
         let text = [
             "{".into(),
             "[1]".into(),
+            r#"["a", "POST", "/judge", {"x": 1.50}]"#.into(),
             line("", ""),
             line(&"i".repeat(600), ""),
             line("a", "").replace("POST", "GET"),
@@ -164,6 +172,7 @@ mod tests {
             .map(|line| line.map_or_else(|error| error, |(number, ..)| ("right".into(), number)))
             .collect();
         let expected = [
+            "invalid_json_line",
             "invalid_json_line",
             "invalid_json_line",
             "missing_required_parameter",

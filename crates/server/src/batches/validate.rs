@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use store::LineError;
 
 use super::line::Lines;
+use crate::error::quoted;
 
 /// The largest number of errors to report; further errors are likely of the same kind.
 const MAX_ERRORS: usize = 1000;
@@ -38,7 +39,7 @@ pub(crate) fn validate(
             Ok(line) if !seen.insert(Sha256::digest(&line.custom_id).into()) => errors.push(LineError {
                 code: "duplicate_custom_id".into(),
                 line: Some(line.number),
-                message: format!("An earlier line has the custom_id {:?}, too.", line.custom_id),
+                message: format!("An earlier line has the custom_id {}, too.", quoted(&line.custom_id)),
                 param: Some("custom_id".into()),
             }),
             Ok(_) => {}

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{at_least, seconds, some_seconds};
+use super::numbers::{MANY, MOST_KIB, seconds, some_seconds, whole};
+
+/// The most header fields of a request: the HTTP library's table of them cannot hold 25,000.
+const MOST_HEADERS: u64 = 1 << 14;
 
 /// Access control.
 #[derive(Debug, Args)]
@@ -27,7 +30,7 @@ pub(crate) struct AccessOptions {
     pub(crate) admin_address: Option<String>,
     /// Invalid keys that an address may send per minute before it has to wait. Valid keys are always accepted: many
     /// clients may share one address.
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, value_parser = whole::<0, MANY, u64>)]
     pub(crate) wrong_keys_per_minute: u64,
     /// Serve `/metrics` on the main port too when there are keys, to keys with `admin = true`. Without keys it is
     /// always served there.
@@ -55,10 +58,10 @@ pub(crate) struct TlsOptions {
 #[command(next_help_heading = "HTTP")]
 pub(crate) struct ConnectionOptions {
     /// The most connections at once; further ones wait to be accepted.
-    #[arg(long, default_value_t = 4096, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 4096, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_connections: usize,
     /// The most connections from one address; further ones are closed.
-    #[arg(long, default_value_t = 1024, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 1024, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_connections_per_ip: usize,
     /// How long the head of a request, and a TLS handshake, may take, in seconds.
     #[arg(long, default_value_t = 10.0, value_parser = some_seconds)]
@@ -72,13 +75,13 @@ pub(crate) struct ConnectionOptions {
     #[arg(long, default_value_t = 30.0, value_parser = some_seconds)]
     pub(crate) peer_timeout_s: f64,
     /// The most header fields of a request.
-    #[arg(long, default_value_t = 64, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<1, MOST_HEADERS, usize>)]
     pub(crate) max_headers: usize,
     /// The longest head of a request, in kibibytes; at least 8.
-    #[arg(long, default_value_t = 64, value_parser = at_least::<8, usize>)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<8, MOST_KIB, usize>)]
     pub(crate) max_head_kib: usize,
     /// The longest URI, in kibibytes.
-    #[arg(long, default_value_t = 8, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 8, value_parser = whole::<1, MOST_KIB, usize>)]
     pub(crate) max_uri_kib: usize,
     /// The longest pause in a body, in seconds.
     #[arg(long, default_value_t = 10.0, value_parser = some_seconds)]
@@ -87,7 +90,7 @@ pub(crate) struct ConnectionOptions {
     #[arg(long, default_value_t = 60.0, value_parser = some_seconds)]
     pub(crate) body_timeout_s: f64,
     /// The slowest rate of a body after its first five seconds, in kibibytes per second.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<0, MOST_KIB, u64>)]
     pub(crate) body_min_kib_per_s: u64,
 }
 

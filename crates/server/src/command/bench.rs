@@ -5,7 +5,16 @@ use std::path::PathBuf;
 use bench::Shape;
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{CriticOptions, EngineOptions, HubArguments};
+use super::{
+    CriticOptions, EngineOptions, HubArguments,
+    numbers::{MANY, MOST_SEED, seconds, whole},
+};
+
+/// The most clients, of which each has a connection with a port of its own.
+const MOST_CLIENTS: u64 = 1 << 16;
+
+/// The most responses that are compared, each with every other.
+const MOST_RESPONSES: u64 = 1 << 12;
 
 /// The benchmarks.
 #[derive(Debug, Subcommand)]
@@ -37,14 +46,14 @@ pub(crate) struct LoadArguments {
     #[arg(long, conflicts_with_all = ["model", "config_dir", "max_sequences", "max_waiting", "quantize"])]
     pub(crate) url: Option<String>,
     /// Requests at each rate.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<0, MANY, usize>)]
     pub(crate) requests: usize,
     /// Rates of arrivals in requests per second, comma-separated. Without it, 0.5, 1, 2 and 4 times the rate at
     /// which requests are judged one at a time.
     #[arg(long, value_delimiter = ',')]
     pub(crate) rates: Vec<f64>,
     /// Tokens that the critic may write for each request.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<0, MANY, usize>)]
     pub(crate) max_tokens: usize,
     #[command(flatten)]
     pub(crate) run: RunArguments,
@@ -59,10 +68,10 @@ pub(crate) struct LoadArguments {
 #[derive(Debug, Args)]
 pub(crate) struct OverheadArguments {
     /// Number of clients, each with one persistent connection.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = whole::<0, MOST_CLIENTS, usize>)]
     pub(crate) clients: usize,
     /// Duration of each phase in seconds: requests as fast as they are answered, then random arrivals.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     pub(crate) seconds: f64,
     /// Rate of the random arrivals, as a fraction of the highest rate measured.
     #[arg(long, default_value_t = 0.5)]
@@ -144,7 +153,7 @@ fn shape(name: &str) -> Result<Shape, String> {
 #[derive(Debug, Args)]
 pub(crate) struct SharingArguments {
     /// Numbers of responses to compare, comma-separated; each number is measured separately.
-    #[arg(long, value_delimiter = ',', default_values_t = [5, 16])]
+    #[arg(long, value_delimiter = ',', default_values_t = [5, 16], value_parser = whole::<0, MOST_RESPONSES, usize>)]
     pub(crate) responses: Vec<usize>,
     /// File for the results as JSON.
     #[arg(long)]
@@ -172,7 +181,7 @@ pub(crate) struct MakeModelArguments {
     /// Folder for the checkpoint, in the Hugging Face layout.
     pub(crate) folder: PathBuf,
     /// Seed of the random weights.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<0, MOST_SEED, u64>)]
     pub(crate) seed: u64,
     /// How weights are stored. `f32` and `bf16` hold the same numbers.
     #[arg(long, value_enum, default_value_t)]
@@ -275,7 +284,7 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     pub(crate) mode: Option<String>,
     /// Seed of the requests and their arrival times.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<0, MOST_SEED, u64>)]
     pub(crate) seed: u64,
     /// File for the results as JSON.
     #[arg(long)]

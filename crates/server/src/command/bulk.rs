@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{CriticOptions, EngineOptions, at_least};
+use super::{
+    CriticOptions, EngineOptions,
+    numbers::{YEAR_S, whole},
+};
 
 /// Files of a run over many rows.
 #[derive(Debug, Args)]
@@ -35,7 +38,7 @@ pub(crate) struct Urls {
     /// With `--url`: time limit of an attempt at a request, in seconds; the request then goes to another server. It
     /// should be longer than the servers' own `--request-timeout-s`.
     // A minute more than that option's default, so that the server's own error comes first.
-    #[arg(long, requires = "url", default_value_t = 660, value_parser = at_least::<1, u64>)]
+    #[arg(long, requires = "url", default_value_t = 660, value_parser = whole::<1, YEAR_S, u64>)]
     pub(crate) answer_timeout_s: u64,
 }
 

@@ -34,8 +34,9 @@ impl FromStr for DeviceChoice {
             "cuda" => Ok(Self::Cuda(0)),
             other => other
                 .strip_prefix("cuda:")
-                .and_then(|ordinal| ordinal.parse().ok())
-                .map(Self::Cuda)
+                // No machine has more, and those of other ranks are counted from it.
+                .and_then(|ordinal| ordinal.parse::<u16>().ok())
+                .map(|ordinal| Self::Cuda(ordinal.into()))
                 .ok_or_else(|| "expected auto, cpu, cuda, or cuda: and the number of a GPU".to_owned()),
         }
     }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use evaluation::Form;
 
-use super::{CriticOptions, Urls};
+use super::{
+    CriticOptions, Urls,
+    numbers::{MANY, MOST_SEED, whole},
+};
 
 /// A labelled set, and the critic to measure on it.
 #[derive(Debug, Args)]
@@ -22,10 +25,10 @@ pub(crate) struct LabelledOptions {
     #[arg(long)]
     pub(crate) rubric: Vec<String>,
     /// Seed of the bootstrap for confidence intervals.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole::<0, MOST_SEED, u64>)]
     pub(crate) seed: u64,
     /// Number of bootstrap samples for confidence intervals.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = whole::<0, MANY, usize>)]
     pub(crate) draws: usize,
     /// File for the results as JSON.
     #[arg(long)]
@@ -48,7 +51,7 @@ pub(crate) struct LabelledOptions {
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateOptions {
     /// The most additional prompt formats of each kind in which every request is repeated.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = whole::<0, MANY, usize>)]
     pub(crate) wordings: usize,
     // Last, so that the command's own options are not listed under its headings.
     #[command(flatten)]
@@ -59,10 +62,10 @@ pub(crate) struct EvaluateOptions {
 #[derive(Debug, Args)]
 pub(crate) struct AttackOptions {
     /// Number of responses for which to search for words that move the critic; 0 for none.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = whole::<0, MANY, usize>)]
     pub(crate) searches: usize,
     /// Number of requests for each search.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = whole::<0, MANY, usize>)]
     pub(crate) search_steps: usize,
     // Last, so that the command's own options are not listed under its headings.
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::some_seconds;
+use super::numbers::some_seconds;
 use crate::remote_images::{AllowedHost, FetchLimits, Policy, RemoteImages};
 
 /// The hosts that images may be fetched from; none by default.

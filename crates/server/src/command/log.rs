@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use super::numbers::{MOST_MIB, whole};
+
 /// The default log filter.
 pub(crate) const DEFAULT_FILTER: &str = "info";
 
 /// The environment variable with the log filter, for all commands; other programs in Rust use it too.
 pub(super) const FILTER_VARIABLE: &str = "RUST_LOG";
+
+/// The most rotated files of a log: each rotation looks for all of them.
+const MOST_FILES: u64 = 1 << 16;
 
 /// Parses a log filter.
 pub(super) fn filter(text: &str) -> Result<String, String> {
@@ -25,10 +30,10 @@ pub(crate) struct LogOptions {
     #[arg(long)]
     pub(crate) judging_log: Option<PathBuf>,
     /// The size at which the file is rotated, in mebibytes.
-    #[arg(long, default_value_t = 64, requires = "judging_log")]
+    #[arg(long, default_value_t = 64, requires = "judging_log", value_parser = whole::<0, MOST_MIB, u64>)]
     pub(crate) judging_log_mib: u64,
     /// How many rotated files to keep.
-    #[arg(long, default_value_t = 8, requires = "judging_log")]
+    #[arg(long, default_value_t = 8, requires = "judging_log", value_parser = whole::<0, MOST_FILES, usize>)]
     pub(crate) judging_log_files: usize,
     /// What to replace by its SHA-256.
     #[arg(long, value_enum, value_delimiter = ',', requires = "judging_log")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::at_least;
+use super::numbers::{MANY, MOST_MIB, whole};
 
 /// Storage of files and batches.
 #[derive(Debug, Args)]
@@ -15,21 +15,21 @@ pub(crate) struct StorageOptions {
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
     /// The largest file, in mebibytes.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = whole::<0, MOST_MIB, u64>)]
     pub(crate) max_file_mib: u64,
     /// The largest total size of all files, in mebibytes.
-    #[arg(long, default_value_t = 10_240)]
+    #[arg(long, default_value_t = 10_240, value_parser = whole::<0, MANY, u64>)]
     pub(crate) max_stored_mib: u64,
     /// The most files, of all clients together.
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = whole::<0, MANY, u64>)]
     pub(crate) max_files: u64,
     /// After how many hours files and finished batches are deleted; 0 for never.
     #[arg(long, default_value_t = 720)]
     pub(crate) file_expiry_h: u32,
     /// The most lines of a batch.
-    #[arg(long, default_value_t = 50_000, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 50_000, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_batch_lines: usize,
     /// How many lines of batches run at once. They have lower priority than all other requests.
-    #[arg(long, default_value_t = 16, value_parser = at_least::<1, usize>)]
+    #[arg(long, default_value_t = 16, value_parser = whole::<1, MANY, usize>)]
     pub(crate) batch_concurrency: usize,
 }

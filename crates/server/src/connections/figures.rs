@@ -68,6 +68,7 @@ fn vanished(error: &hyper::Error) -> bool {
 pub(crate) struct ConnectionFigures {
     open: AtomicU64,
     lost: [AtomicU64; Lost::ALL.len()],
+    discarded_bytes: AtomicU64,
 }
 
 impl ConnectionFigures {
@@ -79,6 +80,15 @@ impl ConnectionFigures {
     /// The number of connections lost for this reason.
     pub(crate) fn lost_for(&self, reason: Lost) -> u64 {
         self.lost[reason as usize].load(Relaxed)
+    }
+
+    /// Bytes of bodies that nobody had read when their requests were answered, and that were discarded.
+    pub(crate) fn discarded_bytes(&self) -> u64 {
+        self.discarded_bytes.load(Relaxed)
+    }
+
+    pub(super) fn discarded(&self, bytes: u64) {
+        self.discarded_bytes.fetch_add(bytes, Relaxed);
     }
 
     pub(super) fn lost(&self, reason: Lost) {

@@ -40,6 +40,15 @@ enum Stage {
 impl Stage {
     /// All stages, in the order of their discriminants.
     const ALL: [Self; 5] = [Self::Head, Self::Busy, Self::Idle, Self::GivenUp, Self::Stalled];
+
+    /// As [`ConnectionState::given_up`].
+    fn given_up(self) -> Option<Lost> {
+        match self {
+            Self::GivenUp => Some(Lost::Slow),
+            Self::Stalled => Some(Lost::Stalled),
+            Self::Head | Self::Busy | Self::Idle => None,
+        }
+    }
 }
 
 /// A stage, and the number of stages before it: entering the same stage again is a new turn.
@@ -76,20 +85,17 @@ impl ConnectionState {
 
     /// Why the connection was given up; `None` if it was not, or only for idling.
     pub(super) fn given_up(&self) -> Option<Lost> {
-        match self.turn().stage {
-            Stage::GivenUp => Some(Lost::Slow),
-            Stage::Stalled => Some(Lost::Stalled),
-            Stage::Head | Stage::Busy | Stage::Idle => None,
-        }
+        self.turn().stage.given_up()
     }
 
     fn enter(&self, stage: Stage) {
-        // No race: the stream and the answer change the stage alternately, never at the same time. A connection
-        // that was given up stays so.
-        if self.given_up().is_none() {
-            let number = self.turn().number + 1;
-            self.0.store(Turn { number, stage }.pack(), Relaxed);
-        }
+        let next = |packed| {
+            let Turn { number, stage: now } = Turn::unpack(packed);
+            now.given_up().is_none().then(|| Turn { number: number + 1, stage }.pack())
+        };
+        // In one step, because the stream may give up while another task discards the rest of a body. A connection that
+        // was given up stays so.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, next);
     }
 
     fn turn(&self) -> Turn {

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 /// client, without any way for this program to notice.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 16 << 10;
+/// The longest silence and the longest interval between probes that Linux takes; it refuses longer ones.
+const LONGEST: Duration = Duration::from_secs(32_767);
 /// Unanswered probes before a client is given up: a single lost probe must not end a connection.
 const QUESTIONS: u32 = 3;
 
@@ -25,11 +27,27 @@ pub(super) fn enable(stream: &TcpStream, peer: Duration) -> io::Result<()> {
     // The kernel counts in whole seconds. Half of `peer` may pass in silence; the probes share the other half.
     let second = Duration::from_secs(1);
     let asking = TcpKeepalive::new()
-        .with_time((peer / 2).max(second))
-        .with_interval((peer / 2 / QUESTIONS).max(second))
+        .with_time((peer / 2).clamp(second, LONGEST))
+        .with_interval((peer / 2 / QUESTIONS).clamp(second, LONGEST))
         .with_retries(QUESTIONS);
     socket.set_tcp_keepalive(&asking)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(UNSENT)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_shortest_and_the_longest_time_can_be_set() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        for seconds in [0, 60, 365 * 24 * 3600] {
+            enable(&stream, Duration::from_secs(seconds)).unwrap();
+        }
+    }
 }

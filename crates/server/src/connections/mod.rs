@@ -12,13 +12,14 @@ mod idle_timeout;
 mod keepalive;
 mod timed_body;
 mod tls;
+mod unread_body;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::Request,
-    http::{self, response::Response},
+    http::{self, HeaderValue, header, response::Response},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -40,6 +41,8 @@ use idle_timeout::{ConnectionState, StreamTimeouts, TimedStream};
 use timed_body::TimedBody;
 pub(crate) use timed_body::{BodyLimits, SlowBody};
 pub(crate) use tls::{Tls, TlsError, TlsFiles};
+pub(crate) use unread_body::{KnownClient, UnreadLimits};
+use unread_body::{UnreadBody, lend};
 
 /// Pause when the system has no resources for another connection, until some have closed.
 const NO_ROOM: Duration = Duration::from_millis(100);
@@ -63,6 +66,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) max_head_bytes: usize,
     /// The limits of request bodies.
     pub(crate) body: BodyLimits,
+    /// The limits of bodies that are unread when their requests are answered.
+    pub(crate) unread: UnreadLimits,
 }
 
 /// A listener and everything that it needs to serve connections.
@@ -189,10 +194,9 @@ impl<S: Answer> Connection<S> {
         let Self { peer, limits, figures, service, leaving, .. } = self;
         let timeouts = StreamTimeouts { head: limits.head, idle: limits.idle, write: limits.peer };
         let (stream, state) = TimedStream::new(stream, timeouts);
-        let answered = state.clone();
-        let answering = service_fn(move |request| {
-            answer(service.clone(), (request, Peer(peer)), (answered.clone(), limits.body))
-        });
+        let answering = Answering { state: state.clone(), limits, figures: figures.clone() };
+        let answering =
+            service_fn(move |request| answer(service.clone(), (request, Peer(peer)), answering.clone()));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // A fallback: the stream itself distinguishes idling from a slow head.
@@ -215,15 +219,42 @@ impl<S: Answer> Connection<S> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Answers one request of a connection, which is busy until the end of the answer.
+/// What all answers of a connection need.
+#[derive(Clone)]
+struct Answering {
+    state: ConnectionState,
+    limits: ConnectionLimits,
+    figures: Arc<ConnectionFigures>,
+}
+
+/// Answers one request of a connection, which is busy until the end of the answer and of the request's body.
 async fn answer(
     service: impl Answer,
     (mut request, peer): (http::Request<Incoming>, Peer),
-    (state, limits): (ConnectionState, BodyLimits),
+    answering: Answering,
 ) -> Result<Response<Body>, Infallible> {
-    let busy = state.busy();
+    let Answering { state, limits, figures } = answering;
+    let busy = Arc::new(state.busy());
     request.extensions_mut().insert(peer);
-    let request = request.map(|body| Body::new(TimedBody::new(body, limits)));
-    let response = service.oneshot(request).await?;
+    let (head, body) = request.into_parts();
+    let withheld = head.headers.contains_key(header::EXPECT);
+    let (body, mut returned) = lend(TimedBody::new(body, limits.body), withheld);
+    let mut response = service.oneshot(http::Request::from_parts(head, Body::new(body))).await?;
+    if let Ok(body) = returned.try_recv() {
+        let known = response.extensions().get::<KnownClient>().is_some();
+        let mut unread = UnreadBody::new(body, limits.unread.of(known));
+        if unread.discard_arrived().await {
+            figures.discarded(unread.discarded());
+        } else {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            let busy = busy.clone();
+            // A task, because the response is sent meanwhile. A connection has one, since it takes no further request.
+            tokio::spawn(async move {
+                unread.discard_rest().await;
+                figures.discarded(unread.discarded());
+                drop(busy);
+            });
+        }
+    }
     Ok(response.map(|body| Body::new(Held::new(body, busy))))
 }

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    error::ApiError,
+    error::{ApiError, quoted},
     images::{self, ImageReader},
+    json_object::only_from_objects,
 };
 
 /// A text, a part, or a list of parts.
@@ -24,6 +25,7 @@ pub(crate) enum Content {
 /// A part of a message. `type` is `text`, `image_url` or, as an extension, `video` with `frames`; the types of
 /// other interfaces (`input_text`, `output_text`, `input_image`, `image`) are accepted too.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub(crate) struct ContentPart {
     /// The type. If absent, it follows from the field that is present.
     #[serde(rename = "type")]
@@ -45,6 +47,8 @@ pub(crate) struct ContentPart {
     #[serde(alias = "video")]
     frames: Option<Vec<String>>,
 }
+
+only_from_objects!(ContentPart);
 
 /// An image: its URL, or an object with it.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -138,7 +142,7 @@ impl ContentPart {
             Some("image_url" | "input_image" | "image") => read(image.ok_or_else(|| missing("image_url"))?),
             Some("video") => video(&frames.ok_or_else(|| missing("frames"))?, param, reader),
             Some(kind) => {
-                let message = format!("A part of type {kind:?} cannot be shown to this critic.");
+                let message = format!("A part of type {} cannot be shown to this critic.", quoted(kind));
                 Err(ApiError::invalid(param, message).with_code("unsupported_content"))
             }
             None => match (text, image, frames) {
@@ -176,7 +180,8 @@ impl ImageUrl {
             // The newer `original` is treated as `high`, the finest setting here.
             Some("high" | "original") => Detail::High,
             Some(other) => {
-                let message = format!("There is no detail {other:?}; there are low, high and auto.");
+                let other = quoted(other);
+                let message = format!("There is no detail {other}; there are low, high and auto.");
                 return Err(ApiError::invalid(param, message));
             }
         };

@@ -6,13 +6,8 @@ pub(crate) mod native;
 pub(crate) mod openai;
 pub(crate) mod scoring;
 
-use std::{fmt, marker::PhantomData};
-
 use axum::{Router, routing::MethodRouter};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Deserializer};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::AppState;
@@ -35,44 +30,6 @@ fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     source: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(source)?.unwrap_or_default())
-}
-
-/// Reads an object, or `None` for `null`.
-fn object_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(source: D) -> Result<Option<T>, D::Error> {
-    Ok(Option::<Object<T>>::deserialize(source)?.map(|Object(value)| value))
-}
-
-/// Reads a list of objects, or `None` for `null`.
-fn objects_or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    source: D,
-) -> Result<Option<Vec<T>>, D::Error> {
-    let objects = Option::<Vec<Object<T>>>::deserialize(source)?;
-    Ok(objects.map(|objects| objects.into_iter().map(|Object(value)| value).collect()))
-}
-
-/// A value written as an object. Without this wrapper, serde also reads a list, as the members of a struct in their
-/// order.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
-    }
-}
-
-/// Accepts an object and nothing else.
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(members))
-    }
 }
 
 /// The image of the API document's examples, a large orange circle: it is small, and the small critic judges

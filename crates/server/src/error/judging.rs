@@ -5,7 +5,7 @@ use std::error::Error;
 use axum::http::StatusCode as Status;
 use judge::{EncodeError, EngineError, Failure, ImageFault, JudgeError, Rubric, RubricError};
 
-use super::{ApiError, COME_AGAIN_MOST_S, Dialect, sentence, unsupported_image};
+use super::{ApiError, COME_AGAIN_MOST_S, Dialect, LONGEST_VALUE, brief, sentence, unsupported_image};
 use crate::metrics::{Metrics, Outcome, Refusal};
 
 impl ApiError {
@@ -83,9 +83,24 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
     }
 }
 
+/// The message about an error of rubrics. An unknown name is the client's, and is quoted in part.
+fn rubric_message(error: &RubricError) -> String {
+    let short = |name: &String| brief(name.clone(), LONGEST_VALUE);
+    let shortened = match error {
+        RubricError::Unknown { name, nearest } => {
+            RubricError::Unknown { name: short(name), nearest: nearest.clone() }
+        }
+        RubricError::UnknownFormat { name, known } => {
+            RubricError::UnknownFormat { name: short(name), known: known.clone() }
+        }
+        other => return sentence(&other.to_string()),
+    };
+    sentence(&shortened.to_string())
+}
+
 /// Maps an error of rubrics to the field of the request that caused it.
 fn rubric(error: &RubricError) -> ApiError {
-    let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
+    let plain = |status, code| ApiError::new(status, code, rubric_message(error));
     let invalid = |code| plain(Status::BAD_REQUEST, code);
     match error {
         RubricError::Unknown { .. } => plain(Status::NOT_FOUND, "unknown_rubric").with_param("rubric"),
@@ -152,10 +167,16 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
     match error {
         EngineError::Overloaded { requests, tokens, retry_after_s } => {
             let retry_after_s = dialect.again(*retry_after_s);
-            let message = format!(
-                "Rate limit reached for requests: {requests} with {tokens} tokens in queue. Please retry after \
-                 {retry_after_s}s."
-            );
+            let message = match dialect {
+                Dialect::OpenAi => format!(
+                    "Rate limit reached for requests: {requests} with {tokens} tokens in queue. Please retry after \
+                     {retry_after_s}s."
+                ),
+                Dialect::Native => format!(
+                    "The queue is full: {requests} requests are waiting, with {tokens} uncached prompt tokens. Please \
+                     retry after {retry_after_s}s."
+                ),
+            };
             ApiError::full(dialect, message).with_retry_after(retry_after_s)
         }
         EngineError::ShareTaken { requests, tokens, retry_after_s } => {
@@ -200,16 +221,20 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
         Failure::Backend(_) if failure.is_non_finite() => {
             plain(Status::INTERNAL_SERVER_ERROR, "numerical_error")
         }
-        Failure::Backend(_) | Failure::Panicked | Failure::GuideError(_) => {
+        Failure::Backend(_) | Failure::Panicked | Failure::GuideError(_) | Failure::UnknownLabel { .. } => {
             plain(Status::INTERNAL_SERVER_ERROR, "engine_failure")
         }
         Failure::QueueTimedOut { most, retry_after_s } => {
             let retry_after_s = dialect.again(*retry_after_s);
-            let message = format!(
-                "Rate limit reached: the request waited {} s for its turn, which is the limit (queue_timeout_s), and \
-                 nothing was done for it. Please retry after {retry_after_s}s.",
-                most.as_secs_f64()
+            let most_s = most.as_secs_f64();
+            let reason = format!(
+                "the request waited {most_s} s for its turn, which is the limit (queue_timeout_s), and nothing was done for \
+                 it. Please retry after {retry_after_s}s."
             );
+            let message = match dialect {
+                Dialect::OpenAi => format!("Rate limit reached: {reason}"),
+                Dialect::Native => sentence(&reason),
+            };
             ApiError::full(dialect, message).with_code("queue_timeout").with_retry_after(retry_after_s)
         }
         Failure::Expired => plain(Status::GATEWAY_TIMEOUT, "deadline_exceeded"),
@@ -244,7 +269,16 @@ mod tests {
         };
         let full = || EngineError::Overloaded { requests: 9, tokens: 9, retry_after_s: 60 }.into();
         assert_eq!(told(full, Dialect::OpenAi), (429, Some(20), true));
-        assert_eq!(told(full, Dialect::Native), (503, Some(60), true));
+        assert_eq!(told(full, Dialect::Native), (503, Some(60), false));
+        let late = || {
+            let most = std::time::Duration::from_secs(2);
+            Failure::QueueTimedOut { most, retry_after_s: 60 }.into()
+        };
+        assert_eq!(told(late, Dialect::OpenAi), (429, Some(20), true));
+        assert_eq!(told(late, Dialect::Native), (503, Some(60), false));
+        let message = |error: JudgeError| ApiError::from_judge(error, Dialect::Native).message;
+        assert!(message(full()).starts_with("The queue is full: 9 requests "), "{}", message(full()));
+        assert!(message(late()).starts_with("The request waited 2 s "), "{}", message(late()));
         let busy = || EncodeError::Busy.into();
         assert_eq!(told(busy, Dialect::OpenAi), (429, Some(1), true));
         assert_eq!(told(busy, Dialect::Native), (503, Some(1), false));

@@ -201,9 +201,13 @@ impl ApiError {
         })
     }
 
-    /// Whether the request was refused for lack of capacity or quota.
-    fn is_refusal(&self) -> bool {
-        self.outcome() == Outcome::Refused
+    /// The reason for which the request was not served, whatever it asked for: no capacity or quota, no time, or a
+    /// server that stops. `None` for all other errors.
+    fn unserved(&self) -> Option<Outcome> {
+        let outcome = self.outcome();
+        let is_unserved = matches!(outcome, Outcome::Refused | Outcome::TimedOut)
+            || self.status == StatusCode::SERVICE_UNAVAILABLE;
+        is_unserved.then_some(outcome)
     }
 
     /// The critic's text, if it could not be parsed as a verdict.
@@ -257,19 +261,21 @@ impl ApiError {
     }
 }
 
-/// Returns the results of the parts of a request; if every part was refused for lack of capacity, the whole request
-/// is refused.
+/// Returns the results of the parts of a request. If no part was served, all for the same lack of capacity, quota or
+/// time, the whole request was not, and is answered as one that has a single part.
 ///
 /// # Errors
-/// The first refusal, if all results are refusals.
-pub(crate) fn unless_refused<T>(
+/// The error of the first part, if no part was served.
+pub(crate) fn unless_unserved<T>(
     results: Vec<Result<T, ApiError>>,
 ) -> Result<Vec<Result<T, ApiError>>, ApiError> {
-    if !results.iter().all(|result| result.as_ref().is_err_and(ApiError::is_refusal)) {
+    let reason = |result: &Result<T, ApiError>| result.as_ref().err().and_then(ApiError::unserved);
+    let first = results.first().and_then(reason);
+    if first.is_none() || results.iter().any(|result| reason(result) != first) {
         return Ok(results);
     }
     match results.into_iter().next() {
-        Some(Err(refusal)) => Err(refusal),
+        Some(Err(error)) => Err(error),
         Some(Ok(_)) | None => Ok(Vec::new()),
     }
 }
@@ -285,6 +291,14 @@ pub(crate) fn brief(text: String, longest: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
+}
+
+/// The longest part of a client's value that a message quotes, in characters: enough to recognise it.
+pub(crate) const LONGEST_VALUE: usize = 64;
+
+/// A client's value in quotation marks, for a message.
+pub(crate) fn quoted(value: &str) -> String {
+    format!("{:?}", brief(value.to_owned(), LONGEST_VALUE))
 }
 
 /// The message for an unusable image. Some clients look for the first sentence and then retry with a smaller image.
@@ -375,4 +389,45 @@ pub(crate) struct ErrorDetail {
     param: Option<String>,
     /// What is wrong, for programs.
     code: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_none_of_whose_parts_was_served_is_answered_as_one_part() {
+        let error = |status, code| ApiError::new(status, code, "");
+        let late = || error(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded");
+        let full = || ApiError::full(Dialect::Native, "");
+        let exhausted = || ApiError::limited("");
+        let stopping = || error(StatusCode::SERVICE_UNAVAILABLE, "draining");
+        let unparsable = || error(StatusCode::BAD_GATEWAY, "unparsable_verdict");
+        let invalid = || error(StatusCode::BAD_REQUEST, "invalid_rubric");
+        let code = |parts: Vec<Result<(), ApiError>>| {
+            let count = parts.len();
+            match unless_unserved(parts) {
+                Ok(results) => {
+                    assert_eq!(results.len(), count);
+                    None
+                }
+                Err(error) => Some(error.code()),
+            }
+        };
+        assert_eq!(code(vec![Err(late()), Err(late())]), Some("deadline_exceeded"));
+        assert_eq!(code(vec![Err(full()), Err(exhausted())]), Some("overloaded"));
+        assert_eq!(code(vec![Err(stopping()), Err(stopping())]), Some("draining"));
+        for parts in [
+            vec![],
+            vec![Ok(())],
+            vec![Ok(()), Err(late())],
+            vec![Err(late()), Ok(())],
+            vec![Err(late()), Err(full())],
+            vec![Err(late()), Err(invalid())],
+            vec![Err(unparsable()), Err(unparsable())],
+            vec![Err(invalid()), Err(invalid())],
+        ] {
+            assert_eq!(code(parts.clone()), None, "{parts:?}");
+        }
+    }
 }

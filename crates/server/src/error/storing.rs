@@ -3,7 +3,7 @@
 use axum::http::StatusCode as Status;
 use store::StoreError;
 
-use super::{ApiError, sentence};
+use super::{ApiError, quoted, sentence};
 
 /// `Retry-After` in seconds if the disk is full or fails.
 const DISK_AGAIN_S: u64 = 10;
@@ -11,7 +11,15 @@ const DISK_AGAIN_S: u64 = 10;
 impl From<StoreError> for ApiError {
     /// Maps a failure of the store to an API error. Exceeded limits are reported with the option that sets them.
     fn from(error: StoreError) -> Self {
-        let message = sentence(&error.to_string());
+        // These ids and keys are the client's.
+        let message = match &error {
+            StoreError::UnknownFile { id } => format!("There is no file {}.", quoted(id)),
+            StoreError::UnknownBatch { id } => format!("There is no batch {}.", quoted(id)),
+            StoreError::KeyReused { key } => {
+                format!("Another batch was begun by the idempotency key {}.", quoted(key))
+            }
+            other => sentence(&other.to_string()),
+        };
         let (status, code, option) = match &error {
             StoreError::UnknownFile { .. } | StoreError::UnknownBatch { .. } => {
                 (Status::NOT_FOUND, "not_found", None)

@@ -5,6 +5,7 @@ mod formats;
 mod registered;
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::HashMap,
     ops::Range,
@@ -99,19 +100,20 @@ impl<'a> ImageReader<'a> {
         Self { remote, found: HashMap::new(), wanted: RefCell::default() }
     }
 
-    /// Reads the image in `text`, the value of the parameter `param`. The declared media type is ignored: decoding
+    /// Reads the image in `written`, the value of the parameter `param`. The declared media type is ignored: decoding
     /// determines the format. An image that is still to be fetched or looked up is returned empty.
     ///
     /// # Errors
-    /// If `text` is not an image, or is a URL that may not be fetched.
-    pub(crate) fn read(&self, text: &str, param: &str) -> Result<EncodedImage, ApiError> {
-        let text = text.trim();
+    /// If `written` is not an image, or is a URL that may not be fetched.
+    pub(crate) fn read(&self, written: &str, param: &str) -> Result<EncodedImage, ApiError> {
+        let text = written.trim();
         if let Some(name) = full_name(text) {
             return Ok(self.find(ImageSource::Registered(name), param));
         }
         let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
-            Some(scheme @ ("http" | "https")) => self.remote(text, (scheme, param)),
+            // As it is written: URLs with white space are not fetched, since parsers disagree on them.
+            Some(scheme @ ("http" | "https")) => self.remote(written, (scheme, param)),
             _ => decoded(text, param),
         }
     }
@@ -152,13 +154,50 @@ fn not_fetched(param: &str) -> ApiError {
 /// The byte ranges of image data URLs inside a text.
 pub(crate) fn urls_in(text: &str) -> impl Iterator<Item = Range<usize>> {
     const START: &str = "data:image/";
-    let ends = |letter: char| !(letter.is_ascii_alphanumeric() || "+/=-_;:,.".contains(letter));
     let mut behind = 0;
     std::iter::from_fn(move || {
         let start = behind + text[behind..].find(START)?;
-        behind = text[start..].find(ends).map_or(text.len(), |length| start + length);
+        behind = start + url_length(&text.as_bytes()[start..]);
         Some(start..behind)
     })
+}
+
+/// The length of the data URL at the beginning of a text. A percent sign belongs to it with two digits after it.
+fn url_length(text: &[u8]) -> usize {
+    let mut length = 0;
+    while let Some(letter) = text.get(length) {
+        length += match letter {
+            b'%' if escaped(&text[length..]).is_some() => 3,
+            letter if letter.is_ascii_alphanumeric() || b"+/=-_;:,.".contains(letter) => 1,
+            _ => break,
+        };
+    }
+    length
+}
+
+/// The byte that a text begins with as a percent sign and two hexadecimal digits.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = *text else { return None };
+    let digit = |letter: u8| char::from(letter).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+}
+
+/// The bytes of a data URL's payload, in which browsers write some letters of base64 as a percent sign and two digits.
+fn unescaped(payload: &[u8]) -> Vec<u8> {
+    let (mut rest, mut plain) = (payload, Vec::with_capacity(payload.len()));
+    while let Some((letter, behind)) = rest.split_first() {
+        match escaped(rest) {
+            Some(byte) => {
+                plain.push(byte);
+                rest = &rest[3..];
+            }
+            None => {
+                plain.push(*letter);
+                rest = behind;
+            }
+        }
+    }
+    plain
 }
 
 /// Decodes the image that `text` itself contains.
@@ -169,9 +208,16 @@ pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError>
     let text = text.trim();
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     let payload = match scheme.as_deref() {
-        None => text,
+        None => Cow::Borrowed(text.as_bytes()),
         Some("data") => match text.split_once(',') {
-            Some((head, payload)) if head.trim_end().to_ascii_lowercase().ends_with(";base64") => payload,
+            Some((head, payload)) if head.trim_end().to_ascii_lowercase().ends_with(";base64") => {
+                // Most have no percent sign, and are not copied.
+                if payload.contains('%') {
+                    Cow::Owned(unescaped(payload.as_bytes()))
+                } else {
+                    Cow::Borrowed(payload.as_bytes())
+                }
+            }
             _ => {
                 let message = "A data URL must be of the form data:image/png;base64,…";
                 return Err(ApiError::image(param, message).with_code(INVALID_URL));
@@ -187,7 +233,7 @@ pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError>
             return Err(ApiError::image(param, message).with_code(INVALID_URL));
         }
     };
-    let plain: Vec<u8> = payload.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let plain: Vec<u8> = payload.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let bytes = decode(&plain)
         .ok_or_else(|| ApiError::image(param, no_base64(text)).with_code("invalid_base64_image"))?;
     if bytes.is_empty() {
@@ -233,7 +279,7 @@ fn decode(payload: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::decoded as read;
+    use super::{decoded as read, urls_in};
 
     #[test]
     fn every_way_of_writing_the_bytes_is_read() {
@@ -242,6 +288,8 @@ mod tests {
             "data:image/jpeg;charset=x;BASE64, +/8A\nAQ==",
             "+/8AAQ==",
             " -_8AAQ ",
+            "data:image/png;base64,%2B%2f8AAQ%3D%3D",
+            "data:image/png;base64,%20+/8A%0AAQ==",
         ] {
             assert_eq!(read(text, "images[0]").unwrap().bytes(), [0xfb, 0xff, 0, 1], "{text}");
         }
@@ -266,8 +314,29 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for text in ["file:///etc/passwd", "data:,x", "data:image/png,x", "", "a b!"] {
+        for text in [
+            "file:///etc/passwd",
+            "data:,x",
+            "data:image/png,x",
+            "",
+            "a b!",
+            // Only a URL has escapes.
+            "%2B/8AAQ==",
+            "data:image/png;base64,AAAA%",
+            "data:image/png;base64,AAAA%2",
+            "data:image/png;base64,%zzAA",
+        ] {
             assert!(read(text, "images[0]").is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_in_a_text_ends_where_its_letters_end() {
+        let found = |text: &str| urls_in(text).map(|range| text[range].to_owned()).collect::<Vec<_>>();
+        let url = "data:image/png;base64,AA%2BA%3D";
+        for text in [url.to_owned(), format!("a {url} b"), format!("a {url}% b"), format!("({url}é")] {
+            assert_eq!(found(&text), [url], "{text}");
+        }
+        assert_eq!(found(&format!("{url} {url}")), [url, url]);
     }
 }

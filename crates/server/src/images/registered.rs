@@ -6,7 +6,10 @@ use axum::http::StatusCode;
 use judge::{EncodedImage, Tenant};
 use store::{Purpose, Store, StoreError};
 
-use crate::{error::ApiError, storage::Storage};
+use crate::{
+    error::{ApiError, quoted},
+    storage::Storage,
+};
 
 /// The full name of a registered image that a text is: `file-…`, `sha256:…`, or the bare digits of the latter,
 /// which get the prefix; `None` for other texts. There is no conflict with base64: the base64 of an image starts
@@ -27,7 +30,8 @@ pub(crate) fn full_name(text: &str) -> Option<String> {
 /// The error for a name that is not registered.
 pub(crate) fn unknown(name: &str, param: &str) -> ApiError {
     let message = format!(
-        "There is no image {name:?} here: register it with POST /v1/files and purpose=vision, under the same key."
+        "There is no image {} here: register it with POST /v1/files and purpose=vision, under the same key.",
+        quoted(name)
     );
     ApiError::invalid(param, message).with_code("unknown_image")
 }

@@ -133,9 +133,10 @@ impl Metrics {
         self.recorder.register_histogram(&metric.key(values), &METADATA)
     }
 
-    /// Sets the number of open connections and of those lost, by reason.
+    /// Sets the number of open connections, of those lost, by reason, and of discarded bytes.
     fn set_connections(&self, figures: &ConnectionFigures) {
         self.gauge(&names::CONNECTIONS_OPEN, []).set(figures.open_now() as f64);
+        self.counter(&names::DISCARDED_BODY_BYTES_TOTAL, []).absolute(figures.discarded_bytes());
         for reason in Lost::ALL {
             let lost = self.counter(&names::CONNECTIONS_LOST_TOTAL, [reason.as_str()]);
             lost.absolute(figures.lost_for(reason));

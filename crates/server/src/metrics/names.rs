@@ -125,6 +125,8 @@ define! {
         "Requests that were refused before the engine saw them, by why and by key.";
     CONNECTIONS_LOST_TOTAL = "gavel_connections_lost_total", ["reason"],
         "Connections that were closed or broke, by why.";
+    DISCARDED_BODY_BYTES_TOTAL = "gavel_discarded_body_bytes_total", [],
+        "Bytes of bodies that were not read before their requests were answered, and were discarded.";
     PROMPT_TOKENS_TOTAL = "gavel_prompt_tokens_total", ["source"],
         "Tokens of prompts, computed or kept from earlier ones.";
     REPLY_TOKENS_TOTAL = "gavel_reply_tokens_total", ["lane"],

@@ -2,6 +2,7 @@
 
 mod evaluation;
 mod export;
+mod one_line;
 mod trace_context;
 
 use std::{
@@ -22,6 +23,7 @@ use tracing_subscriber::{
 use crate::command::{LogFormat, TraceOptions};
 pub(crate) use evaluation::{Evaluation, Evaluations, Score};
 use export::{Export, ExportError};
+use one_line::OneLine;
 pub(crate) use trace_context::{continue_trace, name_route};
 
 /// The crates whose spans are exported. Spans of libraries would include those of the exporter itself.
@@ -62,7 +64,8 @@ impl Telemetry {
         let builder = NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(MOST_WAITING);
         let (writer, guard) = builder.finish(io::stderr());
         let written = Log { dropped: writer.error_counter(), writing: Mutex::new(Some(guard)) };
-        let log = tracing_subscriber::fmt::layer().with_writer(writer);
+        let writer = OneLine(writer);
+        let log = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
         let log = match format {
             LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).boxed(),
             LogFormat::Json => log.json().flatten_event(true).boxed(),

@@ -12,6 +12,7 @@ use crate::{
         completions::{CompletionBody, CompletionPrompt},
     },
     error::ApiError,
+    json_object::only_from_objects,
 };
 
 /// The default of `max_new_tokens`, as SGLang's clients expect.
@@ -41,6 +42,7 @@ pub(super) const KNOWN_MEMBERS: [&str; 18] = [
 
 /// How a text is continued. Decoding is greedy unless `temperature` is above 0.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub(super) struct SamplingBody {
     /// Maximum number of tokens to write; a value above the remaining context means all of it. With 0 the request is
     /// checked, the tokens of its prompt are counted, and nothing is written.
@@ -51,25 +53,25 @@ pub(super) struct SamplingBody {
     min_new_tokens: Option<i64>,
     /// Temperature of sampling; 0 is greedy.
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    top_p: Option<f32>,
+    top_p: Option<f64>,
     /// Draws only from this many most probable tokens; 0 and -1 mean all.
     top_k: Option<i64>,
     /// Draws only from tokens with at least this fraction of the most probable token's probability.
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
-    min_p: Option<f32>,
+    min_p: Option<f64>,
     /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint.
-    repetition_penalty: Option<f32>,
+    repetition_penalty: Option<f64>,
     /// Subtracted from the logit of each token that was already written.
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    presence_penalty: Option<f32>,
+    presence_penalty: Option<f64>,
     /// Subtracted from a token's logit once for each time that it was written.
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    frequency_penalty: Option<f32>,
+    frequency_penalty: Option<f64>,
     /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
-    logit_bias: Option<HashMap<String, f32>>,
+    logit_bias: Option<HashMap<String, f64>>,
     /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
     stop: Option<Stop>,
     /// Number of texts to return for each text. With more than one the answer is a list.
@@ -86,6 +88,8 @@ pub(super) struct SamplingBody {
     /// A JSON schema for the text, as an object or as JSON in a string.
     json_schema: Option<Value>,
 }
+
+only_from_objects!(SamplingBody);
 
 impl SamplingBody {
     /// Whether the prompt is read, and nothing is written.

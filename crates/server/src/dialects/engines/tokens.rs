@@ -17,7 +17,7 @@ use crate::{
 /// What to tokenize: a text, or a conversation as the critic reads it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct TokenizeBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// A text, in which nothing is parsed as a control token. Without it, the body is that of a chat request; with
     /// `add_generation_prompt` `false`, the opening of the critic's turn is left out.
@@ -117,7 +117,7 @@ fn check_input(body: &JsonBytes) -> Result<(), ApiError> {
 /// Tokens to convert to text.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct DetokenizeBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// Token ids of the critic's vocabulary.
     tokens: Vec<u32>,

@@ -1,25 +1,34 @@
 //! Evaluation events for the trace collector: verdicts and rewards, with the client's ids of the responses.
 
+use std::collections::HashSet;
+
 use judge::{Preference, Responses};
 
 use super::{response::VerdictBody, reward::RewardsBody};
 use crate::{
-    error::ApiError,
+    error::{ApiError, quoted},
     telemetry::{Evaluation, Evaluations, Score},
 };
 
 /// The maximum length of an id in bytes; the ids of OpenAI's completions have about 40.
 const MAX_ID_BYTES: usize = 256;
 
-/// Checks that there is one id for each of `count` responses, of 1 to [`MAX_ID_BYTES`] bytes; no ids at all are valid
-/// too.
+/// Checks that there is one id for each of `count` responses, of 1 to [`MAX_ID_BYTES`] bytes, and no id twice; no ids
+/// at all are valid too.
 pub(super) fn check_ids(ids: &[String], count: usize, path: &str) -> Result<(), ApiError> {
     if !ids.is_empty() && ids.len() != count {
         let message = format!("Each response needs an id of its own: {count} in all, not {}.", ids.len());
         return Err(ApiError::invalid(path, message));
     }
-    match ids.iter().find(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
-        Some(_) => Err(ApiError::invalid(path, format!("An id has 1 to {MAX_ID_BYTES} bytes."))),
+    if ids.iter().any(|id| id.is_empty() || id.len() > MAX_ID_BYTES) {
+        return Err(ApiError::invalid(path, format!("An id has 1 to {MAX_ID_BYTES} bytes.")));
+    }
+    let mut known = HashSet::new();
+    match ids.iter().find(|id| !known.insert(*id)) {
+        Some(twice) => {
+            let message = format!("Two responses have the id {}.", quoted(twice));
+            Err(ApiError::invalid(path, message))
+        }
         None => Ok(()),
     }
 }

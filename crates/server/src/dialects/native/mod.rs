@@ -32,7 +32,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     affinity,
     caller::RequestCaller,
-    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_refused},
+    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_unserved},
     images::with_images,
     json_body::JsonBytes,
     judging_log::{Note, Recorder},
@@ -170,7 +170,7 @@ async fn respond(state: AppState, recorder: Recorder, request: JudgeRequest) -> 
             // Concurrently, so that the engine computes the common part of their prompts once.
             let verdicts = rubrics.into_iter().map(|rubric| judging.judge_by(rubric, procedure));
             let verdicts =
-                unless_refused(join_all(verdicts).await)?.into_iter().map(|verdict| match verdict {
+                unless_unserved(join_all(verdicts).await)?.into_iter().map(|verdict| match verdict {
                     Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
                     Err(error) => error.into(),
                 });

@@ -13,10 +13,8 @@ use super::{
     scale::ScaleBody,
 };
 use crate::{
-    content_limits::ContentLimits,
-    dialects::{null_as_default, object_or_null},
-    error::ApiError,
-    images::ImageReader,
+    content_limits::ContentLimits, dialects::null_as_default, error::ApiError, images::ImageReader,
+    json_object::object_or_null,
 };
 
 /// A case to judge, and how it is judged. Unknown fields are refused, and `null` is the same as an absent field.
@@ -90,11 +88,11 @@ pub(super) struct JudgeBody {
     /// Temperature of sampling; 0 is greedy. If absent, 0 for one verdict and 1 for several samples, or that of the
     /// receipt in `expect`.
     #[schema(minimum = 0, maximum = 2)]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum. If absent, 1, or that of the
     /// receipt in `expect`.
     #[schema(default = 1, exclusive_minimum = 0, maximum = 1)]
-    top_p: Option<f32>,
+    top_p: Option<f64>,
     /// Seed of the random numbers: the same request with the same seed draws the same. If absent, a random one, or
     /// that of the receipt in `expect`. Sample i uses the seed plus i.
     #[schema(format = "uint64")] // the document says int64 otherwise
@@ -393,16 +391,18 @@ impl JudgeBody {
             _ if has_samples => Drawing { temperature: 1.0, ..Drawing::default() },
             _ => Drawing::default(),
         };
-        let temperature = self.temperature.unwrap_or(defaults.temperature);
-        let top_p = self.top_p.unwrap_or(defaults.top_p);
+        // Checked before they are narrowed: a number just outside of its range may be rounded into it.
+        let temperature = self.temperature.unwrap_or_else(|| defaults.temperature.into());
+        let top_p = self.top_p.unwrap_or_else(|| defaults.top_p.into());
         if !(0.0..=2.0).contains(&temperature) {
             return Err(ApiError::invalid("temperature", "The temperature is from 0 to 2."));
         }
-        if has_samples && temperature == 0.0 {
-            return Err(ApiError::invalid("temperature", "At temperature 0 all samples are the same."));
-        }
         if !(top_p > 0.0 && top_p <= 1.0) {
             return Err(ApiError::invalid("top_p", "top_p is above 0 and at most 1."));
+        }
+        let (temperature, top_p) = (temperature as f32, (top_p as f32).max(f32::MIN_POSITIVE));
+        if has_samples && temperature == 0.0 {
+            return Err(ApiError::invalid("temperature", "At temperature 0 all samples are the same."));
         }
         Ok(Drawing { temperature, top_p, seed: self.seed.or(defaults.seed) })
     }

@@ -15,10 +15,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     examples,
     files::{PageLimits, limit_within, page_error},
+    metadata,
 };
 use crate::{
     caller::RequestCaller,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, quoted},
     json_body::JsonBytes,
     state::AppState,
     url_query,
@@ -35,15 +36,6 @@ const ENDPOINTS: [&str; 8] = [
     "/get_reward",
     "/v1/score/evaluation",
 ];
-
-/// The maximum number of metadata entries, as at OpenAI.
-const MAX_METADATA: usize = 16;
-
-/// The maximum length of a key of metadata in characters.
-const MAX_KEY_CHARACTERS: usize = 64;
-
-/// The maximum length of a value of metadata in characters.
-const MAX_VALUE_CHARACTERS: usize = 512;
 
 /// The header by which a repeated request to create a batch returns the batch that it created before.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -303,7 +295,7 @@ pub(super) async fn create(
     let body: BatchBody = body.parse()?;
     if !state.batch_endpoints.contains(&body.endpoint.as_str()) {
         let known = state.batch_endpoints.join(", ");
-        let message = format!("Lines cannot go to {:?}; there are {known}.", body.endpoint);
+        let message = format!("Lines cannot go to {}; there are {known}.", quoted(&body.endpoint));
         return Err(ApiError::invalid("endpoint", message));
     }
     let new = NewBatch {
@@ -312,7 +304,7 @@ pub(super) async fn create(
         input_file: body.input_file_id,
         window_s: window_s(&body.completion_window)?,
         completion_window: body.completion_window,
-        metadata: metadata(body.metadata.as_ref())?,
+        metadata: metadata_json(body.metadata.as_ref())?,
         model: state.judge.model().to_owned(),
         idempotency_key: idempotency_key(&headers)?,
     };
@@ -322,7 +314,8 @@ pub(super) async fn create(
     };
     let batch_or_purpose = store.run(begin).await.map_err(|error| match error {
         StoreError::UnknownFile { id } => {
-            ApiError::invalid("input_file_id", format!("There is no file {id:?}.")).with_code("unknown_file")
+            let message = format!("There is no file {}.", quoted(&id));
+            ApiError::invalid("input_file_id", message).with_code("unknown_file")
         }
         other => other.into(),
     })?;
@@ -425,24 +418,16 @@ fn window_s(text: &str) -> Result<i64, ApiError> {
             number.checked_mul(seconds)
         });
     seconds.filter(|seconds| (1..=LONGEST_WINDOW_S).contains(seconds)).ok_or_else(|| {
+        let text = quoted(text);
         let message =
-            format!("The completion window is a number with s, m, h or d, a week at most, not {text:?}.");
+            format!("The completion window is a number with s, m, h or d, a week at most, not {text}.");
         ApiError::invalid("completion_window", message)
     })
 }
 
 /// Validates metadata and writes them as JSON.
-fn metadata(pairs: Option<&BTreeMap<String, String>>) -> Result<String, ApiError> {
+fn metadata_json(pairs: Option<&BTreeMap<String, String>>) -> Result<String, ApiError> {
     let Some(pairs) = pairs else { return Ok("null".into()) };
-    let is_long = |(key, value): (&String, &String)| {
-        key.chars().count() > MAX_KEY_CHARACTERS || value.chars().count() > MAX_VALUE_CHARACTERS
-    };
-    if pairs.len() > MAX_METADATA || pairs.iter().any(is_long) {
-        let message = format!(
-            "Metadata has at most {MAX_METADATA} pairs, with keys of {MAX_KEY_CHARACTERS} and values of \
-             {MAX_VALUE_CHARACTERS} characters."
-        );
-        return Err(ApiError::invalid("metadata", message));
-    }
+    metadata::check(pairs.iter().map(|(key, value)| (key, value.chars().count())))?;
     Ok(serde_json::to_string(pairs).expect("texts can be written as JSON"))
 }

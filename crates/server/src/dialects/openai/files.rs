@@ -5,11 +5,8 @@ use std::{io::Read, sync::Arc};
 use axum::{
     Extension, Json,
     body::{Body, Bytes},
-    extract::{
-        Multipart, Path, Query, State,
-        multipart::{Field, MultipartError},
-    },
-    http::{HeaderValue, StatusCode, header},
+    extract::{Path, Query, Request, State},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use futures::stream;
@@ -17,13 +14,16 @@ use serde::{Deserialize, Serialize};
 use store::{FilePage, FileRecord, Incoming, NewFile, Order, Purpose, StoreError, StoreQuota};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{batches::Paged, examples};
+use super::{
+    batches::Paged,
+    examples,
+    upload_form::{UploadField, UploadForm},
+};
 use crate::{
     access::Grant,
     caller::RequestCaller,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, quoted},
     images,
-    rejected_body::drain_rejected_body,
     state::AppState,
     storage::StoreHandle,
     url_query,
@@ -31,9 +31,6 @@ use crate::{
 
 /// The maximum number of files in a list.
 const MAX_LISTED: usize = 10_000;
-
-/// The maximum length of a form field other than the file, in bytes.
-const MAX_FIELD_BYTES: usize = 4096;
 
 /// The maximum length of a file's name in characters; longer ones are cut.
 const MAX_NAME_CHARACTERS: usize = 255;
@@ -152,29 +149,36 @@ pub(super) struct FilesQuery {
         (status = 200, description = "The file was stored.", body = FileObject, example = json!(examples::file())),
         (status = 400, description = "The form is invalid, or a file for `vision` is not an image.", body = ErrorBody),
         (status = 404, description = "The server has no storage for files (`--data-dir`).", body = ErrorBody),
-        (status = 413, description = "The file is too large, or the storage limit is reached.", body = ErrorBody)
+        (status = 408, description = "The form came too slowly.", body = ErrorBody),
+        (status = 413, description = "The file is too large, or the storage limit is reached.", body = ErrorBody),
+        (status = 415, description = "The request body is not a form.", body = ErrorBody),
+        (status = 429, description = "There is no memory for the form; retry after the time in `Retry-After`.", body = ErrorBody)
     )
 )]
 pub(super) async fn create(
     State(state): State<AppState>,
     RequestCaller(caller): RequestCaller,
     grant: Option<Extension<Arc<Grant>>>,
-    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
+    request: Request,
 ) -> Result<Json<FileObject>, ApiError> {
     let store = state.storage.required()?;
     let owner = caller.tenant.0.to_string();
     let share = grant.map_or(1.0, |Extension(grant)| f64::from(grant.account().stored_share()));
     let quota = StoreQuota { owner: owner.clone(), share };
-    let mut form = form.map_err(|error| invalid_form(&error.body_text()))?;
+    let mut form = UploadForm::open(request, &state).await?;
     let (mut file, mut purpose, mut seconds) = (None, None, None);
-    while let Some(field) = form.next_field().await.map_err(multipart_error)? {
-        match field.name().unwrap_or_default() {
+    while let Some(field) = form.next().await? {
+        match field.name() {
             "file" if file.is_some() => return Err(ApiError::invalid("file", "Send one file at a time.")),
+            "purpose" if purpose.is_some() => return Err(ApiError::invalid("purpose", "Send one purpose.")),
+            "expires_after[seconds]" if seconds.is_some() => {
+                return Err(ApiError::invalid("expires_after", "Send one expires_after[seconds]."));
+            }
             "file" => file = Some(receive(store, &quota, field).await?),
-            "purpose" => purpose = Some(text(field).await?),
-            "expires_after[anchor]" => check_anchor(&text(field).await?)?,
-            "expires_after[seconds]" => seconds = Some(text(field).await?),
-            _ => drop(text(field).await?),
+            "purpose" => purpose = Some(field.text().await?),
+            "expires_after[anchor]" => check_anchor(&field.text().await?)?,
+            "expires_after[seconds]" => seconds = Some(field.text().await?),
+            _ => drop(field.text().await?),
         }
     }
     let purpose = purpose.ok_or_else(|| ApiError::invalid("purpose", "The form needs a purpose."))?;
@@ -344,9 +348,14 @@ fn check_image(beginning: &[u8]) -> Result<(), ApiError> {
 }
 
 /// Streams a field to the disk. No thread is blocked by a slow client.
-async fn receive(handle: &StoreHandle, quota: &StoreQuota, mut field: Field<'_>) -> Result<Upload, ApiError> {
-    let name: String = field.file_name().unwrap_or("file").to_owned();
+async fn receive(
+    handle: &StoreHandle,
+    quota: &StoreQuota,
+    mut field: UploadField<'_>,
+) -> Result<Upload, ApiError> {
+    let name = field.file_name()?.unwrap_or("file");
     let name = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME_CHARACTERS).collect();
+    field.reserve(PIECE_BYTES)?;
     let mut incoming = {
         let quota = quota.clone();
         handle.run(move |store| Incoming::begin(store, quota)).await?
@@ -355,7 +364,7 @@ async fn receive(handle: &StoreHandle, quota: &StoreQuota, mut field: Field<'_>)
     loop {
         let (mut piece, mut ended) = (Vec::with_capacity(PIECE_BYTES), false);
         while piece.len() < PIECE_BYTES && !ended {
-            match field.chunk().await.map_err(multipart_error)? {
+            match field.content().await? {
                 Some(chunk) => piece.extend_from_slice(&chunk),
                 None => ended = true,
             }
@@ -363,32 +372,11 @@ async fn receive(handle: &StoreHandle, quota: &StoreQuota, mut field: Field<'_>)
         let missing = BEGINNING_BYTES.saturating_sub(beginning.len());
         beginning.extend_from_slice(&piece[..piece.len().min(missing)]);
         let write = move |_: &Arc<store::Store>| incoming.write(&piece).map(|()| incoming);
-        incoming = match handle.run(write).await {
-            Ok(incoming) => incoming,
-            Err(error) => {
-                let limit = handle.store().limits().max_file_bytes;
-                drain_rejected_body(field, usize::try_from(limit).unwrap_or(usize::MAX)).await;
-                return Err(error.into());
-            }
-        };
+        incoming = handle.run(write).await?;
         if ended {
             return Ok(Upload { name, beginning, incoming });
         }
     }
-}
-
-/// The text of a short field.
-async fn text(mut field: Field<'_>) -> Result<String, ApiError> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(multipart_error)? {
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > MAX_FIELD_BYTES {
-            let name = field.name().unwrap_or_default().to_owned();
-            let message = format!("A field beside the file has at most {MAX_FIELD_BYTES} bytes.");
-            return Err(ApiError::invalid(name, message));
-        }
-    }
-    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 /// Refuses an anchor other than the only one that there is.
@@ -412,7 +400,7 @@ fn lifetime(text: &str) -> Result<i64, ApiError> {
 fn parse_purpose(name: &str) -> Result<Purpose, ApiError> {
     Purpose::parse(name).ok_or_else(|| {
         let known = Purpose::ALL.map(Purpose::as_str).join(", ");
-        ApiError::invalid("purpose", format!("There is no purpose {name:?}; there are {known}."))
+        ApiError::invalid("purpose", format!("There is no purpose {}; there are {known}.", quoted(name)))
     })
 }
 
@@ -441,20 +429,9 @@ pub(super) fn limit_within(limit: Option<usize>, limits: PageLimits) -> Result<u
 pub(super) fn page_error(error: StoreError) -> ApiError {
     match error {
         StoreError::UnknownFile { id } | StoreError::UnknownBatch { id } => {
-            ApiError::invalid("after", format!("There is no {id:?} behind which a list could begin."))
+            let message = format!("There is no {} behind which a list could begin.", quoted(&id));
+            ApiError::invalid("after", message)
         }
         other => other.into(),
     }
-}
-
-/// The error for a form that cannot be read.
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn multipart_error(error: MultipartError) -> ApiError {
-    invalid_form(&error.body_text())
-}
-
-/// The error for a body that is not the form of an upload.
-fn invalid_form(reason: &str) -> ApiError {
-    let message = format!("The body must be multipart form data with the fields file and purpose: {reason}.");
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", message)
 }

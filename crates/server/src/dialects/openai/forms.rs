@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::prompt_schema::schema_of;
 use crate::{
     access::{FormsOfKey, Grant},
-    error::ApiError,
+    error::{ApiError, quoted},
     state::AppState,
 };
 
@@ -71,7 +71,8 @@ impl WantedForm {
         match self {
             Self::Auto | Self::Off => Ok(None),
             Self::Named(name) => {
-                let message = format!("An answer has the form {name:?} or what {param} asks for, not both.");
+                let name = quoted(name);
+                let message = format!("An answer has the form {name} or what {param} asks for, not both.");
                 Err(ApiError::invalid(param, message))
             }
         }
@@ -88,7 +89,8 @@ impl WantedForm {
             Self::Named(name) => {
                 let unknown = || {
                     let known: Vec<&str> = library.forms().map(|form| form.name.as_str()).collect();
-                    let message = format!("There is no form {name:?}; there are: {}.", known.join(", "));
+                    let message =
+                        format!("There is no form {}; there are: {}.", quoted(name), known.join(", "));
                     ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
                 };
                 let lacks_points = || {

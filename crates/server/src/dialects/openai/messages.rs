@@ -6,10 +6,16 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::detached_images::{self, PLACEHOLDER};
-use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
+use crate::{
+    dialects::content::Content,
+    error::{ApiError, quoted},
+    images::ImageReader,
+    json_object::only_from_objects,
+};
 
 /// A message.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub(super) struct ChatMessage {
     /// `system`, `developer`, `user`, `assistant`, `tool`, or its older form `function`. The text of the last two
     /// is shown as the user's.
@@ -29,6 +35,8 @@ pub(super) struct ChatMessage {
     #[schema(value_type = Option<Object>)]
     function_call: Option<Value>,
 }
+
+only_from_objects!(ChatMessage);
 
 /// Makes placeholders of the parts of type `image` without an image in the user's messages, for `images` images that
 /// are outside of the messages. A part for which there is none stays as it is, and is refused.
@@ -65,8 +73,9 @@ pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
         "user" => Ok(Role::User),
         "assistant" => Ok(Role::Assistant),
         role => {
+            let role = quoted(role);
             let text =
-                format!("There is no role {role:?}; there are system, developer, user, assistant and tool.");
+                format!("There is no role {role}; there are system, developer, user, assistant and tool.");
             Err(ApiError::invalid(param, text))
         }
     }

@@ -10,6 +10,7 @@ mod files;
 mod forms;
 pub(in crate::dialects) mod image_params;
 mod messages;
+mod metadata;
 mod models;
 mod prompt_schema;
 mod request;
@@ -21,6 +22,7 @@ mod text_stream;
 pub(in crate::dialects) mod tokens;
 mod tools;
 pub(in crate::dialects) mod unsupported;
+mod upload_form;
 mod values;
 
 use axum::{
@@ -34,7 +36,7 @@ use judge::{Caller, CompletionParams, CompletionStream, Form, Prompt, Shape};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    caller::RequestCaller,
+    caller::{MAX_SALT_BYTES, RequestCaller},
     error::{ApiError, Dialect, ErrorBody},
     images::with_images,
     json_body::JsonBytes,
@@ -73,7 +75,7 @@ fn storage_routes() -> OpenApiRouter<AppState> {
         .routes(routes!(batches::create, batches::list))
         .routes(routes!(batches::retrieve))
         .routes(routes!(batches::cancel))
-        // The store has limits of its own, and uploads are streamed to the disk.
+        // The store has limits of its own, and uploads are streamed to the disk; `upload_form.rs` bounds what is not.
         .layer(DefaultBodyLimit::disable())
 }
 
@@ -148,7 +150,7 @@ async fn chat(
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;
     let header = ResponseHeader::new("chatcmpl-", model, state.judge.model());
-    restrict_cache(&mut caller, request.cache_salt.as_deref());
+    restrict_cache(&mut caller, request.cache_salt.as_deref())?;
     let params = CompletionParams { caller, ..request.params };
     let Constrained { form, params } =
         constrain(&state, wanted, request.shape.as_ref(), &request.prompt, params).await?;
@@ -158,10 +160,17 @@ async fn chat(
 }
 
 /// Restricts cache sharing to requests with the same `cache_salt`.
-fn restrict_cache(caller: &mut Caller, salt: Option<&str>) {
-    if let Some(salt) = salt {
-        caller.terms.cache_salt = salt.into();
+///
+/// # Errors
+/// When the salt is longer than one in a header may be.
+fn restrict_cache(caller: &mut Caller, salt: Option<&str>) -> Result<(), ApiError> {
+    let Some(salt) = salt else { return Ok(()) };
+    if salt.len() > MAX_SALT_BYTES {
+        let message = format!("cache_salt has at most {MAX_SALT_BYTES} bytes.");
+        return Err(ApiError::invalid("cache_salt", message).with_code("string_too_long"));
     }
+    caller.terms.cache_salt = salt.into();
+    Ok(())
 }
 
 /// The parameters of a completion that is held to a form or a shape.

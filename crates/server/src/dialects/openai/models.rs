@@ -102,6 +102,7 @@ pub(super) async fn list(
     params(("model" = String, Path, description = "Name of the model.", example = "gavel-mini")),
     responses(
         (status = 200, description = "The model.", body = ModelBody, example = json!(examples::model())),
+        (status = 400, description = "The name is longer than 256 bytes.", body = ErrorBody),
         (status = 404, description = "No model with this name is served.", body = ErrorBody)
     )
 )]

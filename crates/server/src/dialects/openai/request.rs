@@ -19,6 +19,7 @@ use crate::{
     dialects::{content::ImageUrl, null_as_default},
     error::ApiError,
     images::ImageReader,
+    json_object::only_from_objects,
 };
 
 /// The default of `max_completion_tokens`: enough for any verdict with its reasons.
@@ -36,8 +37,8 @@ const MAX_STOP_BYTES: usize = 64;
 /// A conversation, and how it is continued. A list of one element is read as its element.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(super) struct ChatBody {
-    /// Any name, unless the server refuses unknown ones. It is returned in the response; `system_fingerprint` names
-    /// the checkpoint.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones. It is returned in the response;
+    /// `system_fingerprint` names the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) model: Option<String>,
     /// The messages so far, oldest first.
@@ -48,32 +49,32 @@ pub(super) struct ChatBody {
     /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    pub(super) temperature: Option<f32>,
+    pub(super) temperature: Option<f64>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    pub(super) top_p: Option<f32>,
+    pub(super) top_p: Option<f64>,
     /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) top_k: Option<i64>,
     /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) repetition_penalty: Option<f32>,
+    pub(super) repetition_penalty: Option<f64>,
     /// Subtracted from the logit of each token that was already written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(super) presence_penalty: Option<f32>,
+    pub(super) presence_penalty: Option<f64>,
     /// Subtracted from a token's logit once for each time that it was written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(super) frequency_penalty: Option<f32>,
+    pub(super) frequency_penalty: Option<f64>,
     /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
     #[serde(default)]
-    pub(super) logit_bias: Option<HashMap<String, f32>>,
+    pub(super) logit_bias: Option<HashMap<String, f64>>,
     /// Draws only from tokens with at least this fraction of the most probable token's probability. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
-    pub(super) min_p: Option<f32>,
+    pub(super) min_p: Option<f64>,
     /// Seed of the random numbers; if absent, a random one. Text i uses the seed plus i.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) seed: Option<i64>,
@@ -151,7 +152,8 @@ pub(super) struct ChatBody {
     pub(super) stream: Option<bool>,
     /// Options of the stream.
     pub(super) stream_options: Option<StreamOptions>,
-    /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
+    /// Restricts the sharing of cached prompts to requests of the same key with the same salt, of up to 256 bytes. An
+    /// extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) cache_salt: Option<String>,
     /// Whether to write until the maximum number of tokens, ignoring end tokens. An extension.
@@ -180,11 +182,14 @@ pub(in crate::dialects) enum Stop {
 
 /// Options of a stream.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub(in crate::dialects) struct StreamOptions {
     /// Whether the last chunk has the token counts.
     #[serde(default, deserialize_with = "null_as_default")]
     pub(super) include_usage: bool,
 }
+
+only_from_objects!(StreamOptions);
 
 /// The number of texts for a prompt.
 #[derive(Debug, Clone, Copy)]
@@ -342,11 +347,12 @@ impl ChatBody {
             -1 | 0 => None,
             top_k => Some(in_range("top_k", top_k, 1..=i64::MAX)?),
         };
-        let repetition_penalty = self.repetition_penalty;
+        // Checked when it is narrowed: a number near 0 may become 0, and a large one infinite.
+        let repetition_penalty = self.repetition_penalty.map(|penalty| penalty as f32);
         if repetition_penalty.is_some_and(|penalty| !penalty.is_finite() || penalty <= 0.0) {
             return Err(ApiError::invalid("repetition_penalty", "repetition_penalty must be above 0."));
         }
-        let penalty = |name, value: Option<f32>| number_in(name, value.unwrap_or(0.0), -2.0..=2.0);
+        let penalty = |name, value: Option<f64>| number_in(name, value.unwrap_or(0.0), -2.0..=2.0);
         let biases = self.logit_bias.as_ref().map(|biases| tokens::biases(biases, vocabulary)).transpose()?;
         let logprobs = self.logprob_params()?;
         Ok(CompletionParams {

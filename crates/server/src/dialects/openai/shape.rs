@@ -5,7 +5,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::error::{ApiError, Dialect};
+use crate::{
+    error::{ApiError, Dialect},
+    json_object::only_from_objects,
+};
 
 /// A shape, and the parameter that requests it.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,7 @@ impl RequestedShape {
 
 /// Constraints as vLLM and SGLang name them; at most one is given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 #[schema(as = Outputs)]
 pub(in crate::dialects) struct StructuredOutputs {
     /// A JSON schema.
@@ -48,6 +52,8 @@ pub(in crate::dialects) struct StructuredOutputs {
     #[schema(ignore)]
     structural_tag: Option<Value>,
 }
+
+only_from_objects!(StructuredOutputs);
 
 /// The shape of `format`: an object of type `text`, `json_object` or `json_schema`, whose schema is in
 /// `json_schema` or, as in the Responses interface, next to the type. `None` for `text`.

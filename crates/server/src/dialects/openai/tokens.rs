@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use judge::TokenId;
 
-use crate::error::ApiError;
+use super::values::number_in;
+use crate::error::{ApiError, quoted};
 
 /// The maximum number of biases, as at OpenAI.
 const MAX_BIASES: usize = 300;
@@ -14,23 +15,21 @@ const MAX_LOGPROBS: usize = 128;
 /// The biases of `logit_bias`.
 ///
 /// # Errors
-/// When there are too many, a bias is not from -100 to 100, or an id is not in the vocabulary.
+/// When there are too many, a bias is not from -100 to 100, or an id is not in the vocabulary, or not written as a
+/// plain number: otherwise two entries could be for the same token.
 pub(in crate::dialects) fn biases(
-    logit_bias: &HashMap<String, f32>,
+    logit_bias: &HashMap<String, f64>,
     vocabulary: usize,
 ) -> Result<Vec<(TokenId, f32)>, ApiError> {
     const PARAM: &str = "logit_bias";
     if logit_bias.len() > MAX_BIASES {
         return Err(ApiError::invalid(PARAM, format!("There can be at most {MAX_BIASES} biases.")));
     }
-    let bias = |(id, bias): (&String, &f32)| {
-        let Ok(id) = id.parse::<i64>() else {
-            return Err(ApiError::invalid(PARAM, format!("{id:?} is no id of a token.")));
+    let bias = |(written, bias): (&String, &f64)| {
+        let Some(id) = written.parse::<i64>().ok().filter(|id| id.to_string() == *written) else {
+            return Err(ApiError::invalid(PARAM, format!("{} is no id of a token.", quoted(written))));
         };
-        if !(-100.0..=100.0).contains(bias) {
-            return Err(ApiError::invalid(PARAM, format!("A bias is from -100 to 100, not {bias}.")));
-        }
-        Ok((token(id, vocabulary, PARAM)?, *bias))
+        Ok((token(id, vocabulary, PARAM)?, number_in(PARAM, *bias, -100.0..=100.0)?))
     };
     let mut biases = logit_bias.iter().map(bias).collect::<Result<Vec<_>, _>>()?;
     // Sorted, so that equal requests have equal parameters.

@@ -8,7 +8,7 @@ use judge::Shape;
 use serde_json::{Value, json};
 
 use super::shape::RequestedShape;
-use crate::error::ApiError;
+use crate::error::{ApiError, LONGEST_VALUE, brief};
 
 /// A function to call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,7 @@ fn function_named<'a>(
     param: &'static str,
 ) -> Result<&'a Value, ApiError> {
     functions.iter().find(|function| name.is_string() && &function["name"] == name).ok_or_else(|| {
+        let name = brief(name.to_string(), LONGEST_VALUE);
         let message = format!("{param} names no function of the request: {name}.");
         ApiError::invalid(param, message)
     })

@@ -20,6 +20,7 @@ pub(super) const CHAT: &[Unsupported] = &[
     ("prediction", never),
     ("videos", is_empty),
     ("echo", is_off),
+    ("suffix", is_empty_text),
 ];
 
 /// Unsupported parameters of completions.
@@ -78,6 +79,14 @@ const EXTENSIONS: &[Unsupported] = &[
     ("mm_processor_kwargs", is_empty),
     ("logits_processors", is_empty),
     ("prompt_embeds", never),
+    ("typical_p", is_one),
+    ("custom_logit_processor", is_empty_text),
+    ("lora_path", is_empty_text),
+    ("adapter_id", is_empty_text),
+    // Texts that a chat template would put into the prompt.
+    ("documents", is_empty),
+    ("session_params", is_empty),
+    ("kv_transfer_params", is_empty),
 ];
 
 /// Refuses the parameters in `unsupported` and the extensions. All other unknown parameters are ignored.
@@ -158,6 +167,14 @@ mod tests {
             ("chat_template_kwargs", json!({ "enable_thinking": true })),
             ("truncate_prompt_tokens", json!(9)),
             ("include_stop_str_in_output", json!(true)),
+            ("suffix", json!("}")),
+            ("typical_p", json!(0.9)),
+            ("custom_logit_processor", json!("{}")),
+            ("lora_path", json!("adapters/strict")),
+            ("adapter_id", json!("strict")),
+            ("documents", json!([{ "text": "x" }])),
+            ("session_params", json!({ "id": "x" })),
+            ("kv_transfer_params", json!({ "do_remote_prefill": true })),
         ] {
             let error = check(&[(name.to_owned(), value)].into(), CHAT).unwrap_err();
             assert!(serde_json::to_string(&error.body()).unwrap().contains(name));
@@ -168,6 +185,11 @@ mod tests {
             ("bad_words", json!([])),
             ("chat_template_kwargs", json!({ "enable_thinking": false })),
             ("user", json!("someone")),
+            ("typical_p", json!(1.0)),
+            ("typical_p", json!(1)),
+            ("documents", json!([])),
+            ("lora_path", json!(null)),
+            ("session_params", json!({})),
         ] {
             assert!(check(&[(name.to_owned(), value)].into(), CHAT).is_ok(), "{name}");
         }

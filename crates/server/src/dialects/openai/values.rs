@@ -3,10 +3,13 @@
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, brief};
 
 /// Below this, an f64 represents every whole number exactly.
 const EXACT_LIMIT: f64 = (1_u64 << 53) as f64;
+
+/// The maximum length of a number in a message, in characters: the largest one has 309 digits.
+const MAX_DIGITS: usize = 24;
 
 /// Reads a value leniently: `null` is `None`, a list of one element is that element, and `1.0` is the whole number 1.
 pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
@@ -44,19 +47,21 @@ pub(super) fn in_range(
     })
 }
 
-/// The value itself.
+/// The value in 32 bits. It is compared as it was written, since one just outside of `range` may be rounded into it.
 ///
 /// # Errors
 /// When it is outside of `range`; the error names the parameter `name`.
 pub(super) fn number_in(
     name: &str,
-    value: f32,
-    range: std::ops::RangeInclusive<f32>,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
 ) -> Result<f32, ApiError> {
     if range.contains(&value) {
-        return Ok(value);
+        return Ok(value as f32);
     }
-    let message = format!("{name} must be from {} to {}, not {value}.", range.start(), range.end());
+    let (low, high) = range.into_inner();
+    let message =
+        format!("{name} must be from {low} to {high}, not {}.", brief(value.to_string(), MAX_DIGITS));
     Err(ApiError::invalid(name, message))
 }
 
@@ -82,6 +87,17 @@ mod tests {
         ] {
             assert_eq!(read(written.clone()), expected, "{written}");
         }
-        assert_eq!(lenient::<f32, _>(json!(1.0)).unwrap(), Some(1.0));
+        assert_eq!(lenient::<f64, _>(json!(1.0)).unwrap(), Some(1.0));
+    }
+
+    #[test]
+    fn a_number_is_not_rounded_into_its_range() {
+        let read = |value: f64| number_in("top_p", value, 0.0..=1.0).ok();
+        assert_eq!((read(1.0), read(0.1), read(-0.0)), (Some(1.0), Some(0.1), Some(0.0)));
+        for outside in [1.000_000_01, -1e-60, 1e300] {
+            assert_eq!(read(outside), None, "{outside}");
+        }
+        let message = number_in("top_p", 1e300, 0.0..=1.0).unwrap_err().message().to_owned();
+        assert!(message.chars().count() < 64, "{message}");
     }
 }

@@ -18,13 +18,14 @@ use crate::{
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
+    json_object::only_from_objects,
     request_id,
 };
 
 /// A conversation to score.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ChatRewardBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// The messages, the last of which is the assistant's answer. At least one must be the user's.
     messages: Vec<ChatTurn>,
@@ -32,12 +33,15 @@ pub(super) struct ChatRewardBody {
 
 /// A message.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub(super) struct ChatTurn {
     /// `system`, `user` or `assistant`; other roles count as `system`.
     role: String,
     /// Text and images.
     content: Content,
 }
+
+only_from_objects!(ChatTurn);
 
 /// The reward of the answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,6 +110,7 @@ pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatR
         Ok((model, sample(messages, reader)?))
     });
     let (model, sample) = read.await?;
+    let model = scorer.response_model(model)?;
     let scored = scorer.score(vec![sample], |_| "messages".into()).await?;
     let reward = |(index, scored): (usize, &SampleScore)| ChatReward {
         index,
@@ -116,7 +121,7 @@ pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatR
         id: format!("chatreward-{}", request_id::fresh_id()),
         object: "chat.reward",
         created: unix_seconds(),
-        model: scorer.response_model(model)?,
+        model,
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(reward).collect(),
     }))

@@ -10,7 +10,7 @@ use judge::{
 use serde_json::{Map, Value, json};
 
 use super::scorer::Scorer;
-use crate::error::{ApiError, Dialect, image_of};
+use crate::error::{ApiError, Dialect, image_of, quoted};
 
 /// Questions of one request that are asked concurrently.
 const MAX_CONCURRENT: usize = 64;
@@ -33,7 +33,7 @@ impl Answers {
         }
         let mut known = HashSet::new();
         match self.names.iter().find(|name| !known.insert(*name)) {
-            Some(twice) => Err(ApiError::invalid(path, format!("There are two answers {twice:?}."))),
+            Some(twice) => Err(ApiError::invalid(path, format!("There are two answers {}.", quoted(twice)))),
             None => Ok(self),
         }
     }

@@ -25,7 +25,7 @@ use crate::{
 /// Transcripts or one conversation to score: one of `input`, `text` and `messages`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ClassifyBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// Transcripts in a chat format.
     input: Option<OneOrMany<String>>,

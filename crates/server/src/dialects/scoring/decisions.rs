@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     dialects::{content::ImageUrl, null_as_default},
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, quoted},
     json_body::JsonBytes,
+    json_object::only_from_objects,
 };
 
 /// The version of the questions' wording. A client that has been evaluated with one version can refuse another.
@@ -35,7 +36,7 @@ const KNOWN_MEMBERS_OF_QUESTION: [&str; 10] =
 /// The subject, and the questions about it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct DecisionsBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// The subject of the questions: text or other JSON.
     input: Value,
@@ -55,6 +56,7 @@ pub(super) struct DecisionsBody {
 
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 struct QuestionBody {
     /// Id of the question, in SGLang's form.
     id: Option<String>,
@@ -79,6 +81,8 @@ struct QuestionBody {
     /// For yes or no: when the answer is no.
     no: Option<String>,
 }
+
+only_from_objects!(QuestionBody);
 
 /// The maximum number of levels of a score, as with vLLM and SGLang.
 const MAX_LEVELS: usize = 10;
@@ -300,6 +304,6 @@ fn check_ids(questions: &[QuestionBody]) -> Result<(), ApiError> {
     let mut ids =
         questions.iter().enumerate().filter_map(|(index, question)| Some((index, question.id.as_ref()?)));
     let Some((index, id)) = ids.find(|(_, id)| !known.insert(*id)) else { return Ok(()) };
-    let message = format!("There are two questions {id:?}, and answers are told by these names.");
+    let message = format!("There are two questions {}, and answers are told by these names.", quoted(id));
     Err(ApiError::invalid(format!("questions[{index}].id"), message))
 }

@@ -34,7 +34,7 @@ const KNOWN_MEMBERS: [&str; 8] = [
 /// Texts with a common part, and the tokens that may follow them. Texts are not put into the chat format.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct GenerativeBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// The part that all texts have in common.
     query: ScoredQuery,

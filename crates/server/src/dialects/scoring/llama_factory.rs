@@ -19,7 +19,7 @@ use crate::{
 /// Conversations to score.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct EvaluationBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// Whole conversations in a chat format, with images as data URLs in the text.
     messages: Vec<String>,
@@ -53,6 +53,7 @@ pub(super) struct EvaluationResponse {
 )]
 pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {
     let EvaluationBody { model, messages } = body.parse()?;
+    let model = scorer.response_model(model)?;
     let path = |index: usize| format!("messages[{index}]");
     let samples = scorer.with_images(|reader| {
         let samples = messages.iter().enumerate();
@@ -63,7 +64,7 @@ pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<Eva
     Ok(Json(EvaluationResponse {
         id: format!("scoreval-{}", request_id::fresh_id()),
         object: "score.evaluation",
-        model: scorer.response_model(model)?,
+        model,
         scores: scored.iter().map(|scored| scored.reward).collect(),
     }))
 }

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::{
-    error::{ApiError, brief},
+    error::{ApiError, LONGEST_VALUE, brief},
     json_body::JsonBytes,
 };
 
@@ -44,9 +44,6 @@ const HARMLESS: [&str; 16] = [
 /// Members that are `true` by default.
 const TRUE_BY_DEFAULT: [&str; 4] = ["activation", "add_special_tokens", "softmax", "use_activation"];
 
-/// The maximum length of a name in an error message, in characters.
-const MAX_NAME_CHARACTERS: usize = 80;
-
 /// Refuses a body with a member that is neither in `read` nor harmless; the error names the first one.
 pub(in crate::dialects) fn check(body: &JsonBytes, read: &[&str]) -> Result<(), ApiError> {
     // Names only, without parsing the values, which may be large.
@@ -66,7 +63,7 @@ pub(in crate::dialects) fn check_members(
     let is_refused =
         |(name, value): &(&String, &Value)| !is_known(name, read) && !asks_for_nothing(name, value);
     let Some((name, _)) = members.iter().find(is_refused) else { return Ok(()) };
-    Err(unsupported(&format!("{path}{}", brief(name.clone(), MAX_NAME_CHARACTERS))))
+    Err(unsupported(&format!("{path}{}", brief(name.clone(), LONGEST_VALUE))))
 }
 
 /// The error for an unsupported parameter at `path`.

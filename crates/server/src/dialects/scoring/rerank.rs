@@ -45,7 +45,7 @@ const KNOWN_MEMBERS: [&str; 9] = [
 /// A question and answers to rank.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RerankBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// The question, with images among its parts.
     query: TextOrParts,

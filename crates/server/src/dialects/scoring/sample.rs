@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     dialects::content::{Content, ContentPart, ImageUrl},
-    error::{ApiError, brief, image_of},
+    error::{ApiError, LONGEST_VALUE, brief, image_of},
     images::{self, ImageReader},
     json_errors,
 };
@@ -295,16 +295,13 @@ fn is_name(name: &str) -> bool {
 
 /// The error for a mark that names no image.
 fn unknown_image(name: &str, path: &str) -> ApiError {
-    let name = brief(name.to_owned(), MAX_NAME_CHARACTERS);
+    let name = brief(name.to_owned(), LONGEST_VALUE);
     let message = format!(
         "{MARK_START}{name}> names no image: a mark has the id of a registered image (file-…) or its SHA-256, which is 64 digits. \
          Register it with POST /v1/files and purpose=vision."
     );
     ApiError::invalid(path, message).with_code("unknown_image")
 }
-
-/// The maximum length of a name in an error message, in characters.
-const MAX_NAME_CHARACTERS: usize = 80;
 
 /// Removes the images from a text that contains them as data URLs. Other URLs stay text and are never fetched.
 fn take_data_urls(

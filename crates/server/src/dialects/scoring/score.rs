@@ -27,7 +27,7 @@ use crate::{
 /// the members `queries` and `documents` (or `items`), `data_1` and `data_2`, or `text_1` and `text_2`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ScoreBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// The questions, with images among their parts.
     queries: Option<OneOrMany<TextOrParts>>,

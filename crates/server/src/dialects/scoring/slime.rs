@@ -18,6 +18,7 @@ use crate::{
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
+    json_object::only_from_objects,
 };
 
 /// A prompt and its answer.
@@ -46,12 +47,15 @@ enum PromptBody {
 
 /// A message of a prompt.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 struct PromptMessage {
     /// `system`, `user` or `assistant`; other roles count as `system`.
     role: String,
     /// Text and images.
     content: Content,
 }
+
+only_from_objects!(PromptMessage);
 
 /// Score one sample, in slime's interface: the answer is the reward itself, a number.
 ///

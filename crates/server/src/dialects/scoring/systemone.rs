@@ -19,6 +19,7 @@ use crate::{
     dialects::{content::ImageUrl, null_as_default},
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
+    json_object::only_from_objects,
 };
 
 /// The members that are read of a body.
@@ -30,7 +31,7 @@ const KNOWN_MEMBERS_OF_QUESTION: [&str; 3] = ["type", "instructions", "criteria"
 /// A state, and questions about it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SystemOneBody {
-    /// Any name, unless the server refuses unknown ones.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// The subject of the questions: text or other JSON.
     state: Value,
@@ -46,6 +47,7 @@ pub(super) struct SystemOneBody {
 
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 struct SystemOneQuestion {
     /// The type of the question.
     #[serde(rename = "type")]
@@ -58,6 +60,8 @@ struct SystemOneQuestion {
     #[serde(default)]
     criteria: Value,
 }
+
+only_from_objects!(SystemOneQuestion);
 
 /// The type of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]

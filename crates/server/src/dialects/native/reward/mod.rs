@@ -27,7 +27,7 @@ use crate::{
         scoring::{NativeOrTrainer, ScoreQuery},
         with_trailing_slashes,
     },
-    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_refused},
+    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_unserved},
     images::with_images,
     metrics::RequestKind,
     state::AppState,
@@ -119,7 +119,7 @@ async fn respond(state: AppState, request: RewardRequest) -> Result<Response, Ap
         return Ok(events(results).into_response());
     }
     if has_prompts {
-        let results = unless_refused(results.collect().await)?.into_iter().map(ResultBody::new).collect();
+        let results = unless_unserved(results.collect().await)?.into_iter().map(ResultBody::new).collect();
         return Ok(Json(RewardedBody::Many(ResultsBody { results })).into_response());
     }
     match results.next().await {

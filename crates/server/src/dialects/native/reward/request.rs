@@ -14,10 +14,11 @@ use crate::{
             request::{CaseImages, TilingBody, check_max_tokens, check_text, read_images},
             scale::ScaleBody,
         },
-        null_as_default, object_or_null, objects_or_null,
+        null_as_default,
     },
     error::ApiError,
     images::ImageReader,
+    json_object::{object_or_null, only_from_objects},
 };
 
 /// Responses to one question, or `prompts` with responses each, and how rewards are computed. Unknown fields are
@@ -42,7 +43,6 @@ pub(super) struct RewardBody {
     /// A description of the images in words.
     description: Option<String>,
     /// Several questions, each with its responses, in place of the seven fields above.
-    #[serde(default, deserialize_with = "objects_or_null")]
     #[schema(min_items = 1)]
     prompts: Option<Vec<PromptBody>>,
     /// How rewards are computed from verdicts.
@@ -93,7 +93,7 @@ pub(super) struct RewardBody {
 
 /// A question and its responses.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct PromptBody {
     /// The question that was asked. It must not be empty.
     question: String,
@@ -116,6 +116,8 @@ struct PromptBody {
     /// A description of the images in words.
     description: Option<String>,
 }
+
+only_from_objects!(PromptBody);
 
 /// How rewards are computed from verdicts.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, ToSchema)]

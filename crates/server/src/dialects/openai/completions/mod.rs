@@ -126,7 +126,7 @@ async fn constrain(
     mut caller: Caller,
     request: CompletionRequest,
 ) -> Result<CompletionRequest, ApiError> {
-    restrict_cache(&mut caller, request.cache_salt.as_deref());
+    restrict_cache(&mut caller, request.cache_salt.as_deref())?;
     let mut params = CompletionParams { caller, ..request.params };
     if let Some(shape) = &request.shape {
         params = shape.constrain(&state.judge, params).await?;

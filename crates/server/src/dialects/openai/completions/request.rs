@@ -20,8 +20,8 @@ const DEFAULT_MAX_TOKENS: i64 = 16;
 /// Text to continue. It is not put into the chat format, and nothing in it is parsed as a control token.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(in crate::dialects) struct CompletionBody {
-    /// Any name, unless the server refuses unknown ones. It is returned in the response; `system_fingerprint` names
-    /// the checkpoint.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones. It is returned in the response;
+    /// `system_fingerprint` names the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
     pub(in crate::dialects) model: Option<String>,
     /// A text, token ids of the critic's vocabulary, or a list of either.
@@ -50,32 +50,32 @@ pub(in crate::dialects) struct CompletionBody {
     /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    pub(in crate::dialects) temperature: Option<f32>,
+    pub(in crate::dialects) temperature: Option<f64>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    pub(in crate::dialects) top_p: Option<f32>,
+    pub(in crate::dialects) top_p: Option<f64>,
     /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(in crate::dialects) top_k: Option<i64>,
     /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) repetition_penalty: Option<f32>,
+    pub(in crate::dialects) repetition_penalty: Option<f64>,
     /// Subtracted from the logit of each token that was already written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(in crate::dialects) presence_penalty: Option<f32>,
+    pub(in crate::dialects) presence_penalty: Option<f64>,
     /// Subtracted from a token's logit once for each time that it was written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(in crate::dialects) frequency_penalty: Option<f32>,
+    pub(in crate::dialects) frequency_penalty: Option<f64>,
     /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
     #[serde(default)]
-    pub(in crate::dialects) logit_bias: Option<HashMap<String, f32>>,
+    pub(in crate::dialects) logit_bias: Option<HashMap<String, f64>>,
     /// Draws only from tokens with at least this fraction of the most probable token's probability. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
-    pub(in crate::dialects) min_p: Option<f32>,
+    pub(in crate::dialects) min_p: Option<f64>,
     /// Minimum number of tokens before the text may end. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, default = 0)]
@@ -112,7 +112,8 @@ pub(in crate::dialects) struct CompletionBody {
     /// The same constraints in one object. An extension.
     #[serde(default)]
     pub(in crate::dialects) structured_outputs: Option<StructuredOutputs>,
-    /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
+    /// Restricts the sharing of cached prompts to requests of the same key with the same salt, of up to 256 bytes. An
+    /// extension.
     #[serde(default, deserialize_with = "lenient")]
     pub(in crate::dialects) cache_salt: Option<String>,
 }

@@ -65,15 +65,17 @@ pub(super) async fn respond(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     unsupported::check(&body.parse()?, unsupported::RESPONSES)?;
-    let vocabulary = state.judge.vocabulary();
+    let (vocabulary, max_messages) = (state.judge.vocabulary(), state.limits.content.shape.messages);
     let read = with_images(&state, &caller.tenant, |reader| {
-        body.parse::<ResponsesBody>()?.into_request(vocabulary, reader)
+        let body: ResponsesBody = body.parse()?;
+        body.check(max_messages)?;
+        body.into_request(vocabulary, reader)
     });
     let request = read.await?;
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;
     let header = ResponseHeader::new("resp_", model, state.judge.model());
-    restrict_cache(&mut caller, request.cache_salt.as_deref());
+    restrict_cache(&mut caller, request.cache_salt.as_deref())?;
     let params = CompletionParams { caller, ..request.params };
     let Constrained { form, params } =
         constrain(&state, wanted, request.shape.as_ref(), &request.prompt, params).await?;

@@ -8,20 +8,29 @@ use utoipa::ToSchema;
 use super::super::{
     image_params::ImageParams,
     messages::role,
+    metadata,
     request::ChatBody,
     shape::{self, RequestedShape},
     values::{in_range, lenient},
 };
-use crate::{dialects::content::Content, error::ApiError, images::ImageReader};
+use crate::{
+    dialects::content::Content,
+    error::{ApiError, quoted},
+    images::ImageReader,
+    json_object::only_from_objects,
+};
 
 /// The entry of `include` that requests log-probabilities.
 const LOGPROBS: &str = "message.output_text.logprobs";
 
+/// The maximum length of `user`, in bytes, which the response returns. OpenAI documents 512 characters.
+const MAX_USER_BYTES: usize = 1024;
+
 /// The input, and how it is answered.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::dialects::openai) struct ResponsesBody {
-    /// Any name, unless the server refuses unknown ones. It is returned in the response; `system_fingerprint` names
-    /// the checkpoint.
+    /// Any name of up to 256 bytes, unless the server refuses unknown ones. It is returned in the response;
+    /// `system_fingerprint` names the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
     model: Option<String>,
     /// The user's text, or the messages so far.
@@ -36,11 +45,11 @@ pub(in crate::dialects::openai) struct ResponsesBody {
     /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    top_p: Option<f32>,
+    top_p: Option<f64>,
     /// Number of most probable tokens to return at each position; above 0, log-probabilities are returned without
     /// `include`.
     #[serde(default, deserialize_with = "lenient")]
@@ -54,16 +63,18 @@ pub(in crate::dialects::openai) struct ResponsesBody {
     /// Whether the response is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
-    /// Restricts the sharing of cached prompts to requests of the same key with the same salt. An extension.
+    /// Restricts the sharing of cached prompts to requests of the same key with the same salt, of up to 256 bytes. An
+    /// extension.
     #[serde(default, deserialize_with = "lenient")]
     cache_salt: Option<String>,
     /// Returned in the response, without effect: the critic's reasons are part of its text.
     #[schema(value_type = Option<Object>)]
     reasoning: Option<Map<String, Value>>,
-    /// Returned in the response.
+    /// Returned in the response. Up to 16 entries of your own, with keys of up to 64 and values of up to 512
+    /// characters.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
-    /// Returned in the response.
+    /// Returned in the response. Up to 1024 bytes.
     user: Option<String>,
 }
 
@@ -79,6 +90,7 @@ enum InputBody {
 
 /// A message. Items with reasoning, as other servers return them, are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 struct InputItem {
     /// `message`, which is the default, or `reasoning`.
     #[serde(rename = "type")]
@@ -91,11 +103,14 @@ struct InputItem {
 
 /// Options of the text.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 struct TextOptions {
     /// The format: an object of type `text`, which is the default, `json_object`, or `json_schema` with a `schema`.
     #[schema(value_type = Option<Object>)]
     format: Option<Value>,
 }
+
+only_from_objects!(InputItem, TextOptions);
 
 /// A validated request.
 pub(super) struct ResponseRequest {
@@ -140,6 +155,24 @@ pub(in crate::dialects::openai) struct ResponseEcho {
 }
 
 impl ResponsesBody {
+    /// Refuses more than `max_messages` items, and texts to return that are too long.
+    pub(super) fn check(&self, max_messages: usize) -> Result<(), ApiError> {
+        if matches!(&self.input, InputBody::Items(items) if items.len() > max_messages) {
+            let message =
+                format!("input has more than {max_messages} elements, which is the limit (max_messages).");
+            return Err(ApiError::invalid("input", message).with_code("array_too_long"));
+        }
+        if self.user.as_ref().is_some_and(|user| user.len() > MAX_USER_BYTES) {
+            let message = format!("user has at most {MAX_USER_BYTES} bytes.");
+            return Err(ApiError::invalid("user", message).with_code("string_too_long"));
+        }
+        let length = |value: &Value| match value {
+            Value::String(text) => text.chars().count(),
+            other => other.to_string().chars().count(),
+        };
+        metadata::check(self.metadata.iter().flatten().map(|(key, value)| (key, length(value))))
+    }
+
     /// Validates the body and builds the prompt; `vocabulary` is the number of the critic's tokens.
     pub(super) fn into_request(
         self,
@@ -169,7 +202,7 @@ impl ResponsesBody {
             instructions: self.instructions,
             max_output_tokens: self.max_output_tokens,
             temperature: params.temperature,
-            top_p: self.top_p.unwrap_or(1.0),
+            top_p: self.top_p.unwrap_or(1.0) as f32,
             top_logprobs: params.top_logprobs.unwrap_or(0),
             reasoning: reasoning.into_iter().chain(self.reasoning.unwrap_or_default()).collect(),
             metadata: self.metadata.unwrap_or_default(),
@@ -214,7 +247,7 @@ fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option
         None | Some("message") => {}
         Some("reasoning") => return Ok(None),
         Some(kind) => {
-            let message = format!("Items of type {kind:?} are not offered; there are messages.");
+            let message = format!("Items of type {} are not offered; there are messages.", quoted(kind));
             return Err(
                 ApiError::invalid(format!("{param}.type"), message).with_code("unsupported_parameter")
             );
