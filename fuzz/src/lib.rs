@@ -34,6 +34,8 @@ mod recital;
 pub mod recovery;
 pub mod replay;
 mod scratch;
+#[cfg(feature = "server")]
+pub mod shape;
 #[cfg(feature = "checkpoints")]
 pub mod sizes;
 pub mod verdict;
@@ -65,6 +67,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "checkpoints")]
     ("prompt", prompt::run),
     ("recovery", recovery::run),
+    #[cfg(feature = "server")]
+    ("shape", shape::run),
     #[cfg(feature = "checkpoints")]
     ("sizes", sizes::run),
     ("verdict", verdict::run),

@@ -37,7 +37,7 @@ static TEXTS: AtomicU32 = AtomicU32::new(0);
 /// A server whose critic gives every response a 7 and computes nothing.
 pub fn quiet() -> &'static FuzzApi {
     static API: OnceLock<FuzzApi> = OnceLock::new();
-    API.get_or_init(|| start(bench::null_critic()))
+    API.get_or_init(|| FuzzApi::start(judge_by(bench::null_critic())).expect("a runtime can be made"))
 }
 
 /// A server whose critic writes `text`, up to [`LONGEST`] bytes and the limits of the request.
@@ -45,21 +45,23 @@ pub fn reciting(text: &[u8]) -> &'static FuzzApi {
     static API: OnceLock<FuzzApi> = OnceLock::new();
     *TEXT.lock().unwrap_or_else(PoisonError::into_inner) = text[..text.len().min(LONGEST)].to_vec();
     TEXTS.fetch_add(1, Relaxed);
-    API.get_or_init(|| {
-        start(Critic {
-            processor: Arc::new(OneToken),
-            backend: Box::new(Reciter),
-            generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
-            build: Build::default(),
-            gpu_memory: None,
-        })
+    API.get_or_init(|| FuzzApi::start(judge()).expect("a runtime can be made"))
+}
+
+/// A judge whose tokens are the bytes.
+pub fn judge() -> Judge {
+    judge_by(Critic {
+        processor: Arc::new(OneToken),
+        backend: Box::new(Reciter),
+        generation: GenerationDefaults { end_tokens: vec![TokenId(END)], repetition_penalty: 1.0 },
+        build: Build::default(),
+        gpu_memory: None,
     })
 }
 
-fn start(critic: Critic) -> FuzzApi {
+fn judge_by(critic: Critic) -> Judge {
     let library = RubricLibrary::compiled_in().expect("our own rubrics can be read");
-    let judge = Judge::new("gavel-mini".into(), critic, library, EngineConfig::default());
-    FuzzApi::start(judge).expect("a runtime can be made")
+    Judge::new("gavel-mini".into(), critic, library, EngineConfig::default())
 }
 
 fn prompt_token() -> TokenId {

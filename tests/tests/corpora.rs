@@ -72,6 +72,7 @@ tests!(
     picture,
     prompt,
     recovery,
+    shape,
     sizes,
     verdict
 );

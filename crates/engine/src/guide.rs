@@ -49,10 +49,19 @@ pub enum TokenOutcome {
     Complete,
 }
 
-/// A guide cannot continue.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("the rules of this text cannot be followed: {0}")]
-pub struct GuideError(pub String);
+/// Why a guide cannot continue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GuideError {
+    /// The tokens allowed next cannot be found within the guide's bounds on work and memory.
+    #[error("the rules of this text became too complex to be followed while it was written")]
+    TooComplex,
+    /// By the rules, the text can neither end nor go on.
+    #[error("by its rules this text can neither end nor go on")]
+    DeadEnd,
+    /// The guide itself failed.
+    #[error("the rules of this text cannot be followed: {0}")]
+    Lost(String),
+}
 
 /// The rules for one text while it is written.
 ///
@@ -101,7 +110,7 @@ impl Guided {
     }
 
     /// Starts a guide for a new text.
-    pub(crate) fn begin(&self) -> Box<dyn Guide> {
+    pub fn begin(&self) -> Box<dyn Guide> {
         self.rule.begin()
     }
 }

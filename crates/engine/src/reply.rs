@@ -189,7 +189,7 @@ impl Reply {
             let possible =
                 allowed.tokens.iter().any(|bits| *bits != 0) || (allowed.end && !self.end_tokens.is_empty());
             if !possible && !allowed.end {
-                return Err(GuideError("no token may come next".into()));
+                return Err(GuideError::DeadEnd);
             }
             // If no token can end the text, it ends without one.
             let sampled = possible.then(|| self.sample(logits, Choices::By(allowed)));

@@ -78,7 +78,7 @@ impl Guide for Multiples {
 
     fn take(&mut self, token: TokenId, left: usize) -> Result<TokenOutcome, GuideError> {
         if !token.0.is_multiple_of(self.of) {
-            return Err(GuideError(format!("{} is no multiple of {}", token.0, self.of)));
+            return Err(GuideError::Lost(format!("{} is no multiple of {}", token.0, self.of)));
         }
         if let Some(index) = self.refused.iter().position(|refused| *refused == token.0) {
             self.refused.remove(index);

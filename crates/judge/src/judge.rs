@@ -23,13 +23,13 @@ use crate::{
     calibrated::Priors,
     caller::{Caller, Reservation},
     completion::Charged,
-    encoders::Encoders,
-    grammar::{Grammars, Shape},
+    grammar::{GrammarError, Grammars, Shape},
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
     rules::Rules,
     scripts::Scripts,
+    turns::Turns,
     verdict_stream::flags_with,
 };
 
@@ -63,7 +63,9 @@ struct Parts {
     /// Compiled shapes of replies.
     grammars: Grammars,
     /// One permit per core: decoding images is bound by the CPU, and more at a time would only take more memory.
-    encoders: Encoders,
+    encoders: Turns,
+    /// One permit for every four cores, so that grammars that take long to compile leave the other cores to prompts.
+    compilers: Turns,
 }
 
 /// The components of a judge.
@@ -104,7 +106,8 @@ impl Judge {
     pub fn start(setup: Setup) -> Self {
         let Setup { model, critic, library, engine, observer, suspects, memo_entries } = setup;
         let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
-        let encoders = Encoders::new(std::thread::available_parallelism().map_or(1, usize::from));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (encoders, compilers) = (Turns::new(cores), Turns::new(cores.div_ceil(4)));
         let Critic { processor, backend, generation, build, gpu_memory: _ } = critic;
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
@@ -123,6 +126,7 @@ impl Judge {
             scripts,
             grammars,
             encoders,
+            compilers,
         };
         Self { parts: Arc::new(parts), pinned: None }
     }
@@ -311,13 +315,16 @@ impl Judge {
     /// [`JudgeError::Grammar`] when the shape cannot be enforced, [`JudgeError::NoThread`] when no thread is
     /// available to compile it.
     pub async fn rules_for(&self, shape: Shape, caller: &Caller) -> Result<Guided, JudgeError> {
-        if let Some(kept) = self.parts.grammars.kept(&shape) {
-            return Ok(kept);
+        let scope = caller.scope();
+        if let Some(kept) = self.parts.grammars.kept(&shape, scope) {
+            return Ok(kept?);
         }
         let (parts, runtime) = (self.parts.clone(), Handle::current());
-        self.blocking(caller, move || parts.grammars.compile(&shape, parts.processor.as_ref(), runtime))
-            .await?
-            .map_err(Into::into)
+        let compile = move || parts.grammars.compile((&shape, scope), parts.processor.as_ref(), runtime);
+        self.blocking(&self.parts.compilers, caller, compile).await?.map_err(|error| match error {
+            GrammarError::NoThread => JudgeError::NoThread,
+            error => JudgeError::Grammar(error),
+        })
     }
 
     /// Counts a part of the caller's request that will be encoded, until the result is dropped. A request for which
@@ -362,20 +369,20 @@ impl Judge {
     ) -> Result<T, JudgeError> {
         let processor = self.parts.processor.clone();
         let span = tracing::debug_span!("encode");
-        Ok(self.blocking(caller, move || span.in_scope(|| work(&*processor))).await??)
+        Ok(self.blocking(&self.parts.encoders, caller, move || span.in_scope(|| work(&*processor))).await??)
     }
 
-    /// Runs long work on a thread for blocking work when it is the caller's turn; at most one job per core runs at
-    /// a time.
+    /// Runs long work on a thread for blocking work when it is the caller's turn.
     ///
     /// # Errors
     /// [`JudgeError::NoThread`] when no thread is available in time.
     async fn blocking<T: Send + 'static>(
         &self,
+        turns: &Turns,
         caller: &Caller,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JudgeError> {
-        let permit = self.parts.encoders.turn(&caller.tenant, caller.urgency).await;
+        let permit = turns.turn(&caller.tenant, caller.urgency).await;
         let (begun, begins) = oneshot::channel();
         let work = tokio::task::spawn_blocking(move || {
             let _ = begun.send(()); // the receiver may be gone

@@ -7,7 +7,6 @@ mod both_orders;
 mod calibrated;
 mod caller;
 mod completion;
-mod encoders;
 mod error;
 mod grammar;
 mod judge;
@@ -25,6 +24,7 @@ mod samples;
 mod scripts;
 mod stop;
 mod traced;
+mod turns;
 mod verdict_stream;
 
 pub use both_orders::BothOrders;
@@ -39,9 +39,9 @@ pub use critic::{
     Utf8Stream,
 };
 pub use engine::{
-    Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, Guided, Lane, MANY_NON_FINITE,
-    Observer, OnPanic, Preparing, QueueTimeout, SequenceReport, Stage, Stats, StepReport, Suspect, Tenant,
-    Terms, Ticket, Urgency,
+    Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, GuideError, Guided, Lane,
+    MANY_NON_FINITE, Observer, OnPanic, Preparing, QueueTimeout, SequenceReport, Stage, Stats, StepReport,
+    Suspect, Tenant, Terms, Ticket, Urgency,
 };
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};

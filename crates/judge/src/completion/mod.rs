@@ -15,7 +15,7 @@ use engine::{Choice, EngineError, Event, Sampled, TokenStream};
 use futures::{Stream, StreamExt};
 
 use crate::{
-    JudgeError,
+    JudgeError, ReplyPart,
     caller::Reservation,
     restrained::Restrained,
     stop::{Released, StopStrings},
@@ -55,8 +55,8 @@ pub struct CompletionStream {
     shown: usize,
     /// Whether a token other than a control token was written, even if it completed no text.
     wrote: bool,
-    /// Whether a text was chosen, a reward was read or a stop string was found, which makes even an empty text an
-    /// answer.
+    /// Whether a text was chosen, a reward was read, a stop string was found or rules say when a text ends, which
+    /// makes even an empty text an answer.
     answered: bool,
     /// The tokens reserved from the caller's allowance.
     reservation: Reservation,
@@ -96,7 +96,7 @@ impl CompletionStream {
             written: 0,
             shown: 0,
             wrote: false,
-            answered: false,
+            answered: params.script.iter().any(|part| matches!(part, ReplyPart::WriteBy(_))),
             reservation,
             admitted: false,
             finish: None,

@@ -11,8 +11,8 @@ use llguidance::{Matcher, toktrie::SimpleVob};
 use tokio::runtime::Handle;
 
 use super::{
-    GrammarError,
     ending::{ALL_TRIES, FEW_TRIES, Ways, ending},
+    failure,
     position::Position,
     vocabulary::Vocabulary,
 };
@@ -40,11 +40,11 @@ impl Compiled {
         (matcher, position): (Matcher, Option<Position>),
         slack: usize,
         runtime: Handle,
-    ) -> Result<Self, GrammarError> {
+    ) -> Result<Self, GuideError> {
         let ending = ending(&ways, &matcher, position.as_ref(), ALL_TRIES);
         let ending = ending.and_then(|bytes| Ending::of(&ways.vocabulary, bytes));
         let mut start = Text { matcher, position, ending, misses: 0, rest: 0, allowed: Allowed::default() };
-        start.look(&ways.vocabulary).map_err(GrammarError::refused)?;
+        start.look(&ways.vocabulary)?;
         Ok(Self { ways: Arc::new(ways), start, slack, runtime })
     }
 }
@@ -98,14 +98,14 @@ struct Text {
 impl Text {
     /// Computes the tokens allowed next.
     fn look(&mut self, vocabulary: &Vocabulary) -> Result<(), GuideError> {
-        let mask = self.matcher.compute_mask().map_err(|error| GuideError(format!("{error:#}")))?;
+        let mask = self.matcher.compute_mask().map_err(|error| failure(&format!("{error:#}")))?;
         self.allowed = allowed(&mask, vocabulary);
         Ok(())
     }
 
     /// Advances by a token.
     fn pass(&mut self, vocabulary: &Vocabulary, token: u32) -> Result<(), GuideError> {
-        self.matcher.consume_token(token).map_err(|error| GuideError(format!("{error:#}")))?;
+        self.matcher.consume_token(token).map_err(|error| failure(&format!("{error:#}")))?;
         if let Some(position) = &mut self.position {
             position.advance(vocabulary.bytes_of(token));
         }
@@ -115,12 +115,12 @@ impl Text {
     /// The state of the text after its last token.
     fn standing(&mut self) -> Result<TokenOutcome, GuideError> {
         match self.matcher.get_error() {
-            Some(error) => Err(GuideError(error)),
+            Some(error) => Err(failure(&error)),
             None if self.matcher.is_stopped() => Ok(TokenOutcome::Complete),
             None => match self.matcher.is_accepting() {
                 Ok(true) => Ok(TokenOutcome::Whole),
                 Ok(false) => Ok(TokenOutcome::Open),
-                Err(error) => Err(GuideError(format!("{error:#}"))),
+                Err(error) => Err(failure(&format!("{error:#}"))),
             },
         }
     }
@@ -243,7 +243,7 @@ impl Rule for Compiled {
 impl Following {
     /// Waits for the pending look-ahead; the text fails if that takes longer than `PATIENCE`.
     fn home(&mut self) -> Result<&mut Text, GuideError> {
-        let lost = || GuideError("what may come next could not be worked out".into());
+        let lost = || GuideError::Lost("what may come next could not be worked out".into());
         if let Where::Away(back) = &self.text {
             self.text = Where::Here(back.recv_timeout(PATIENCE).map_err(|_| lost())??);
         }

@@ -4,8 +4,10 @@
 //! compiled rules are kept for later requests. `ending` finds short endings, so that a text is complete when its
 //! token limit is reached.
 
+mod cost;
 mod ending;
 mod following;
+mod pattern;
 mod position;
 mod schema;
 #[cfg(test)]
@@ -15,29 +17,36 @@ mod vocabulary;
 use std::{
     num::NonZeroUsize,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread,
 };
 
 use critic::Processor;
-use engine::Guided;
+use engine::{GuideError, Guided};
 use llguidance::{Matcher, api::TopLevelGrammar};
 use lru::LruCache;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
+use cost::Costly;
 use ending::Ways;
 use following::Compiled;
+use pattern::Breadth;
 use position::Position;
 use vocabulary::Vocabulary;
 
-/// Number of compiled grammars kept: an evaluation uses one or a few, and each takes about a megabyte.
+/// Number of compiled grammars, and of refusals, that are kept: an evaluation uses one or a few, and each takes about a
+/// megabyte.
 const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
-/// Maximum length of a pattern, in bytes.
-const MAX_PATTERN: usize = 8 << 10;
 /// Maximum number of texts to choose from.
 const MAX_TEXTS: usize = 1000;
 /// Maximum total length of the texts to choose from, in bytes.
 const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Maximum length of what the compiler says about a schema, in bytes.
+const MAX_REASON: usize = 300;
+/// The stack of a thread that compiles: some ten kibibytes for each of the levels that a schema may have, and as much
+/// again. Only what is used takes memory.
+const STACK_BYTES: usize = 64 << 20;
 
 /// The shape that a reply must have.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,21 +81,40 @@ pub enum GrammarError {
         most: usize,
     },
     /// The parts of the schema are nested too deep.
-    #[error("its parts stand inside each other more than {most} deep")]
+    #[error("its parts stand inside each other, or lead to each other, more than {most} deep")]
     TooDeep {
         /// The maximum depth.
         most: usize,
     },
-    /// The shape is invalid, cannot be enforced token by token, or would take too much work.
+    /// A part of a pattern is long however briefly it is written.
+    #[error("a part of its pattern has {bytes} bytes at least; {most} are compiled at most")]
+    TooLong {
+        /// The length of that part in bytes.
+        bytes: u64,
+        /// The maximum length in bytes.
+        most: u64,
+    },
+    /// The tokens allowed next cannot be found within the bounds on work and memory.
+    #[error(
+        "its patterns, values and bounds are too many or too large together to be followed token by token"
+    )]
+    TooComplex,
+    /// No text has this shape.
+    #[error("no text satisfies it")]
+    Unsatisfiable,
+    /// The system starts no thread for it. A later attempt may succeed.
+    #[error("no thread is available to compile it")]
+    NoThread,
+    /// The shape is invalid, or cannot be enforced token by token.
     #[error("{0}")]
     Refused(String),
 }
 
-impl GrammarError {
-    /// An error of the grammar compiler.
-    fn refused(error: impl std::fmt::Display) -> Self {
-        Self::Refused(format!("{error:#}"))
-    }
+/// What a parser or the grammar compiler says, in one line and in short.
+fn in_a_line(reason: &str) -> String {
+    let mut line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.truncate(line.floor_char_boundary(MAX_REASON));
+    line
 }
 
 /// The compiled rules of the latest shapes, for one critic.
@@ -96,32 +124,51 @@ pub(crate) struct Grammars {
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
     /// Held only to look up or insert an entry, never while a grammar is compiled: two concurrent requests for the
     /// same shape compile it twice.
-    kept: Mutex<Option<LruCache<[u8; 32], Guided>>>,
+    kept: Mutex<Option<LruCache<Key, Result<Guided, GrammarError>>>>,
 }
 
+/// Under which a grammar is kept: the digest of its shape, and that of the callers who can find it. Others could
+/// otherwise learn from the time of their first request that it was used.
+type Key = ([u8; 32], [u8; 32]);
+
 impl Grammars {
-    /// The rules for `shape`, if they are kept.
-    pub(crate) fn kept(&self, shape: &Shape) -> Option<Guided> {
+    /// The rules for `shape`, or why there are none, if callers of this scope asked for them before.
+    pub(crate) fn kept(&self, shape: &Shape, scope: [u8; 32]) -> Option<Result<Guided, GrammarError>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_mut()?.get(&name(shape)).cloned()
+        kept.as_mut()?.get(&(name(shape), scope)).cloned()
     }
 
-    /// Compiles the rules for `shape`, which takes up to some hundred milliseconds. Their look-ahead runs on
-    /// blocking threads of `runtime`.
+    /// Compiles the rules for `shape`, which takes up to some hundred milliseconds, and keeps them for callers of
+    /// this scope. Their look-ahead runs on blocking threads of `runtime`.
     pub(crate) fn compile(
         &self,
-        shape: &Shape,
+        (shape, scope): (&Shape, [u8; 32]),
         processor: &dyn Processor,
         runtime: Handle,
     ) -> Result<Guided, GrammarError> {
         let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::of(processor).map(Arc::new)).clone()?;
-        let compiled = compile(shape, vocabulary, runtime)?;
         let name = name(shape);
-        let guided = Guided::new(name, Arc::new(compiled));
+        let compiled = compile_on_deep_stack(shape, vocabulary, runtime)?;
+        let guided = compiled.map(|compiled| Guided::new(name, Arc::new(compiled)));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get_or_insert_with(|| LruCache::new(KEPT)).put(name, guided.clone());
-        Ok(guided)
+        kept.get_or_insert_with(|| LruCache::new(KEPT)).put((name, scope), guided.clone());
+        guided
     }
+}
+
+/// Compiles the rules for `shape` on a thread with a stack that is deep enough for the compiler's recursion. The outer
+/// error is [`GrammarError::NoThread`].
+fn compile_on_deep_stack(
+    shape: &Shape,
+    vocabulary: Arc<Vocabulary>,
+    runtime: Handle,
+) -> Result<Result<Compiled, GrammarError>, GrammarError> {
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().name("grammar".into()).stack_size(STACK_BYTES);
+        let compiling = builder.spawn_scoped(scope, move || compile(shape, vocabulary, runtime));
+        let compiled = compiling.map_err(|_| GrammarError::NoThread)?.join();
+        Ok(compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// Compiles the rules for `shape` over a vocabulary.
@@ -135,9 +182,50 @@ fn compile(shape: &Shape, vocabulary: Arc<Vocabulary>, runtime: Handle) -> Resul
     let slack = 64 + schema_length(shape);
     let matcher = Matcher::new(vocabulary.factory.create_parser(grammar));
     if let Some(error) = matcher.get_error() {
-        return Err(GrammarError::Refused(error));
+        return Err(refusal(shape, failure(&error)));
     }
-    Compiled::new(Ways { vocabulary, needed }, (matcher, position), slack, runtime)
+    let compiled = Compiled::new(Ways { vocabulary, needed }, (matcher, position), slack, runtime);
+    compiled.map_err(|failure| refusal(shape, failure))
+}
+
+/// What went wrong in the automaton, which tells it by its texts only.
+fn failure(error: &str) -> GuideError {
+    let has = |marks: &[&str]| marks.iter().any(|mark| error.contains(mark));
+    if has(&["oneOf"]) {
+        GuideError::Lost(
+            "oneOf is only supported where its parts have nothing in common; anyOf may be used".into(),
+        )
+    } else if has(&["NoExtension", "Unsatisfiable", "is empty"]) {
+        GuideError::DeadEnd
+    } else if has(&[
+        "lexer error",
+        "parser error",
+        "too big",
+        "too large",
+        "fuel",
+        "nable to determine",
+        "panic",
+        "can't determine",
+    ]) {
+        GuideError::TooComplex
+    } else {
+        GuideError::Lost(in_a_line(error))
+    }
+}
+
+/// Why a shape has no rules, after `failure` of its automaton.
+fn refusal(shape: &Shape, failure: GuideError) -> GrammarError {
+    let reason = match failure {
+        GuideError::TooComplex => return GrammarError::TooComplex,
+        GuideError::DeadEnd => return GrammarError::Unsatisfiable,
+        GuideError::Lost(reason) => reason,
+    };
+    let mistake = match shape {
+        Shape::Pattern(pattern) => pattern::mistake(unanchored(pattern)),
+        Shape::Schema(schema) => Costly::of(schema).mistake(),
+        Shape::Object | Shape::OneOf(_) => None,
+    };
+    GrammarError::Refused(mistake.unwrap_or(reason))
 }
 
 /// The digest of a shape: SHA-256 over its kind and its texts, each with its length.
@@ -194,10 +282,10 @@ fn grammar(shape: &Shape) -> Result<(TopLevelGrammar, Option<Position>), Grammar
         Shape::Schema(given) => {
             (TopLevelGrammar::from_json_schema(schema::narrowed(given.clone())?), Some(Position::start()))
         }
-        Shape::Pattern(pattern) if pattern.len() > MAX_PATTERN => {
-            return Err(GrammarError::TooLarge { bytes: pattern.len(), most: MAX_PATTERN });
+        Shape::Pattern(pattern) => {
+            Breadth::of(unanchored(pattern))?;
+            (TopLevelGrammar::from_regex(unanchored(pattern)), None)
         }
-        Shape::Pattern(pattern) => (TopLevelGrammar::from_regex(unanchored(pattern)), None),
         Shape::OneOf(texts) => {
             let bytes: usize = texts.iter().map(String::len).sum();
             if texts.is_empty() || texts.iter().any(String::is_empty) {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::GrammarError;
+use super::{GrammarError, cost::Costly};
 
 /// Maximum length of a schema, in bytes of JSON: longer than any written by people, and compiled in some hundred
 /// milliseconds.
@@ -51,11 +51,14 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
     if bytes > MAX_BYTES {
         return Err(GrammarError::TooLarge { bytes, most: MAX_BYTES });
     }
-    check_depth(&schema, 0)?;
+    if depth(&schema) > MAX_DEPTH {
+        return Err(GrammarError::TooDeep { most: MAX_DEPTH });
+    }
     drop_off(&mut schema);
     // Where several schemas apply to one value, one may require what another would exclude, so that nothing is
     // narrowed.
     let narrows = !intersects(&schema);
+    Costly::of(&schema).check()?;
     if narrows {
         narrow(&mut schema);
     }
@@ -83,15 +86,14 @@ fn drop_off(schema: &mut Value) {
     parts(keywords).for_each(drop_off);
 }
 
-fn check_depth(value: &Value, depth: usize) -> Result<(), GrammarError> {
-    if depth > MAX_DEPTH {
-        return Err(GrammarError::TooDeep { most: MAX_DEPTH });
-    }
-    match value {
-        Value::Array(parts) => parts.iter().try_for_each(|part| check_depth(part, depth + 1)),
-        Value::Object(parts) => parts.values().try_for_each(|part| check_depth(part, depth + 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-    }
+/// Number of levels of a JSON value; a value without parts has one.
+pub(super) fn depth(value: &Value) -> usize {
+    let deepest = match value {
+        Value::Array(parts) => parts.iter().map(depth).max(),
+        Value::Object(parts) => parts.values().map(depth).max(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    };
+    1 + deepest.unwrap_or(0)
 }
 
 /// The keys required by any object of the schema, as written after their opening quote.
@@ -137,14 +139,18 @@ fn parts(schema: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
 /// Whether several schemas apply to one value anywhere in the schema.
 fn intersects(schema: &Value) -> bool {
     let Some(keywords) = schema.as_object() else { return false };
+    intersects_here(keywords) || parts(&mut keywords.clone()).any(|part| intersects(part))
+}
+
+/// Whether several schemas apply to the value to which this one applies.
+pub(super) fn intersects_here(keywords: &Map<String, Value>) -> bool {
     let says = |key: &str| {
         ["type", "enum", "const", "properties", "items", "minimum", "maximum", "required"].contains(&key)
     };
     let combines = |key: &str| ["$ref", "anyOf", "oneOf", "allOf"].contains(&key);
     let combined = keywords.keys().filter(|key| combines(key)).count();
     let several = keywords.get("allOf").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
-    let here = several || combined > 1 || (combined == 1 && keywords.keys().any(|key| says(key)));
-    here || parts(&mut keywords.clone()).any(|part| intersects(part))
+    several || combined > 1 || (combined == 1 && keywords.keys().any(|key| says(key)))
 }
 
 fn narrow(schema: &mut Value) {

@@ -167,6 +167,79 @@ async fn any_text_is_whole_within_any_bound_that_holds_the_shortest() {
     }
 }
 
+/// A text that follows the rules by always choosing the first allowed token, up to so many tokens.
+fn first_allowed(rules: &Compiled, tokens: usize) -> Result<TokenOutcome, GuideError> {
+    let mut guide = rules.begin();
+    let mut taken = TokenOutcome::Open;
+    for left in (0..tokens).rev() {
+        let allowed = guide.allowed(left + 1)?;
+        let token = (0..Words.vocabulary() as u32).map(TokenId).find(|token| allowed.contains(*token));
+        taken = guide.take(token.expect("something may follow"), left)?;
+    }
+    Ok(taken)
+}
+
+#[tokio::test]
+async fn references_that_lead_far_are_followed_on_a_deep_stack_or_refused() {
+    let chain = |count: usize, part: &dyn Fn(Value) -> Value| {
+        let target = |number: usize| json!({ "$ref": format!("#/$defs/{number}") });
+        let mut parts: serde_json::Map<String, Value> =
+            (0..count).map(|number| (number.to_string(), part(target(number + 1)))).collect();
+        parts.insert(count.to_string(), json!({ "type": "string" }));
+        Shape::Schema(json!({ "$ref": "#/$defs/0", "$defs": parts }))
+    };
+    let parts: [&dyn Fn(Value) -> Value; 4] = [
+        &|next| json!({ "anyOf": [next, { "type": "null" }] }),
+        &|next| json!({ "type": "array", "items": next }),
+        &|next| json!({ "type": "object", "properties": { "a": next }, "required": ["a"] }),
+        &|next| (0..15).fold(next, |inner, _| json!({ "type": "array", "items": inner })),
+    ];
+    let vocabulary = Arc::new(Vocabulary::of(&Words).unwrap());
+    for part in parts {
+        let levels = schema::depth(&part(json!({ "$ref": "" })));
+        let compile = |count: usize| {
+            compile_on_deep_stack(&chain(count, part), vocabulary.clone(), Handle::current()).unwrap().err()
+        };
+        assert_eq!(compile(900 / levels), None, "{levels} levels each");
+        assert_eq!(compile(1001 / levels), Some(GrammarError::TooDeep { most: 1000 }));
+    }
+}
+
+#[tokio::test]
+async fn rules_that_grow_while_they_are_followed_are_told_apart() {
+    let rules = compiled(&Shape::Pattern("[ab]*a[ab]{200}".into()));
+    let followed = tokio::task::spawn_blocking(move || first_allowed(&rules, 600)).await.unwrap();
+    assert_eq!(followed, Err(GuideError::TooComplex));
+}
+
+#[tokio::test]
+async fn refusals_say_in_a_line_what_is_wrong() {
+    let vocabulary = Arc::new(Vocabulary::of(&Words).unwrap());
+    let told = |shape: Shape| compile(&shape, vocabulary.clone(), Handle::current()).err().unwrap();
+    for (shape, expected) in [
+        (Shape::Pattern(r"[^\s\S]".into()), GrammarError::Unsatisfiable),
+        (Shape::Schema(json!({ "$ref": "#" })), GrammarError::Unsatisfiable),
+        (
+            Shape::Schema(json!({ "allOf": [{ "type": "string", "enum": ["a"] }, { "enum": ["b"] }] })),
+            GrammarError::Unsatisfiable,
+        ),
+        (Shape::Pattern("(a?){500}a{500}".into()), GrammarError::TooComplex),
+    ] {
+        assert_eq!(told(shape.clone()), expected, "{shape:?}");
+    }
+    for (shape, expected) in [
+        (Shape::Pattern("^(a)\\1$".into()), "backreferences are not supported (at character 4)"),
+        (
+            Shape::Schema(json!({ "type": "string", "pattern": "^(?!a)b$" })),
+            "look-around, including look-ahead and look-behind, is not supported (at character 1)",
+        ),
+        (Shape::Schema(json!({ "type": "colour" })), "colour"),
+    ] {
+        let text = told(shape.clone()).to_string();
+        assert!(text.contains(expected) && !text.contains('\n'), "{shape:?}: {text}");
+    }
+}
+
 #[test]
 fn only_an_anchor_is_taken_from_the_end_of_a_pattern() {
     for (pattern, inner) in [
@@ -197,14 +270,21 @@ fn texts_to_choose_from_are_bounded_in_number_and_in_bytes() {
 async fn what_was_compiled_is_kept_by_its_shape() {
     let grammars = Grammars::default();
     let shape = |word: &str| Shape::Schema(json!({ "const": word }));
-    assert!(grammars.kept(&shape("a")).is_none());
-    let compiled = grammars.compile(&shape("a"), &Words, Handle::current()).unwrap();
-    assert_eq!(grammars.kept(&shape("a")), Some(compiled));
-    assert!(grammars.kept(&shape("b")).is_none());
+    let (here, there) = ([1; 32], [2; 32]);
+    let compile = |shape: &Shape| grammars.compile((shape, here), &Words, Handle::current());
+    assert!(grammars.kept(&shape("a"), here).is_none());
+    let compiled = compile(&shape("a"));
+    assert_eq!(grammars.kept(&shape("a"), here), Some(Ok(compiled.unwrap())));
+    assert!(grammars.kept(&shape("a"), there).is_none(), "others learn nothing of it");
+    assert!(grammars.kept(&shape("b"), here).is_none());
+    let wrong = Shape::Pattern("(".into());
+    let refused = compile(&wrong);
+    assert!(refused.is_err());
+    assert_eq!(grammars.kept(&wrong, here), Some(refused), "refusals are kept too");
     for number in 0..KEPT.get() {
-        grammars.compile(&shape(&number.to_string()), &Words, Handle::current()).unwrap();
+        compile(&shape(&number.to_string())).unwrap();
     }
-    assert!(grammars.kept(&shape("a")).is_none(), "the oldest made room");
+    assert!(grammars.kept(&shape("a"), here).is_none(), "the oldest made room");
 }
 
 /// The outcome for a text of a given shape.
@@ -220,6 +300,16 @@ enum Fate {
 
 #[tokio::test]
 async fn hard_shapes_are_refused_or_followed_with_few_tries() {
+    let conjunction = |count: usize| -> Vec<Value> {
+        let patterns = (0..count).map(|rest| format!("[ab]*a[ab]{{{rest}}}c"));
+        patterns.map(|pattern| json!({ "type": "string", "pattern": pattern })).collect()
+    };
+    let named = |count: usize| -> Value {
+        (0..count)
+            .map(|number| (format!("^{number}x"), json!({ "type": "null" })))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
     let several = |count: u64| json!({ "type": "array", "items": { "type": "null" }, "minItems": count });
     for (shape, expected) in [
         (Shape::Schema(several(1_000_000)), Fate::Cut),
@@ -228,6 +318,15 @@ async fn hard_shapes_are_refused_or_followed_with_few_tries() {
         (Shape::Pattern("((a{1,500}b){1,500}c){1,500}".into()), Fate::Whole),
         (Shape::Pattern("(.*a.{30}){8}".into()), Fate::Cut),
         (Shape::Pattern("(x{1000}){1000}".into()), Fate::Refused),
+        (Shape::Schema(json!({ "type": "string", "pattern": "^(a{900}){900}$" })), Fate::Refused),
+        // Patterns that must all match, of which each can go on in two ways.
+        (Shape::Schema(json!({ "allOf": conjunction(20) })), Fate::Refused),
+        (
+            Shape::Schema(json!({ "$ref": "#/$defs/all", "$defs": { "all": { "allOf": conjunction(20) } } })),
+            Fate::Refused,
+        ),
+        (Shape::Schema(json!({ "type": "object", "patternProperties": named(17) })), Fate::Refused),
+        (Shape::Schema(json!({ "type": "integer", "multipleOf": 999_983 })), Fate::Refused),
     ] {
         let vocabulary = Arc::new(Vocabulary::of(&Words).unwrap());
         let tried = TRIED.get();

@@ -10,7 +10,7 @@ use llguidance::{
     toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie},
 };
 
-use super::GrammarError;
+use super::{GrammarError, in_a_line};
 
 /// Limits of one grammar's automaton. Within them, the work takes at worst some tens of milliseconds and some tens
 /// of megabytes.
@@ -65,7 +65,7 @@ impl Vocabulary {
         let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
         let slices = SlicedBiasComputer::general_slices();
         let factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices);
-        let mut factory = factory.map_err(GrammarError::refused)?;
+        let mut factory = factory.map_err(|error| GrammarError::Refused(in_a_line(&format!("{error:#}"))))?;
         factory.quiet();
         *factory.limits_mut() = limits();
         Ok(Self { factory, environment, size, bytes })

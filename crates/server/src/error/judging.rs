@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use axum::http::StatusCode as Status;
-use judge::{EncodeError, EngineError, Failure, ImageFault, JudgeError, Rubric, RubricError};
+use judge::{EncodeError, EngineError, Failure, GuideError, ImageFault, JudgeError, Rubric, RubricError};
 
 use super::{ApiError, COME_AGAIN_MOST_S, Dialect, LONGEST_VALUE, brief, sentence, unsupported_image};
 use crate::metrics::{Metrics, Outcome, Refusal};
@@ -221,9 +221,14 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
         Failure::Backend(_) if failure.is_non_finite() => {
             plain(Status::INTERNAL_SERVER_ERROR, "numerical_error")
         }
-        Failure::Backend(_) | Failure::Panicked | Failure::GuideError(_) | Failure::UnknownLabel { .. } => {
-            plain(Status::INTERNAL_SERVER_ERROR, "engine_failure")
+        // The client's own rules led there.
+        Failure::GuideError(GuideError::TooComplex | GuideError::DeadEnd) => {
+            plain(Status::BAD_REQUEST, "invalid_schema")
         }
+        Failure::Backend(_)
+        | Failure::Panicked
+        | Failure::GuideError(GuideError::Lost(_))
+        | Failure::UnknownLabel { .. } => plain(Status::INTERNAL_SERVER_ERROR, "engine_failure"),
         Failure::QueueTimedOut { most, retry_after_s } => {
             let retry_after_s = dialect.again(*retry_after_s);
             let most_s = most.as_secs_f64();

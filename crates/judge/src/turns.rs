@@ -1,4 +1,4 @@
-//! Permits for the threads that encode prompts, granted to tenants in turn.
+//! Permits for threads that do a request's work on the CPU, granted to tenants in turn.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,18 +8,18 @@ use std::{
 use engine::{Tenant, Urgency};
 use tokio::sync::oneshot;
 
-/// Permits to keep a core busy with encoding. When all are taken, tenants wait in a ring and get one each in turn,
-/// so that a tenant does not wait for all earlier prompts of another one. Requests of low urgency come last.
+/// Permits to keep a core busy with one kind of work. When all are taken, tenants wait in a ring and get one each in
+/// turn, so that a tenant does not wait for all earlier requests of another one. Requests of low urgency come last.
 #[derive(Debug, Clone)]
-pub(crate) struct Encoders {
-    /// Held only to look up or change an entry, never while a prompt is encoded.
+pub(crate) struct Turns {
+    /// Held only to look up or change an entry, never while the work is done.
     line: Arc<Mutex<Line>>,
 }
 
 /// A permit, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    encoders: Encoders,
+    turns: Turns,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ struct Ring {
     waiting: HashMap<Tenant, VecDeque<oneshot::Sender<Permit>>>,
 }
 
-impl Encoders {
+impl Turns {
     /// A pool of `threads` permits.
     pub(crate) fn new(threads: usize) -> Self {
         let line = Line { free: threads, now: Ring::default(), whenever: Ring::default() };
@@ -50,7 +50,7 @@ impl Encoders {
             let mut line = self.line();
             if line.free > 0 {
                 line.free -= 1;
-                return Permit { encoders: self.clone() };
+                return Permit { turns: self.clone() };
             }
             let (give, given) = oneshot::channel();
             let ring = match urgency {
@@ -80,9 +80,9 @@ impl Encoders {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(next) = self.encoders.next() {
+        if let Some(next) = self.turns.next() {
             // If the receiver is dropped at this moment, `send` returns the permit, whose drop passes it on.
-            drop(next.send(Self { encoders: self.encoders.clone() }));
+            drop(next.send(Self { turns: self.turns.clone() }));
         }
     }
 }
@@ -122,22 +122,22 @@ mod tests {
     use super::*;
 
     /// A request in the queue: its future was polled once.
-    fn wait<'a>(encoders: &'a Encoders, tenant: &str, urgency: Urgency) -> BoxFuture<'a, Permit> {
+    fn wait<'a>(turns: &'a Turns, tenant: &str, urgency: Urgency) -> BoxFuture<'a, Permit> {
         let tenant = Tenant(tenant.into());
-        let mut turn = async move { encoders.turn(&tenant, urgency).await }.boxed();
+        let mut turn = async move { turns.turn(&tenant, urgency).await }.boxed();
         assert!((&mut turn).now_or_never().is_none(), "all permits are out");
         turn
     }
 
     #[test]
     fn tenants_get_one_each_in_turn_and_those_that_may_wait_come_last() {
-        let encoders = Encoders::new(1);
-        let mut held = encoders.turn(&Tenant::default(), Urgency::Now).now_or_never();
+        let turns = Turns::new(1);
+        let mut held = turns.turn(&Tenant::default(), Urgency::Now).now_or_never();
         assert!(held.is_some());
         let names = ["later", "a", "a", "a", "b", "b", "c"];
         let urgency = |name| if name == "later" { Urgency::Whenever } else { Urgency::Now };
         let mut line: Vec<_> =
-            names.iter().map(|name| Some((*name, wait(&encoders, name, urgency(*name))))).collect();
+            names.iter().map(|name| Some((*name, wait(&turns, name, urgency(*name))))).collect();
         // One request leaves the queue.
         line[2] = None;
         let mut order = Vec::new();
@@ -154,20 +154,20 @@ mod tests {
         }
         assert_eq!(order, ["a", "b", "c", "a", "b", "later"]);
         drop(held);
-        assert_eq!(encoders.line().free, 1);
-        assert!(encoders.line().now.waiting.is_empty());
+        assert_eq!(turns.line().free, 1);
+        assert!(turns.line().now.waiting.is_empty());
     }
 
     #[test]
     fn a_permit_whose_owner_left_goes_on() {
-        let encoders = Encoders::new(1);
-        let held = encoders.turn(&Tenant::default(), Urgency::Now).now_or_never();
-        let gone = wait(&encoders, "a", Urgency::Now);
-        let mut stays = wait(&encoders, "a", Urgency::Now);
+        let turns = Turns::new(1);
+        let held = turns.turn(&Tenant::default(), Urgency::Now).now_or_never();
+        let gone = wait(&turns, "a", Urgency::Now);
+        let mut stays = wait(&turns, "a", Urgency::Now);
         // The request gets a permit that it never takes.
         drop(held);
         drop(gone);
         assert!((&mut stays).now_or_never().is_some());
-        assert_eq!(encoders.line().free, 1);
+        assert_eq!(turns.line().free, 1);
     }
 }
