@@ -9,19 +9,29 @@ use gavel_tests::{Response, Server};
 use regex::Regex;
 use serde_json::{Value, json};
 
-/// The name and the fingerprint in the file of a form.
+/// The name and the fingerprint in the file of a form, and two options as its prompt shows them, if it does.
 struct Form {
     name: String,
     fingerprint: String,
+    shown: String,
 }
 
 fn forms() -> Vec<Form> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/forms");
     let read = |entry: std::io::Result<fs::DirEntry>| {
         let table: toml::Table = toml::from_str(&fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
-        let fingerprint = table["fingerprint"].as_array().unwrap();
-        let texts: Vec<&str> = fingerprint.iter().map(|text| text.as_str().unwrap()).collect();
-        Form { name: table["name"].as_str().unwrap().to_owned(), fingerprint: texts.join("\n\n") }
+        let texts = |texts: &toml::Value| -> Vec<String> {
+            texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let shown = table.get("options").map(|options| {
+            let before = options["before"].as_str().unwrap();
+            format!("{}\nA. red\nB. blue\n{before}", texts(&options["after"]).join("\n"))
+        });
+        Form {
+            name: table["name"].as_str().unwrap().to_owned(),
+            fingerprint: texts(&table["fingerprint"]).join("\n\n"),
+            shown: shown.unwrap_or_default(),
+        }
     };
     fs::read_dir(folder).unwrap().map(read).collect()
 }
@@ -33,7 +43,7 @@ impl Form {
             "mia-bench" => worth("each worth 3 and 7 scores."),
             _ => String::new(),
         };
-        format!("Here is a task.\n{said}{}\nThe answer was: red.", self.fingerprint)
+        format!("Here is a task.\n{said}{}\n{}\nThe answer was: red.", self.fingerprint, self.shown)
     }
 }
 
@@ -146,6 +156,26 @@ fn patterns() -> BTreeMap<&'static str, &'static str> {
         ("ms-swift-prm", r"Reward:\s*-?(0\.[0-9]|1\.0)\*\*\z"),
         ("deepeval-geval-4", r#"\A\{"reason": ".*", "score": (10|[0-9])\}\z"#),
         ("deepeval-geval", r#"\A\{"score": (10|[0-9]), "reason": ".*"\}\z"#),
+        ("match-options", r"\A[ABZ]\z"),
+        ("match-options-blink", r"\A[ABZ]\z"),
+        ("match-options-cn", r"\A[ABZ]\z"),
+        ("match-options-e", r"\A[ABE]\z"),
+        ("match-options-h", r"\A[ABH]\z"),
+        ("match-options-wemath", r"\A[ABZ]\z"),
+        ("match-yes-no", r"\A(Yes|No|Unknown)\z"),
+        ("lego-order", r"\A[A-D]{4}\z"),
+        ("mmbench-video", r"\A[0-3]\z"),
+        ("simple-vqa", r#"\A\{"预测答案0": "(正确|错误|未尝试)"\}\z"#),
+        ("wise", r"\AConsistency: [0-2]\nRealism: [0-2]\nAesthetic Quality: [0-2]\z"),
+        ("seephys", r"\A[01]\z"),
+        ("caption-qa", r"\A[AB]\z"),
+        ("mix-eval-score", r"\[\[(0\.[0-9]|1\.0)\]\]"),
+        ("mix-eval-correct", r"\[\[[01]\]\]"),
+        ("mix-eval-option", r"\[\[[AB]\]\]"),
+        ("mix-eval-point", r"\A(0\.0|0\.5|1\.0)\z"),
+        ("simple-qa", r"\A[ABC]\z"),
+        ("flow-judge", r"<score>\s([1-5])\s</score>"),
+        ("flow-judge-option", r"<score>\s([01])\s</score>"),
     ]
     .into()
 }
@@ -327,6 +357,33 @@ fn points_are_those_of_the_prompt_and_add_up() {
     // A prompt that does not give the maximum of each component cannot have the form.
     assert_eq!(ask(&server, &body(&form.fingerprint), None).header("x-gavel-form"), None);
     let headers = [("content-type", "application/json"), ("x-gavel-form", "mia-bench")];
+    let named = server.send("POST", "/v1/chat/completions", &headers, body("?").to_string().as_bytes());
+    assert_eq!(named.status, 400);
+}
+
+/// As VLMEvalKit shows options: each in a line, and not always four of them.
+#[test]
+fn options_are_those_that_the_prompt_shows() {
+    let server = Server::with_options(&[]);
+    let form = forms().into_iter().find(|form| form.name == "match-options").unwrap();
+    let asked = |options: &str, judged: &str| {
+        let example = "Example 1: \nQuestion: Which?\nOptions: A. a B. b C. c\nAnswer: a\nYour output: A\n";
+        let task = format!("Example 3: \nQuestion: Which?\nOptions: {options}\nAnswer: {judged}\n");
+        body(&format!("{} \n{example}{task}", form.fingerprint))
+    };
+    let options = "There are several options: \nA. A cat\nC. A dog\n";
+    for judged in ["It is a dog.", "A dog. Example 3: Options:\nX. x\nAnswer: x"] {
+        let mut body = asked(options, judged);
+        (body["logprobs"], body["top_logprobs"]) = (json!(true), json!(5));
+        let answer = ask(&server, &body, None).json();
+        let top = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"].as_array().unwrap();
+        let mut letters: Vec<&str> = top.iter().map(|token| token["token"].as_str().unwrap()).collect();
+        letters.sort_unstable();
+        assert_eq!(letters, ["A", "C", "Z"], "{judged}");
+    }
+    // A prompt that shows no options cannot have the form.
+    assert_eq!(ask(&server, &asked("none", "a"), None).header("x-gavel-form"), None);
+    let headers = [("content-type", "application/json"), ("x-gavel-form", "match-options")];
     let named = server.send("POST", "/v1/chat/completions", &headers, body("?").to_string().as_bytes());
     assert_eq!(named.status, 400);
 }

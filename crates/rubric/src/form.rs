@@ -3,12 +3,14 @@
 //! Most programs search for a verdict with a pattern and accept any match, or treat a missing one as a verdict. A
 //! form prescribes the structure of the answer, so that the pattern finds the verdict and nothing else.
 
+mod options;
 mod points;
 
 use std::cmp::Reverse;
 
 use serde::Deserialize;
 
+pub use options::Options;
 pub use points::Points;
 
 /// The answer format of one program.
@@ -29,6 +31,8 @@ pub struct Form {
     pub reply: Vec<FormPart>,
     /// A choice that precedes these pieces, where the prompt states how many points there are.
     pub points: Option<Points>,
+    /// A choice that follows these pieces, where the prompt shows options with letters.
+    pub options: Option<Options>,
 }
 
 /// A piece of an answer.
@@ -96,12 +100,15 @@ impl Form {
         Self { fingerprint: flat_all(&self.fingerprint), opening: flat_all(&self.opening), points, ..self }
     }
 
-    /// The form for a prompt with these texts. If it has points, the choices are built from the points that the
-    /// prompt states; `None` if the prompt does not state them, or allows too many combinations.
+    /// The form for a prompt with these texts. If it has points or options, the choices are built from those that the
+    /// prompt states; `None` if the prompt does not state them, or allows too many combinations of points.
     pub fn for_prompt(mut self, texts: &[&str]) -> Option<Self> {
         if let Some(points) = self.points.take() {
             let choices = points.texts(&flat(&texts.join(" ")))?;
             self.reply.insert(0, FormPart::Choose(choices));
+        }
+        if let Some(options) = self.options.take() {
+            self.reply.push(FormPart::Choose(options.texts(&texts.join("\n"))?));
         }
         Some(self)
     }
@@ -112,7 +119,7 @@ impl Form {
         let is_object =
             |answer: &String| matches!(serde_json::from_str(answer), Ok(serde_json::Value::Object(_)));
         let are_objects = |answers: Vec<String>| !answers.is_empty() && answers.iter().all(is_object);
-        self.points.is_none() && self.answers().is_some_and(are_objects)
+        self.points.is_none() && self.options.is_none() && self.answers().is_some_and(are_objects)
     }
 
     /// All combinations of choices, with the empty string for free text. `None` if there are more than
@@ -141,11 +148,15 @@ impl Form {
         if self.opening.iter().any(|text| text.trim().is_empty()) {
             return wrong("opening", "every prompt begins with an empty one");
         }
-        if let Some((key, reason)) = self.points.as_ref().and_then(Points::problem) {
+        let problem_of_options = || self.options.as_ref().and_then(Options::problem);
+        let problem = self.points.as_ref().and_then(Points::problem).or_else(problem_of_options);
+        if let Some((key, reason)) = problem {
             return wrong(key, reason);
         }
-        let chooses = self.reply.iter().any(|part| matches!(part, FormPart::Choose(_)));
-        if !chooses && self.points.is_none() {
+        let chooses = self.reply.iter().any(|part| matches!(part, FormPart::Choose(_)))
+            || self.points.is_some()
+            || self.options.is_some();
+        if !chooses {
             return wrong("reply", "nothing is chosen in it, so that it has no verdict");
         }
         if self.reply.iter().filter(|part| matches!(part, FormPart::Write(_))).count() > 1 {
@@ -206,9 +217,16 @@ struct Found {
     length: Reverse<usize>,
 }
 
+/// The longest prompt that is searched for forms, in bytes. It has more tokens than a critic can read, and is searched for
+/// each form in turn.
+const MAX_PROMPT: usize = 1 << 20;
+
 /// The form of a prompt with these texts, system messages first. A judged text may contain the fingerprint of
 /// another program, so that the earliest form wins.
 pub(crate) fn form_of<'a>(forms: impl Iterator<Item = &'a Form>, texts: &[&str]) -> Option<&'a Form> {
+    if texts.iter().map(|text| text.len()).sum::<usize>() > MAX_PROMPT {
+        return None;
+    }
     let prompt = flat(&texts.join(" "));
     forms
         .filter_map(|form| form.found_in(&prompt).map(|found| (found, form)))
@@ -251,6 +269,7 @@ mod tests {
         );
         assert_eq!(name(&["Answer with one letter"]), None);
         assert_eq!(name(&["answer with one letter", "and nothing else at all"]), None);
+        assert_eq!(name(&["Answer with one letter and nothing else at all", &" ".repeat(MAX_PROMPT)]), None);
     }
 
     #[test]
@@ -296,6 +315,24 @@ mod tests {
         assert_eq!(for_prompt("Give points for each of the parts"), None);
         let wrong = text.replace("total = \"{points}\"", "total = \"all\"");
         assert_eq!(form(&wrong).check().unwrap_err().0, "points.total");
+    }
+
+    #[test]
+    fn options_are_those_of_the_prompt_and_come_last() {
+        let text = r#"
+            name = "options"
+            about = "Somebody's."
+            fingerprint = ["Which of these is the best one?"]
+            reply = [{ write = {} }, { say = "\n[[" }]
+            options = { after = ["Options:"], before = "Answer:", text = "{letter}]]" }
+        "#;
+        assert_eq!(form(text).check(), Ok(()));
+        let for_prompt = |prompt: &str| form(text).for_prompt(&[prompt]).map(|form| form.reply);
+        let shown = for_prompt("Which of these is the best one? Options:\nA. red\nB. blue\nAnswer:").unwrap();
+        assert_eq!(shown.len(), 3);
+        assert_eq!(shown[2], FormPart::Choose(["A]]", "B]]"].map(str::to_owned).into()));
+        assert_eq!(for_prompt("Which of these is the best one?"), None);
+        assert_eq!(form(&text.replace("{letter}", "letter")).check().unwrap_err().0, "options.text");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use degenerate::foregone;
 pub use distribution::Distribution;
 pub use error::RubricError;
 pub use flag::Flag;
-pub use form::{Escape, Form, FormPart, Points, Restraint};
+pub use form::{Escape, Form, FormPart, Options, Points, Restraint};
 pub use justification::Justification;
 pub use library::RubricLibrary;
 pub use nearest::{nearest, slips};

@@ -284,8 +284,8 @@ pub(crate) struct HttpOptions {
     /// `warn,gavel=debug`. If neither this option nor GAVEL_LOG_FILTER is set, RUST_LOG in the environment is used.
     #[arg(long, default_value = log::DEFAULT_FILTER, value_parser = log::filter)]
     pub(crate) log_filter: String,
-    /// Whether chat answers have the form that a known program looks for, recognised by its prompt; the request header
-    /// `x-gavel-form` overrides it.
+    /// Whether answers of chat and continued texts have the form that a known program looks for, recognised by its
+    /// prompt; the request header `x-gavel-form` overrides it.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) forms: FormsChoice,
     /// After a signal to stop: how long requests are still accepted while `/readyz` already answers 503, in seconds.

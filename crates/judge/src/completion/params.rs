@@ -5,6 +5,10 @@ use rubric::Restraint;
 
 use crate::{Bound, Caller, ReplyPart};
 
+/// The most log-probabilities that one answer reports, about 40 MB of JSON: 20 alternatives of each of 12,000 tokens, or of
+/// each of 600 tokens of 20 texts.
+const MAX_REPORTED: usize = 1 << 18;
+
 /// How a text is written.
 #[derive(Debug, Clone)]
 pub struct CompletionParams {
@@ -78,6 +82,18 @@ impl CompletionParams {
         }
     }
 
+    /// These parameters for one of `texts` texts of one answer, with a limit on tokens so low that all of them together
+    /// report a bounded number of log-probabilities (2^18).
+    #[must_use]
+    pub fn one_of(mut self, texts: usize) -> Self {
+        if let Some(count) = self.top_logprobs {
+            let each = 1 + count.max(self.logprob_tokens.len());
+            self.max_tokens = self.max_tokens.min((MAX_REPORTED / each / texts.max(1)).max(1));
+            self.min_tokens = self.min_tokens.min(self.max_tokens);
+        }
+        self
+    }
+
     /// What the engine reports about each token.
     pub(crate) fn report(&self) -> Report {
         match self.top_logprobs {
@@ -85,5 +101,30 @@ impl CompletionParams {
             Some(count) if self.logprob_tokens.is_empty() => Report::MostProbable(count),
             Some(_) => Report::Of(self.logprob_tokens.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_reports_is_bounded_by_shorter_texts() {
+        let bounded = |top, texts| {
+            let params =
+                CompletionParams { top_logprobs: top, min_tokens: 9000, ..CompletionParams::greedy(20_000) };
+            let params = params.one_of(texts);
+            (params.max_tokens, params.min_tokens)
+        };
+        assert_eq!(bounded(None, 128), (20_000, 9000));
+        assert_eq!(bounded(Some(0), 1), (20_000, 9000));
+        assert_eq!(bounded(Some(20), 1), (12_483, 9000));
+        assert_eq!(bounded(Some(20), 128), (97, 97));
+        let named = CompletionParams {
+            top_logprobs: Some(0),
+            logprob_tokens: vec![TokenId(0); 1 << 20],
+            ..CompletionParams::greedy(5)
+        };
+        assert_eq!(named.one_of(1).max_tokens, 1);
     }
 }

@@ -1,10 +1,10 @@
 //! `POST /generate`: SGLang's own interface, which continues text without a conversation.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::Response};
 use futures::future::try_join_all;
 use judge::{
-    Caller, Completion, CompletionParams, CompletionStream, EncodedImage, EngineError, FinishReason,
-    JudgeError, Message, Piece, Prompt, RawPrompt, Role, TokenId, Usage,
+    Caller, Completion, CompletionStream, EncodedImage, EngineError, FinishReason, JudgeError, Message,
+    Piece, Prompt, RawPrompt, Role, TokenId, Usage,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,8 +19,9 @@ use crate::{
         content::ImageUrl,
         null_as_default,
         openai::{
-            completions::{self, CompletionPlan},
-            detached_images,
+            FORM_HEADER, WantedForm,
+            completions::{self, CompletionPlan, ContinuedPrompts},
+            detached_images, with_form_header,
         },
         scoring::{
             bodies::OneOrMany,
@@ -193,11 +194,13 @@ impl From<Completion> for Generated {
     }
 }
 
-/// Continue text without a conversation around it, as SGLang does. The answer is not streamed.
+/// Continue text without a conversation around it, as SGLang does. The answer is not streamed. Without `regex` or
+/// `json_schema`, a text that is recognised as the prompt of a known program gets its form, as in chat.
 #[utoipa::path(
     post,
     path = "/generate",
     tag = "engines",
+    params(("x-gavel-form" = Option<String>, Header, description = "The form of the answer: `off`, `auto` or the name of a form.")),
     request_body(content = GenerateBody, example = json!(examples::generate())),
     responses(
         (status = 200, description = "The continuations.", body = GeneratedBody, example = json!(examples::generated())),
@@ -213,8 +216,9 @@ impl From<Completion> for Generated {
 pub(super) async fn generate_text(
     State(state): State<AppState>,
     RequestCaller(caller): RequestCaller,
+    wanted: WantedForm,
     body: JsonBytes,
-) -> Result<Json<GeneratedBody>, ApiError> {
+) -> Result<Response, ApiError> {
     check(&body)?;
     let request =
         with_images(&state, &caller.tenant, |reader| body.parse::<GenerateBody>()?.into_request(reader));
@@ -222,13 +226,14 @@ pub(super) async fn generate_text(
     let _memory = body.into_memory();
     RequestKind::Completion.note();
     let is_list = request.is_list;
-    let completions = request.complete(&state, caller).await?;
-    let generated: Vec<Generated> = completions.into_iter().flatten().map(Generated::from).collect();
-    Ok(Json(match <[Generated; 1]>::try_from(generated) {
+    let ContinuedPrompts { texts, forms } = request.complete(&state, caller, &wanted).await?;
+    let generated: Vec<Generated> = texts.into_iter().flatten().map(Generated::from).collect();
+    let generated = match <[Generated; 1]>::try_from(generated) {
         Ok([only]) if !is_list => GeneratedBody::One(only),
         Ok(only) => GeneratedBody::Many(only.into()),
         Err(several) => GeneratedBody::Many(several),
-    }))
+    };
+    Ok(with_form_header(forms.iter().map(Option::as_ref), &state, Json(generated)))
 }
 
 /// Refuses members that are not read, also of `sampling_params`.
@@ -245,7 +250,7 @@ fn check(body: &JsonBytes) -> Result<(), ApiError> {
 
 /// The error of a completion, with the parameter of this interface.
 fn with_sglang_param(error: ApiError) -> ApiError {
-    let Some(param) = error.param() else { return error };
+    let Some(param) = error.param().filter(|param| *param != FORM_HEADER) else { return error };
     let path = match (param, param.strip_prefix("prompt")) {
         (_, Some(index)) => format!("text{index}"),
         ("guided_json", None) => "sampling_params.json_schema".to_owned(),
@@ -256,15 +261,21 @@ fn with_sglang_param(error: ApiError) -> ApiError {
 
 impl GenerationRequest {
     /// The continuations of each text.
-    async fn complete(self, state: &AppState, caller: Caller) -> Result<Vec<Vec<Completion>>, ApiError> {
+    async fn complete(
+        self,
+        state: &AppState,
+        caller: Caller,
+        wanted: &WantedForm,
+    ) -> Result<ContinuedPrompts, ApiError> {
         let Self { texts, images, sampling, .. } = self;
         let has_images = images.iter().any(|images| !images.is_empty());
         let is_prefill_only = sampling.is_prefill_only();
         let completion = sampling.into_completion(&texts)?;
         if !has_images && !is_prefill_only {
-            return completions::complete_all(state, caller, completion).await.map_err(with_sglang_param);
+            let completed = completions::complete_all(state, caller, wanted, completion).await;
+            return completed.map_err(with_sglang_param);
         }
-        let plan = completions::plan(state, caller, completion).await.map_err(with_sglang_param)?;
+        let plan = completions::plan(state, caller, wanted, completion).await.map_err(with_sglang_param)?;
         if !has_images {
             return read_only(state, &plan, texts.into_iter().map(Input::Text).collect()).await;
         }
@@ -273,7 +284,7 @@ impl GenerationRequest {
         if is_prefill_only {
             return read_only(state, &plan, messages.into_iter().map(Input::Message).collect()).await;
         }
-        answer_messages(state, &plan, messages).await
+        answer_messages(state, plan, messages).await
     }
 }
 
@@ -296,14 +307,14 @@ fn message_error(error: JudgeError, image_path: &str) -> ApiError {
     if is_image { error.with_param(image_path) } else { error }
 }
 
-/// Counts the tokens of texts for which nothing is written: each gets empty continuations. A text that could not be
-/// continued is refused.
+/// Counts the tokens of texts for which nothing is written: each gets empty continuations, which have no form. A text
+/// that could not be continued is refused.
 async fn read_only(
     state: &AppState,
     plan: &CompletionPlan,
     inputs: Vec<Input>,
-) -> Result<Vec<Vec<Completion>>, ApiError> {
-    let (judge, caller, count) = (&state.judge, &plan.params.caller, inputs.len());
+) -> Result<ContinuedPrompts, ApiError> {
+    let (judge, caller, count) = (&state.judge, plan.caller(), inputs.len());
     let preparing = judge.prepare_for(caller).await;
     let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
     let limit = judge.context_length();
@@ -322,7 +333,7 @@ async fn read_only(
         let empty = Completion { piece: Piece::default(), reason: FinishReason::Length, usage };
         completions.push(vec![empty; plan.texts_per_prompt]);
     }
-    Ok(completions)
+    Ok(ContinuedPrompts { texts: completions, forms: Vec::new() })
 }
 
 /// The number of tokens of a prompt after which at least one could be written.
@@ -337,23 +348,20 @@ fn continuable(tokens: &[TokenId], limit: usize) -> Result<usize, JudgeError> {
 /// Answers messages, each as often as the plan says.
 async fn answer_messages(
     state: &AppState,
-    plan: &CompletionPlan,
+    plan: CompletionPlan,
     prompts: Vec<Prompt>,
-) -> Result<Vec<Vec<Completion>>, ApiError> {
-    let CompletionPlan { params, texts_per_prompt } = plan;
+) -> Result<ContinuedPrompts, ApiError> {
     let count = prompts.len();
     let mut begun = Vec::with_capacity(count);
     for (index, prompt) in prompts.into_iter().enumerate() {
-        // Each text has seeds of its own, so that equal texts get different samples.
-        let first = (index * texts_per_prompt) as u64;
-        let params =
-            CompletionParams { seed: params.seed.map(|seed| seed.wrapping_add(first)), ..params.clone() };
-        let texts = state.judge.complete(prompt, &params, *texts_per_prompt).await;
+        let texts = state.judge.complete(prompt, &plan.params_of(index), plan.texts_per_prompt).await;
         let image_path = || member_path("image_data", index, count);
         begun.push(texts.map_err(|error| message_error(error, &image_path()))?);
     }
     let texts = begun.into_iter().map(|texts| try_join_all(texts.into_iter().map(CompletionStream::collect)));
-    try_join_all(texts).await.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))
+    let texts = try_join_all(texts).await;
+    let texts = texts.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
+    Ok(ContinuedPrompts { texts, forms: plan.forms })
 }
 
 #[cfg(test)]
@@ -371,5 +379,7 @@ mod tests {
             assert_eq!(with_sglang_param(ApiError::invalid(param, "No.")).param(), Some(expected));
         }
         assert_eq!(with_sglang_param(ApiError::invalid("n", "No.").without_param()).param(), None);
+        let header = with_sglang_param(ApiError::invalid(FORM_HEADER, "No."));
+        assert_eq!(header.param(), Some(FORM_HEADER));
     }
 }

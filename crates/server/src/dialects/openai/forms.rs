@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderName, HeaderValue, request::Parts},
     response::{IntoResponse, Response},
 };
-use judge::{Bound, CompletionParams, Form, FormPart, Part, Prompt, ReplyPart, Role, Rules};
+use judge::{Bound, CompletionParams, Form, FormPart, Part, Prompt, RawPrompt, ReplyPart, Role, Rules};
 use serde_json::Value;
 
 use super::prompt_schema::schema_of;
@@ -18,10 +18,13 @@ use crate::{
 };
 
 /// In a request: `off`, `auto` or the name of a form. In a response: the form of the answer.
-const HEADER: HeaderName = HeaderName::from_static("x-gavel-form");
+const HEADER: HeaderName = HeaderName::from_static(FORM_HEADER);
+
+/// The name of this header, which is the parameter of an error about the form.
+pub(in crate::dialects) const FORM_HEADER: &str = "x-gavel-form";
 
 /// The form that a request asks for, in its header or by its key's setting.
-pub(super) enum WantedForm {
+pub(in crate::dialects) enum WantedForm {
     /// The form of its prompt, if that is recognised.
     Auto,
     /// No form: the critic answers in free text.
@@ -81,8 +84,24 @@ impl WantedForm {
     /// The form of the answer to `prompt`.
     ///
     /// # Errors
-    /// When no form has the name, or the form needs points for each part that the prompt does not state.
+    /// When no form has the name, or the form needs points or options that the prompt does not state.
     pub(super) fn find(&self, rules: &Rules, prompt: &Prompt) -> Result<Option<Form>, ApiError> {
+        self.find_in(rules, &texts_of(prompt))
+    }
+
+    /// The form of the text that continues `prompt`. A prompt of tokens is not recognised, but its form can be named.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(super) fn find_raw(&self, rules: &Rules, prompt: &RawPrompt) -> Result<Option<Form>, ApiError> {
+        match prompt {
+            RawPrompt::Text(text) => self.find_in(rules, &[text.as_str()]),
+            RawPrompt::Tokens(_) => self.find_in(rules, &[]),
+        }
+    }
+
+    /// The form of the answer to a prompt with these texts.
+    fn find_in(&self, rules: &Rules, texts: &[&str]) -> Result<Option<Form>, ApiError> {
         let library = rules.library();
         match self {
             Self::Off => Ok(None),
@@ -93,18 +112,17 @@ impl WantedForm {
                         format!("There is no form {}; there are: {}.", quoted(name), known.join(", "));
                     ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
                 };
-                let lacks_points = || {
+                let lacks_choices = || {
                     let message =
-                        format!("The form {name:?} needs a prompt that says what each part is worth.");
+                        format!("The form {name:?} needs a prompt that states what can be chosen in it.");
                     ApiError::invalid(HEADER.as_str(), message)
                 };
                 let form = library.form(name).cloned().ok_or_else(unknown)?;
-                form.for_prompt(&texts_of(prompt)).map(Some).ok_or_else(lacks_points)
+                form.for_prompt(texts).map(Some).ok_or_else(lacks_choices)
             }
             Self::Auto => {
-                let texts = texts_of(prompt);
-                let form = library.form_of(&texts).cloned();
-                Ok(form.and_then(|form| form.for_prompt(&texts)))
+                let form = library.form_of(texts).cloned();
+                Ok(form.and_then(|form| form.for_prompt(texts)))
             }
         }
     }
@@ -158,18 +176,23 @@ pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> Completion
     }
 }
 
-/// Adds the header that names the form, and counts the form.
-pub(super) fn with_form_header(
-    form: Option<&Form>,
+/// Adds the header that names the form of the answers to all prompts, if it is the same one, and counts the form of
+/// each.
+pub(in crate::dialects) fn with_form_header<'a>(
+    forms: impl IntoIterator<Item = Option<&'a Form>>,
     state: &AppState,
     response: impl IntoResponse,
 ) -> Response {
     let mut response = response.into_response();
-    if let Some(form) = form {
-        state.metrics.form(&form.name);
-        if let Ok(name) = HeaderValue::from_str(&form.name) {
-            response.headers_mut().insert(HEADER, name);
-        }
+    let names: Vec<Option<&str>> =
+        forms.into_iter().map(|form| form.map(|form| form.name.as_str())).collect();
+    for name in names.iter().flatten() {
+        state.metrics.form(name);
+    }
+    let first = names.first().copied().flatten();
+    let shared = first.filter(|first| names.iter().all(|name| *name == Some(*first)));
+    if let Some(name) = shared.and_then(|name| HeaderValue::from_str(name).ok()) {
+        response.headers_mut().insert(HEADER, name);
     }
     response
 }

@@ -46,7 +46,8 @@ use crate::{
 pub(crate) use aliases::aliases;
 pub(crate) use batches::batch_endpoints;
 use best_of::best_of;
-use forms::{KnownObject, WantedForm};
+use forms::KnownObject;
+pub(in crate::dialects) use forms::{FORM_HEADER, WantedForm, with_form_header};
 use image_params::ImageParams;
 pub(in crate::dialects) use request::Stop;
 use request::{ChatBody, ChatRequest, TextCounts};
@@ -287,12 +288,12 @@ async fn respond(
     let choices = state.judge.complete(prompt, &params, generated).await.map_err(api_error)?;
     if let Some(options) = stream {
         let events = stream::events(choices, header, call, options);
-        return Ok(forms::with_form_header(form.as_ref(), &state, events));
+        return Ok(with_form_header([form.as_ref()], &state, events));
     }
     let choices =
         try_join_all(choices.into_iter().map(CompletionStream::collect)).await.map_err(api_error)?;
     let usage = UsageBody::sum(&choices.iter().map(|choice| choice.usage).collect::<Vec<_>>());
     let choices = best_of(choices, returned);
     let completion = ChatCompletion::new(header, call.as_ref(), choices, usage, logprobs);
-    Ok(forms::with_form_header(form.as_ref(), &state, Json(completion)))
+    Ok(with_form_header([form.as_ref()], &state, Json(completion)))
 }

@@ -293,6 +293,7 @@ impl ChatBody {
         if texts.selects_best() {
             params.top_logprobs.get_or_insert(0);
         }
+        let params = params.one_of(texts.generated);
         let continued = self.continue_final_message.unwrap_or_default();
         let opens_turn = continued || self.add_generation_prompt != Some(false);
         let detached = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;

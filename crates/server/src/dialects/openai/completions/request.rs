@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use judge::{CompletionParams, RawPrompt, TokenId};
+use judge::{CompletionParams, Form, RawPrompt, TokenId};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -154,6 +154,8 @@ impl CompletionPrompt {
 /// A validated request.
 pub(super) struct CompletionRequest {
     pub(super) prompts: Vec<RawPrompt>,
+    /// The form of each prompt's texts; none before the prompts are recognised.
+    pub(super) forms: Vec<Option<Form>>,
     /// Has `top_logprobs` also when the best texts are selected.
     pub(super) params: CompletionParams,
     /// The number of texts for each prompt.
@@ -211,9 +213,22 @@ impl CompletionBody {
             let message = format!("One request can ask for at most {MAX_TEXTS} texts.");
             return Err(ApiError::invalid("prompt", message));
         }
+        let params = params.one_of(prompts.len() * texts.generated);
         let logprobs = top.is_some();
         let (model, cache_salt) = (self.model, self.cache_salt);
-        Ok(CompletionRequest { prompts, params, texts, shape, cache_salt, logprobs, echo, model, stream })
+        let forms = vec![None; prompts.len()];
+        Ok(CompletionRequest {
+            prompts,
+            forms,
+            params,
+            texts,
+            shape,
+            cache_salt,
+            logprobs,
+            echo,
+            model,
+            stream,
+        })
     }
 
     /// The shape of the texts.

@@ -9,10 +9,8 @@ use axum::{Json, extract::State, response::Response};
 use judge::{CompletionParams, CompletionStream, Form};
 
 use super::{
-    Constrained, Deployment, constrain,
-    forms::{self, WantedForm},
-    response::ResponseHeader,
-    restrict_cache, unsupported,
+    Constrained, Deployment, WantedForm, constrain, response::ResponseHeader, restrict_cache, unsupported,
+    with_form_header,
 };
 use crate::{
     caller::RequestCaller,
@@ -97,9 +95,9 @@ async fn generate(
     let text = texts.remove(0);
     let response = ResponseBody::in_progress(header, echo);
     if stream {
-        return Ok(forms::with_form_header(form.as_ref(), &state, stream::events(text, response)));
+        return Ok(with_form_header([form.as_ref()], &state, stream::events(text, response)));
     }
     let completion = CompletionStream::collect(text).await.map_err(api_error)?;
     let response = response.with_completion(completion);
-    Ok(forms::with_form_header(form.as_ref(), &state, Json(response)))
+    Ok(with_form_header([form.as_ref()], &state, Json(response)))
 }

@@ -195,7 +195,7 @@ impl ResponsesBody {
             top_logprobs: self.top_logprobs,
             ..ChatBody::default()
         };
-        let params = chat.params(vocabulary)?;
+        let params = chat.params(vocabulary)?.one_of(1);
         let (prompt, images) = prompt(self.instructions.as_deref(), self.input, reader)?;
         let reasoning = [("effort".to_owned(), Value::Null), ("summary".to_owned(), Value::Null)];
         let echo = ResponseEcho {
