@@ -36,7 +36,7 @@ pub(in crate::dialects) enum WantedForm {
 /// The JSON object that a prompt is recognised to want.
 pub(super) enum KnownObject {
     /// An object in a known form, whose choices are read from the logits.
-    Form(Form),
+    Form(Box<Form>),
     /// An object that is valid under this schema.
     Schema(Value),
 }
@@ -132,8 +132,10 @@ impl WantedForm {
         match self {
             Self::Off | Self::Named(_) => None,
             Self::Auto => schema_of(prompt).map(KnownObject::Schema).or_else(|| {
-                let form = rules.library().form_of(&texts_of(prompt))?;
-                form.is_json_object().then(|| KnownObject::Form(form.clone()))
+                let texts = texts_of(prompt);
+                let form = rules.library().form_of(&texts)?;
+                let form = form.is_json_object().then(|| form.clone())?.for_prompt(&texts)?;
+                Some(KnownObject::Form(Box::new(form)))
             }),
         }
     }

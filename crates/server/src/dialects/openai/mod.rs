@@ -200,7 +200,7 @@ async fn constrain(
     match any_object.then(|| wanted.find_object(&state.judge.rules(), prompt)).flatten() {
         Some(KnownObject::Form(form)) => {
             let params = forms::apply(Some(&form), params);
-            return Ok(Constrained { form: Some(form), params });
+            return Ok(Constrained { form: Some(*form), params });
         }
         Some(KnownObject::Schema(schema)) => {
             let narrower = RequestedShape { shape: Shape::Schema(schema), param: requested.param };
