@@ -6,7 +6,7 @@
 //! are not read: neither the rest of a label after its last branch, nor what several labels share up to the next
 //! branch ("The better response: [first]" and "… [second]" beside "Two responses are equally good").
 //!
-//! What all labels end in ("]", a line break) is an end mark, which tells none of them from another. A critic may write
+//! Labels may share an end mark ("]", a line break), which tells none of them from another. A critic may write
 //! another token there: "]." or "]\n", two line breaks, or the end of its turn. After "7", which no other label
 //! continues, the end mark is not read at all. After "1", which "10" continues, "1]" therefore has the probability
 //! that "1" is not continued: 1 minus that of the tokens towards longer labels. The probability of the single token
@@ -74,12 +74,21 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Labels with these tokens.
+    /// Labels with these tokens, without an end mark.
     ///
     /// # Errors
     /// [`LabelsError::Empty`] when there are no labels or one is empty, [`LabelsError::Ambiguous`] when one is a
     /// prefix of another.
     pub fn new(texts: Vec<Vec<TokenId>>) -> Result<Self, LabelsError> {
+        Self::with_end_mark(texts, 0)
+    }
+
+    /// Labels with these tokens. Of their last `end_mark` tokens, those that all labels share are an end mark: they say
+    /// nothing but that the label ends.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_end_mark(texts: Vec<Vec<TokenId>>, end_mark: usize) -> Result<Self, LabelsError> {
         if texts.is_empty() || texts.iter().any(Vec::is_empty) {
             return Err(LabelsError::Empty);
         }
@@ -90,7 +99,7 @@ impl Labels {
             return Err(LabelsError::Ambiguous);
         }
         let ends = vec![Turn { branch: 0, way: 0 }; texts.len()];
-        let mut tree = Tree { branches: Vec::new(), ends, end_mark: shared_end(&texts) };
+        let mut tree = Tree { branches: Vec::new(), ends, end_mark: shared_end(&texts).min(end_mark) };
         tree.grow(&sorted, None);
         let Tree { branches, ends, end_mark: _ } = tree;
         Ok(Self { texts, branches, ends })
@@ -126,13 +135,13 @@ fn shared_end(texts: &[Vec<TokenId>]) -> usize {
 struct Tree {
     branches: Vec<Branch>,
     ends: Vec<Turn>,
-    /// The number of last tokens that all labels share.
+    /// The number of tokens of the end mark.
     end_mark: usize,
 }
 
 impl Tree {
-    /// Adds the branch at which the sorted `texts` part, after the turn `above`, then those below it. Without a turn above, it is the
-    /// empty prefix.
+    /// Adds the branch at which the sorted `texts` part, after the turn `above`, then those below it. Without a turn
+    /// above, it is the empty prefix.
     ///
     /// Calls are nested no deeper than branches are, which is less than the number of labels, however long these are.
     fn grow(&mut self, texts: &[(&[TokenId], usize)], above: Option<Turn>) {

@@ -267,12 +267,15 @@ impl Sequence {
     }
 
     /// The number of tokens that it is expected to run still, if other texts have become `usual_length` tokens long of
-    /// late. A reply may end long before its limit: it is expected to go on for as long as those were, or for as long
-    /// as it has been written already, if that is longer.
+    /// late. A reply may end long before its limit: it is expected to become as long as those were, or, if it is longer
+    /// already, twice as long as it is.
     pub(crate) fn tokens_left(&self, usual_length: Option<usize>) -> usize {
         let most = self.max_positions.saturating_sub(self.computed.max(self.prompt.tokens.len()));
-        let expected = usual_length.map_or(most, |usual| usual.max(self.reply.len()).min(most));
-        self.unread() + expected
+        let expected = usual_length.map_or(most, |usual| {
+            let written = self.reply.len();
+            if written < usual { usual - written } else { written }
+        });
+        self.unread() + expected.min(most)
     }
 
     /// The next tokens to run, at most `budget`, which must not be 0.

@@ -194,7 +194,7 @@ fn the_script_goes_on_after_what_was_written_by_rules() {
 fn rules_that_fail_fail_their_own_request() {
     let nothing = Multiples { allowed: Allowed::default(), ..Multiples::of(5, (2, 2)) };
     let (tokens, reason) = written(request(3, nothing.guided(0)));
-    assert!(tokens.is_empty() && reason.unwrap_err().contains("no token may come next"));
+    assert!(tokens.is_empty() && reason.unwrap_err().contains("neither end nor go on"));
     let wrong = Multiples { of: 7, ..Multiples::of(5, (2, 2)) };
     assert!(written(request(3, wrong.guided(0))).1.unwrap_err().contains("5 is no multiple of 7"));
 }

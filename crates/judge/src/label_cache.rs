@@ -1,13 +1,11 @@
 //! Lists of labels as tokens, so that those in use are tokenised once and not for each request.
 
-use std::{
-    hash::RandomState,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use critic::TokenId;
 use engine::Labels;
 use lru::LruCache;
+use sha2::{Digest, Sha256};
 
 use crate::JudgeError;
 
@@ -30,7 +28,7 @@ pub(crate) struct LabelCache {
 }
 
 /// A list of labels as tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Tokenised {
     /// The fixed text before the labels, up to the first token that differs between them.
     pub(crate) lead: Vec<TokenId>,
@@ -38,61 +36,74 @@ pub(crate) struct Tokenised {
     pub(crate) labels: Labels,
 }
 
+/// The digest of the texts of a list and of the callers who can find it. Others could otherwise learn from the time of
+/// their first request that it was used.
+type Key = [u8; 32];
+
 /// The texts of a list.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
+#[derive(Clone, Copy)]
+pub(crate) struct LabelTexts<'a> {
     /// The fixed text before the labels.
-    lead: String,
-    texts: Vec<String>,
+    pub(crate) lead: &'a str,
+    pub(crate) labels: &'a [String],
 }
 
-impl Key {
+impl LabelTexts<'_> {
+    /// SHA-256 over the scope of callers and the texts, each with its length.
+    fn key(&self, scope: [u8; 32]) -> Key {
+        let mut digest = Sha256::new_with_prefix(scope);
+        for text in self.labels.iter().map(String::as_str).chain([self.lead]) {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        }
+        digest.finalize().into()
+    }
+
     /// The approximate memory for the list in bytes.
     fn bytes(&self) -> usize {
-        let labels = self.texts.iter().map(|text| LABEL_BYTES + text.len() * BYTES_PER_BYTE);
+        let labels = self.labels.iter().map(|text| LABEL_BYTES + text.len() * BYTES_PER_BYTE);
         self.lead.len() * BYTES_PER_BYTE + labels.sum::<usize>()
     }
 }
 
 struct Kept {
     /// Each list, with its size in bytes.
-    lists: LruCache<Key, (Tokenised, usize), RandomState>,
+    lists: LruCache<Key, (Arc<Tokenised>, usize)>,
     bytes: usize,
 }
 
 impl Default for LabelCache {
     fn default() -> Self {
-        let lists = LruCache::unbounded_with_hasher(RandomState::new());
+        let lists = LruCache::unbounded();
         Self { kept: Mutex::new(Kept { lists, bytes: 0 }) }
     }
 }
 
 impl LabelCache {
-    /// The labels for `texts` after the fixed text `lead`, which `tokenise` makes if they are not in the cache.
+    /// A list of labels for callers of a scope, which `tokenise` makes if it is not in the cache.
     ///
     /// # Errors
     /// The error of `tokenise`.
     pub(crate) fn labels(
         &self,
-        lead: &str,
-        texts: &[String],
+        texts: LabelTexts<'_>,
+        scope: [u8; 32],
         tokenise: impl FnOnce() -> Result<Tokenised, JudgeError>,
-    ) -> Result<Tokenised, JudgeError> {
+    ) -> Result<Arc<Tokenised>, JudgeError> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = Key { lead: lead.to_owned(), texts: texts.to_vec() };
+        let key = texts.key(scope);
         if let Some((known, _)) = kept().lists.get(&key) {
             return Ok(known.clone());
         }
-        let tokenised = tokenise()?;
-        kept().put(key, tokenised.clone());
+        let tokenised = Arc::new(tokenise()?);
+        kept().put(key, tokenised.clone(), texts.bytes());
         Ok(tokenised)
     }
 }
 
 impl Kept {
     /// Adds a list, and removes those that were not used for the longest time until all fit.
-    fn put(&mut self, key: Key, tokenised: Tokenised) {
-        let bytes = key.bytes();
+    fn put(&mut self, key: Key, tokenised: Arc<Tokenised>, bytes: usize) {
         self.bytes += bytes;
         // Another request may have added the same list meanwhile.
         if let Some((_, replaced)) = self.lists.put(key, (tokenised, bytes)) {
@@ -128,7 +139,7 @@ mod tests {
     /// The same for a list after `lead`.
     fn is_new_after(lead: &str, cache: &LabelCache, texts: &[String]) -> bool {
         let mut is_new = false;
-        let labels = cache.labels(lead, texts, || {
+        let labels = cache.labels(LabelTexts { lead, labels: texts }, [0; 32], || {
             is_new = true;
             tokenised(texts)
         });
@@ -165,10 +176,12 @@ mod tests {
     fn a_list_that_is_added_twice_counts_once_and_one_that_is_too_long_is_not_kept() {
         let cache = LabelCache::default();
         let short = texts(1, 8);
+        let listed = LabelTexts { lead: "xy", labels: &short };
         for _ in 0..2 {
-            let key = Key { lead: "xy".into(), texts: short.clone() };
-            cache.kept.lock().unwrap().put(key, tokenised(&short).unwrap());
+            let tokenised = Arc::new(tokenised(&short).unwrap());
+            cache.kept.lock().unwrap().put(listed.key([0; 32]), tokenised, listed.bytes());
         }
+        assert!(listed.key([0; 32]) != listed.key([1; 32]), "others learn nothing of it");
         assert_eq!(cache.kept.lock().unwrap().bytes, 2 * (LABEL_BYTES + 11 * BYTES_PER_BYTE));
         let long = texts(2, MOST_BYTES / 16);
         assert!(is_new(&cache, &long) && is_new(&cache, &long));

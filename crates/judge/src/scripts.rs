@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     CompletionParams, JudgeError, ReplyPart,
-    label_cache::{LabelCache, Tokenised},
+    label_cache::{LabelCache, LabelTexts, Tokenised},
 };
 
 /// Tokenises the pieces of replies for one critic.
@@ -43,15 +43,16 @@ impl Scripts {
             script = after;
             match (piece, after) {
                 (ReplyPart::Say(lead), [ReplyPart::Choose { texts, distribution }, after @ ..]) => {
-                    let Tokenised { lead, labels } = self.tokenised(lead, texts)?;
-                    parts.extend([Part::Say(lead), Part::Choose { labels, distribution: *distribution }]);
+                    let Tokenised { lead, labels } = &*self.tokenised(lead, texts, params)?;
+                    let (labels, distribution) = (labels.clone(), *distribution);
+                    parts.extend([Part::Say(lead.clone()), Part::Choose { labels, distribution }]);
                     script = after;
                 }
                 // A limit of one token leaves no text after the first word.
                 (ReplyPart::Say(text), [ReplyPart::Write, ..]) if params.max_tokens > 1 => {
                     parts.extend(self.before_text(text)?);
                 }
-                (piece, _) => parts.push(self.part(piece)?),
+                (piece, _) => parts.push(self.part(piece, params)?),
             }
         }
         // Empty pieces are dropped, such as the end of the turn if the chat format does not define it.
@@ -73,13 +74,13 @@ impl Scripts {
     }
 
     /// A piece that does not depend on those beside it.
-    fn part(&self, piece: &ReplyPart) -> Result<Part, JudgeError> {
+    fn part(&self, piece: &ReplyPart, params: &CompletionParams) -> Result<Part, JudgeError> {
         Ok(match piece {
             ReplyPart::Write => Part::Write(0),
             ReplyPart::WriteBy(rules) => Part::WriteBy { tokens: 0, rules: rules.clone() },
             ReplyPart::Say(text) | ReplyPart::SayApart(text) => Part::Say(self.processor.tokenize(text)?),
             ReplyPart::Choose { texts, distribution } => {
-                let Tokenised { labels, .. } = self.tokenised("", texts)?;
+                let labels = self.tokenised("", texts, params)?.labels.clone();
                 Part::Choose { labels, distribution: *distribution }
             }
             ReplyPart::ChooseTokens(tokens) => {
@@ -92,11 +93,27 @@ impl Scripts {
     }
 
     /// The labels for `texts` after the fixed text `lead`, tokenised once for each list in use.
-    fn tokenised(&self, lead: &str, texts: &[String]) -> Result<Tokenised, JudgeError> {
-        self.labels.labels(lead, texts, || {
-            let (lead, labels) = split(lead, texts, |text| self.processor.tokenize(text))?;
-            Ok(Tokenised { lead, labels: Labels::new(labels)? })
+    fn tokenised(
+        &self,
+        lead: &str,
+        labels: &[String],
+        params: &CompletionParams,
+    ) -> Result<Arc<Tokenised>, JudgeError> {
+        self.labels.labels(LabelTexts { lead, labels }, params.caller.scope(), || {
+            let (lead, labels) = split(lead, labels, |text| self.processor.tokenize(text))?;
+            let marks = labels.first().map_or(0, |label| self.marks(label));
+            Ok(Tokenised { lead, labels: Labels::with_end_mark(labels, marks)? })
         })
+    }
+
+    /// The number of tokens at the end of a label that have neither letters nor digits, which can only be an end mark. The
+    /// last word of a label is none: "right" of "is right" is what makes another one of "is not right".
+    fn marks(&self, label: &[TokenId]) -> usize {
+        let is_mark = |token: &&TokenId| {
+            let bytes = self.processor.token_bytes(**token);
+            std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains(char::is_alphanumeric))
+        };
+        label.iter().rev().take_while(is_mark).count()
     }
 
     /// A fixed text and the critic's first word, which has the text's last space. If there is no such space or no such

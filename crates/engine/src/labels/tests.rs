@@ -7,7 +7,8 @@ use super::*;
 use crate::probability::argmax;
 
 fn labels(texts: &[&[u32]]) -> Result<Labels, LabelsError> {
-    Labels::new(texts.iter().map(|text| text.iter().map(|id| TokenId(*id)).collect()).collect())
+    let texts = texts.iter().map(|text| text.iter().map(|id| TokenId(*id)).collect());
+    Labels::with_end_mark(texts.collect(), usize::MAX)
 }
 
 fn reader(texts: &[&[u32]], coverage: Coverage) -> LabelReader {
@@ -118,6 +119,11 @@ fn only_the_rest_of_the_shortest_label_is_an_end_mark() {
     assert_eq!(ends(&[&[1, 4, 1, 0], &[1, 0, 4, 1, 0], &[2, 4, 1, 0]]), [None, Some(1)]);
     // A label that begins with the end mark is read like any other at the root.
     assert_eq!(ends(&[&[9], &[1, 9]]), [None]);
+    // A word that all labels share ("is right", "is not right") is no end mark if it is not said to be one.
+    let shared = [[1, 5].map(TokenId).to_vec(), [1, 2, 5].map(TokenId).to_vec()];
+    let plain = Labels::new(shared.to_vec()).unwrap();
+    assert!(plain.branches.iter().all(|branch| branch.end.is_none()));
+    assert!(Labels::with_end_mark(shared.to_vec(), 1).unwrap() != plain);
 }
 
 #[test]

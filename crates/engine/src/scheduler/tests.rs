@@ -288,7 +288,7 @@ fn a_failed_chunk_leaves_nothing_behind_and_hurts_no_other() {
 
 fn choose(texts: &[&[u32]], distribution: bool) -> Part {
     let texts = texts.iter().map(|text| text.iter().map(|id| TokenId(*id)).collect()).collect();
-    Part::Choose { labels: Labels::new(texts).unwrap(), distribution }
+    Part::Choose { labels: Labels::with_end_mark(texts, 1).unwrap(), distribution }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod cost;
 mod ending;
 mod following;
+mod kept;
 mod pattern;
 mod position;
 mod schema;
@@ -15,7 +16,6 @@ mod tests;
 mod vocabulary;
 
 use std::{
-    num::NonZeroUsize,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
 };
@@ -23,7 +23,6 @@ use std::{
 use critic::Processor;
 use engine::{GuideError, Guided};
 use llguidance::{Matcher, api::TopLevelGrammar};
-use lru::LruCache;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -31,17 +30,18 @@ use tokio::runtime::Handle;
 use cost::Costly;
 use ending::Ways;
 use following::Compiled;
+use kept::Kept;
 use pattern::Breadth;
 use position::Position;
 use vocabulary::Vocabulary;
 
-/// Number of compiled grammars, and of refusals, that are kept: an evaluation uses one or a few, and each takes about a
-/// megabyte.
-const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
 /// Maximum number of texts to choose from.
 const MAX_TEXTS: usize = 1000;
 /// Maximum total length of the texts to choose from, in bytes.
 const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Maximum length of one text that is given, in bytes: each of its bytes is a state of the automaton, with some hundred
+/// bytes, and each text that is written gets its own copy.
+const MAX_TEXT: usize = 8 << 10;
 /// Maximum length of what the compiler says about a schema, in bytes.
 const MAX_REASON: usize = 300;
 /// The stack of a thread that compiles: some ten kibibytes for each of the levels that a schema may have, and as much
@@ -65,17 +65,21 @@ pub enum Shape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrammarError {
     /// The shape is longer than the limit, which keeps compilation short for other requests.
-    #[error("it has {bytes} bytes; {most} are compiled at most")]
+    #[error("the {what} has {bytes} bytes; {most} are compiled at most")]
     TooLarge {
+        /// The part that is too long.
+        what: &'static str,
         /// Its length in bytes.
         bytes: usize,
         /// The maximum length in bytes.
         most: usize,
     },
-    /// There are more texts to choose from than the limit, which keeps compilation short for other requests.
-    #[error("it has {count} texts; {most} are compiled at most")]
+    /// There are more parts of one kind than the limit, which keeps compilation short for other requests.
+    #[error("it has {count} {what}; {most} are compiled at most")]
     TooMany {
-        /// The number of texts.
+        /// The kind of parts, in the plural.
+        what: &'static str,
+        /// The number of parts.
         count: usize,
         /// The maximum number of texts.
         most: usize,
@@ -124,18 +128,14 @@ pub(crate) struct Grammars {
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
     /// Held only to look up or insert an entry, never while a grammar is compiled: two concurrent requests for the
     /// same shape compile it twice.
-    kept: Mutex<Option<LruCache<Key, Result<Guided, GrammarError>>>>,
+    kept: Mutex<Kept>,
 }
-
-/// Under which a grammar is kept: the digest of its shape, and that of the callers who can find it. Others could
-/// otherwise learn from the time of their first request that it was used.
-type Key = ([u8; 32], [u8; 32]);
 
 impl Grammars {
     /// The rules for `shape`, or why there are none, if callers of this scope asked for them before.
     pub(crate) fn kept(&self, shape: &Shape, scope: [u8; 32]) -> Option<Result<Guided, GrammarError>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_mut()?.get(&(name(shape), scope)).cloned()
+        kept.get(&(name(shape), scope))
     }
 
     /// Compiles the rules for `shape`, which takes up to some hundred milliseconds, and keeps them for callers of
@@ -151,7 +151,7 @@ impl Grammars {
         let compiled = compile_on_deep_stack(shape, vocabulary, runtime)?;
         let guided = compiled.map(|compiled| Guided::new(name, Arc::new(compiled)));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get_or_insert_with(|| LruCache::new(KEPT)).put((name, scope), guided.clone());
+        kept.put((name, scope), guided.clone(), shape_bytes(shape));
         guided
     }
 }
@@ -179,7 +179,11 @@ fn compile(shape: &Shape, vocabulary: Arc<Vocabulary>, runtime: Handle) -> Resul
         Shape::Object | Shape::Pattern(_) | Shape::OneOf(_) => Vec::new(),
     };
     // One token may open structures that take about as many tokens to close as the schema has characters.
-    let slack = 64 + schema_length(shape);
+    let slack = 64
+        + match shape {
+            Shape::OneOf(texts) => texts.iter().map(String::len).max().unwrap_or(0),
+            Shape::Object | Shape::Schema(_) | Shape::Pattern(_) => shape_bytes(shape),
+        };
     let matcher = Matcher::new(vocabulary.factory.create_parser(grammar));
     if let Some(error) = matcher.get_error() {
         return Err(refusal(shape, failure(&error)));
@@ -188,26 +192,36 @@ fn compile(shape: &Shape, vocabulary: Arc<Vocabulary>, runtime: Handle) -> Resul
     compiled.map_err(|failure| refusal(shape, failure))
 }
 
-/// What went wrong in the automaton, which tells it by its texts only.
+/// How the compiler begins to say that a grammar is beyond its limits.
+const COMPLEX: [&str; 10] = [
+    "lexer error",
+    "parser error",
+    "lexer precomputation failed",
+    "initial lexer configuration",
+    "grammar size",
+    "schema too large",
+    "fuel exhausted",
+    "Unable to determine",
+    "can't determine",
+    // An assertion about the size of a grammar.
+    "panic",
+];
+/// How it begins to say that no text has a shape.
+const IMPOSSIBLE: [&str; 3] = ["NoExtension", "Unsatisfiable schema", "Regex is empty"];
+/// How it begins to say that a pattern is invalid, which the pattern's own parser says in a line.
+const INVALID_PATTERN: [&str; 2] = ["regex parse error", "at 1("];
+
+/// What went wrong in the automaton, which tells it by its texts only. They may quote the client further on.
 fn failure(error: &str) -> GuideError {
-    let has = |marks: &[&str]| marks.iter().any(|mark| error.contains(mark));
-    if has(&["oneOf"]) {
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| error.starts_with(beginning));
+    if begins(&COMPLEX) {
+        GuideError::TooComplex
+    } else if begins(&IMPOSSIBLE) {
+        GuideError::DeadEnd
+    } else if begins(&["oneOf constraints"]) {
         GuideError::Lost(
             "oneOf is only supported where its parts have nothing in common; anyOf may be used".into(),
         )
-    } else if has(&["NoExtension", "Unsatisfiable", "is empty"]) {
-        GuideError::DeadEnd
-    } else if has(&[
-        "lexer error",
-        "parser error",
-        "too big",
-        "too large",
-        "fuel",
-        "nable to determine",
-        "panic",
-        "can't determine",
-    ]) {
-        GuideError::TooComplex
     } else {
         GuideError::Lost(in_a_line(error))
     }
@@ -220,12 +234,17 @@ fn refusal(shape: &Shape, failure: GuideError) -> GrammarError {
         GuideError::DeadEnd => return GrammarError::Unsatisfiable,
         GuideError::Lost(reason) => reason,
     };
+    let is_pattern = INVALID_PATTERN.iter().any(|beginning| reason.starts_with(beginning));
     let mistake = match shape {
         Shape::Pattern(pattern) => pattern::mistake(unanchored(pattern)),
-        Shape::Schema(schema) => Costly::of(schema).mistake(),
-        Shape::Object | Shape::OneOf(_) => None,
+        Shape::Schema(schema) if is_pattern => Costly::of(schema).mistake(),
+        Shape::Schema(_) | Shape::Object | Shape::OneOf(_) => None,
     };
-    GrammarError::Refused(mistake.unwrap_or(reason))
+    let around = || {
+        let message = "word boundaries, and anchors other than at both ends, are not supported in patterns";
+        reason.contains("lookarounds not supported").then(|| message.to_owned())
+    };
+    GrammarError::Refused(mistake.or_else(around).unwrap_or(reason))
 }
 
 /// The digest of a shape: SHA-256 over its kind and its texts, each with its length.
@@ -253,12 +272,13 @@ fn name(shape: &Shape) -> [u8; 32] {
     digest.finalize().into()
 }
 
-fn schema_length(shape: &Shape) -> usize {
+/// The length of a shape in bytes; a schema has that of its JSON.
+fn shape_bytes(shape: &Shape) -> usize {
     match shape {
         Shape::Object => 0,
         Shape::Schema(schema) => schema.to_string().len(),
         Shape::Pattern(pattern) => pattern.len(),
-        Shape::OneOf(texts) => texts.iter().map(String::len).max().unwrap_or(0),
+        Shape::OneOf(texts) => texts.iter().map(String::len).sum(),
     }
 }
 
@@ -294,10 +314,14 @@ fn grammar(shape: &Shape) -> Result<(TopLevelGrammar, Option<Position>), Grammar
                 ));
             }
             if texts.len() > MAX_TEXTS {
-                return Err(GrammarError::TooMany { count: texts.len(), most: MAX_TEXTS });
+                return Err(GrammarError::TooMany { what: "texts", count: texts.len(), most: MAX_TEXTS });
+            }
+            let longest = texts.iter().map(String::len).max().unwrap_or(0);
+            if longest > MAX_TEXT {
+                return Err(GrammarError::TooLarge { what: "longest text", bytes: longest, most: MAX_TEXT });
             }
             if bytes > MAX_TEXT_BYTES {
-                return Err(GrammarError::TooLarge { bytes, most: MAX_TEXT_BYTES });
+                return Err(GrammarError::TooLarge { what: "list of texts", bytes, most: MAX_TEXT_BYTES });
             }
             let quoted: Vec<String> =
                 texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();

@@ -1,6 +1,8 @@
 //! Prepares JSON schemas for compilation: bounds their size, and narrows them to exclude valid but impractical
 //! documents.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{GrammarError, cost::Costly};
@@ -19,6 +21,25 @@ const ONE: [&str; 4] = ["items", "additionalProperties", "additionalItems", "not
 const LIST: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 /// Keywords whose value is a map of names to schemas.
 const NAMED: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
+
+/// Keywords that say nothing about a value.
+const ANNOTATIONS: [&str; 15] = [
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$id",
+    "$schema",
+    "contentEncoding",
+    "contentMediaType",
+    "default",
+    "definitions",
+    "description",
+    "examples",
+    "id",
+    "readOnly",
+    "title",
+    "writeOnly",
+];
 
 /// A schema for any JSON object.
 pub(super) fn any_object() -> Value {
@@ -49,7 +70,7 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
     }
     let bytes = schema.to_string().len();
     if bytes > MAX_BYTES {
-        return Err(GrammarError::TooLarge { bytes, most: MAX_BYTES });
+        return Err(GrammarError::TooLarge { what: "schema", bytes, most: MAX_BYTES });
     }
     if depth(&schema) > MAX_DEPTH {
         return Err(GrammarError::TooDeep { most: MAX_DEPTH });
@@ -98,12 +119,12 @@ pub(super) fn depth(value: &Value) -> usize {
 
 /// The keys required by any object of the schema, as written after their opening quote.
 pub(super) fn needed(schema: &Value) -> Vec<Vec<u8>> {
-    let mut keys = Vec::new();
+    let mut keys = BTreeSet::new();
     collect_needed(&mut schema.clone(), &mut keys);
-    keys
+    keys.into_iter().collect()
 }
 
-fn collect_needed(schema: &mut Value, keys: &mut Vec<Vec<u8>>) {
+fn collect_needed(schema: &mut Value, keys: &mut BTreeSet<Vec<u8>>) {
     let Some(keywords) = schema.as_object_mut() else { return };
     for name in keywords
         .get("required")
@@ -112,10 +133,7 @@ fn collect_needed(schema: &mut Value, keys: &mut Vec<Vec<u8>>) {
         .flatten()
         .filter(|name| name.is_string())
     {
-        let key = name.to_string().as_bytes()[1..].to_vec();
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
+        keys.insert(name.to_string().as_bytes()[1..].to_vec());
     }
     parts(keywords).for_each(|part| collect_needed(part, keys));
 }
@@ -144,13 +162,12 @@ fn intersects(schema: &Value) -> bool {
 
 /// Whether several schemas apply to the value to which this one applies.
 pub(super) fn intersects_here(keywords: &Map<String, Value>) -> bool {
-    let says = |key: &str| {
-        ["type", "enum", "const", "properties", "items", "minimum", "maximum", "required"].contains(&key)
-    };
-    let combines = |key: &str| ["$ref", "anyOf", "oneOf", "allOf"].contains(&key);
-    let combined = keywords.keys().filter(|key| combines(key)).count();
+    let count = |keys: &[&str]| keywords.keys().filter(|key| keys.contains(&key.as_str())).count();
+    let combined = count(&["$ref", "anyOf", "oneOf", "allOf"]);
     let several = keywords.get("allOf").and_then(Value::as_array).is_some_and(|all| all.len() > 1);
-    several || combined > 1 || (combined == 1 && keywords.keys().any(|key| says(key)))
+    // A named property must satisfy the pattern's schema too.
+    let named_twice = count(&["properties", "patternProperties"]) == 2;
+    several || named_twice || combined > 1 || (combined == 1 && keywords.len() > 1 + count(&ANNOTATIONS))
 }
 
 fn narrow(schema: &mut Value) {

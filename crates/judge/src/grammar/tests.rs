@@ -231,9 +231,13 @@ async fn refusals_say_in_a_line_what_is_wrong() {
         (Shape::Pattern("^(a)\\1$".into()), "backreferences are not supported (at character 4)"),
         (
             Shape::Schema(json!({ "type": "string", "pattern": "^(?!a)b$" })),
-            "look-around, including look-ahead and look-behind, is not supported (at character 1)",
+            "look-around, including look-ahead and look-behind, is not supported (at character 2)",
         ),
-        (Shape::Schema(json!({ "type": "colour" })), "colour"),
+        (Shape::Schema(json!({ "type": "colour", "pattern": "^a$|^b$" })), "colour"),
+        (Shape::Schema(json!({ "type": "panic" })), "panic"),
+        (Shape::Schema(json!({ "oneOf": [{ "type": "fuel" }] })), "fuel"),
+        (Shape::Pattern(r"a\b".into()), "word boundaries"),
+        (Shape::Schema(json!({ "type": "string", "pattern": r"a\b" })), "word boundaries"),
     ] {
         let text = told(shape.clone()).to_string();
         assert!(text.contains(expected) && !text.contains('\n'), "{shape:?}: {text}");
@@ -260,10 +264,21 @@ fn texts_to_choose_from_are_bounded_in_number_and_in_bytes() {
     let refused = |texts: Vec<String>| grammar(&Shape::OneOf(texts)).err();
     let texts = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
     assert_eq!(refused(texts(MAX_TEXTS)), None);
-    assert_eq!(refused(texts(MAX_TEXTS + 1)), Some(GrammarError::TooMany { count: 1001, most: 1000 }));
+    assert_eq!(
+        refused(texts(MAX_TEXTS + 1)),
+        Some(GrammarError::TooMany { what: "texts", count: 1001, most: 1000 })
+    );
     let bytes = MAX_TEXT_BYTES + 1;
-    let long = vec!["a".repeat(bytes - 1), "b".into()];
-    assert_eq!(refused(long), Some(GrammarError::TooLarge { bytes, most: MAX_TEXT_BYTES }));
+    let long: Vec<String> =
+        (0..8).map(|text| text.to_string().repeat(MAX_TEXT)).chain(["b".into()]).collect();
+    assert_eq!(
+        refused(long),
+        Some(GrammarError::TooLarge { what: "list of texts", bytes, most: MAX_TEXT_BYTES })
+    );
+    assert_eq!(
+        refused(vec!["a".repeat(MAX_TEXT + 1), "b".into()]),
+        Some(GrammarError::TooLarge { what: "longest text", bytes: 8193, most: MAX_TEXT })
+    );
 }
 
 #[tokio::test]
@@ -281,7 +296,7 @@ async fn what_was_compiled_is_kept_by_its_shape() {
     let refused = compile(&wrong);
     assert!(refused.is_err());
     assert_eq!(grammars.kept(&wrong, here), Some(refused), "refusals are kept too");
-    for number in 0..KEPT.get() {
+    for number in 0..kept::MOST.get() {
         compile(&shape(&number.to_string())).unwrap();
     }
     assert!(grammars.kept(&shape("a"), here).is_none(), "the oldest made room");

@@ -94,7 +94,11 @@ pub(crate) async fn guard_admin(
         AdminAccess::Open => Ok(()),
     };
     match allowed {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(KnownClient);
+            response
+        }
         Err(error) => error.into_response(),
     }
 }
@@ -135,7 +139,7 @@ fn unknown_key(access: &Access, request: &Request) -> Response {
 
 /// The key that a request carries. `None` if it carries several different ones, because which of them counts would
 /// be arbitrary.
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+pub(crate) fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| bearer(value.as_bytes()));
     let plain = KEY_HEADERS.iter().flat_map(|name| headers.get_all(name)).map(|value| Some(value.as_bytes()));
     let mut keys = bearers.chain(plain);

@@ -15,7 +15,7 @@ fn what_runs_has_its_prompt_and_its_reply_left() {
 }
 
 #[test]
-fn a_reply_goes_on_for_as_long_as_others_or_as_it_has_been_written() {
+fn a_reply_becomes_as_long_as_others_or_twice_as_long_as_it_is() {
     let mut bench = Bench::new(2);
     bench.enqueue(&[1; 6], 2);
     bench.ask(&[5; 6], vec![choose(&[&[1], &[2]], false)], Traits::default());
@@ -26,6 +26,6 @@ fn a_reply_goes_on_for_as_long_as_others_or_as_it_has_been_written() {
     while bench.step().is_some() {
         left.push(bench.scheduler.tokens_left());
     }
-    // After each of its tokens as many as it has, but no fewer than two, and no more than its limit leaves.
-    assert_eq!(left, [2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+    // One token more makes two; from then on as many as it has, and no more than its limit leaves.
+    assert_eq!(left, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
 }
