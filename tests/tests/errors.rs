@@ -56,7 +56,7 @@ fn what_does_not_fit_any_route_is_told_in_json() {
     }
     for (path, meant) in [
         ("/v1/judge", "POST /judge"),
-        ("/judge/", "POST /judge"),
+        ("/judges", "POST /judge"),
         ("/api/v1/reward", "POST /reward"),
         ("/api/chat/completion", "POST /v1/chat/completions"),
     ] {

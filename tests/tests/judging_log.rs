@@ -148,6 +148,18 @@ fn a_server_that_stops_after_a_burst_writes_all_its_lines() {
     assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
 }
 
+/// The justifications of a verdict and of those inside it.
+fn collect_justifications(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(parts) => parts.iter().for_each(|part| collect_justifications(part, found)),
+        Value::Object(members) => {
+            found.extend(members.get("justification").and_then(Value::as_str).map(str::to_owned));
+            members.values().for_each(|member| collect_justifications(member, found));
+        }
+        _ => {}
+    }
+}
+
 #[test]
 fn what_is_to_be_left_out_is_not_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
@@ -155,13 +167,28 @@ fn what_is_to_be_left_out_is_not_in_the_log() {
     let server = server(&log, &["--judging-log-redact", "images,text"]);
     server.ok("/judge", &score());
     server.ok("/judge", &pair());
-    let text: String = lines(&log, 2).iter().map(Value::to_string).collect();
+    // Verdicts inside verdicts have justifications too.
+    for inner in [
+        json!({ "samples": 3, "temperature": 1, "seed": 1 }),
+        json!({ "blind": true }),
+        json!({ "order": "both" }),
+    ] {
+        let mut body = if inner.get("order").is_some() { pair() } else { score() };
+        body.as_object_mut().unwrap().extend(inner.as_object().unwrap().clone());
+        server.ok("/judge", &body);
+    }
+    let lines = lines(&log, 5);
+    let mut justifications = Vec::new();
+    lines.iter().for_each(|line| collect_justifications(line, &mut justifications));
+    assert!(justifications.len() >= 5 + 3 + 1 + 2, "{justifications:?}");
+    assert!(justifications.iter().all(|text| text.starts_with("sha256:")), "{justifications:?}");
+    let text: String = lines.iter().map(Value::to_string).collect();
     for secret in ["circle", "purple", "Orange", &picture()[..40]] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     assert!(text.matches("sha256:").count() > 8 && text.contains("\"score\":"));
     let summary = gavel(folder.path(), &["export", "log.jsonl", "--output", "train.json"]);
-    assert!(summary.starts_with("0 examples") && summary.contains("2 verdicts left out"), "{summary}");
+    assert!(summary.starts_with("0 examples") && summary.contains("verdicts left out"), "{summary}");
 }
 
 #[test]

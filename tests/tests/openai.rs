@@ -305,6 +305,7 @@ fn other_paths_that_clients_make_up_lead_to_the_same_place() {
         "/v1/chat/completions/chat/completions",
         "/chat/completions/chat/completions",
         "/v1/v1/chat/completions",
+        "//v1/chat/completions/v1//chat/completions",
         "/openai/v1/chat/completions",
         "/openai/deployments/gpt-4o/chat/completions",
     ] {

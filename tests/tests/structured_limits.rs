@@ -57,11 +57,11 @@ fn shapes_that_would_take_too_much_are_refused_before_they_do() {
 #[test]
 fn rules_that_grow_while_a_text_is_written_are_the_client_s_error() {
     let server = Server::random();
-    // The state of the pattern is the set of all places of an `a` in the last two hundred letters.
+    // The state of the pattern is the set of all places of an `a` in the last nine hundred letters.
     let tokens =
         server.ok("/tokenize", &json!({ "prompt": "a", "add_special_tokens": false }))["tokens"].clone();
     let bias: Map<String, Value> = [(tokens[0].to_string(), json!(100))].into_iter().collect();
-    let asked = json!({ "guided_regex": "[ab]*a[ab]{200}", "logit_bias": bias, "max_tokens": 600 });
+    let asked = json!({ "guided_regex": "[ab]*a[ab]{900}", "logit_bias": bias, "max_tokens": 3000 });
     let message = refused(server.post(CHAT, &chat(&asked)), "growing");
     assert!(message.contains("too complex"), "{message}");
     let mut streamed = chat(&asked);

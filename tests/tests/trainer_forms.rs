@@ -30,7 +30,7 @@ fn each_path_of_trainers_takes_all_their_forms() {
         assert_eq!(server.ok(path, &sample), expected, "{path}");
     }
     let metrics = server.get("/metrics").text();
-    let counted = r#"gavel_requests_total{endpoint="/reward",kind="score",outcome="ok"} 2"#;
+    let counted = r#"gavel_requests_total{endpoint="/reward",kind="score",outcome="ok"} 4"#;
     assert!(metrics.contains(counted), "{metrics}");
 }
 

@@ -78,9 +78,13 @@ impl RubricLibrary {
         if let Some(folder) = folder {
             let [rubrics, critics, forms] = ["rubrics", "critics", "forms"].map(|name| folder.join(name));
             if ![&rubrics, &critics, &forms].iter().any(|folder| folder.is_dir()) {
-                let reason = "it has none of the folders rubrics, critics and forms: files of rubrics go into its folder \
+                let missing = || "there is no such folder".to_owned();
+                let empty = || {
+                    "it has none of the folders rubrics, critics and forms: files of rubrics go into its folder \
                               rubrics, critic profiles into critics, and forms into forms"
-                    .into();
+                    .to_owned()
+                };
+                let reason = if folder.is_dir() { empty() } else { missing() };
                 problems.push(Problem { file: folder.display().to_string(), key: None, reason });
             }
             for (file, text) in read_folder(&rubrics, &mut problems) {

@@ -1,6 +1,5 @@
-//! The caller of a request. The key, or on a server without keys the bearer token, names the tenant; the deadline
-//! follows from the server's time limit or a shorter one in the request. A separate limit bounds the time in the
-//! queue.
+//! The caller of a request. The key that it sends names the tenant, also on a server without keys; the deadline follows
+//! from the server's time limit or a shorter one in the request. A separate limit bounds the time in the queue.
 
 use std::{
     sync::Arc,
@@ -14,7 +13,12 @@ use axum::{
 use judge::{Caller, QueueTimeout, Tenant, Terms, Ticket, Urgency};
 use sha2::{Digest, Sha256};
 
-use crate::{access::Grant, error::ApiError, hexadecimal::hexadecimal, state::AppState};
+use crate::{
+    access::{Grant, presented},
+    error::ApiError,
+    hexadecimal::hexadecimal,
+    state::AppState,
+};
 
 /// The cache salt: requests of one tenant share cached prompts only if their salts are equal.
 const SALT: HeaderName = HeaderName::from_static("x-gavel-cache-salt");
@@ -32,8 +36,8 @@ pub(crate) struct RequestTimes {
     pub(crate) whole: Duration,
 }
 
-/// The caller of a request. Requests with the same key, or without keys the same bearer token, have the same tenant;
-/// those without a token share one tenant too.
+/// The caller of a request. Requests with the same key have the same tenant, also on a server without keys; those without
+/// a key share one tenant too.
 pub(crate) struct RequestCaller(pub(crate) Caller);
 
 /// Extension of a request that the server makes internally for a client, such as a line of a batch. Clients cannot
@@ -79,7 +83,13 @@ impl FromRequestParts<AppState> for RequestCaller {
             },
             None => {
                 let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
-                Caller { tenant: bearer(parts), terms, deadline, queue_timeout, ..Caller::default() }
+                Caller {
+                    tenant: unchecked_tenant(&parts.headers),
+                    terms,
+                    deadline,
+                    queue_timeout,
+                    ..Caller::default()
+                }
             }
         };
         Ok(Self(caller))
@@ -98,12 +108,49 @@ pub(crate) fn time_limit(headers: &HeaderMap, longest: Duration) -> Result<Durat
     })
 }
 
-/// The tenant of a request on a server without keys.
-fn bearer(parts: &Parts) -> Tenant {
-    let token = parts.headers.get(header::AUTHORIZATION);
-    match token.and_then(|value| value.to_str().ok()).unwrap_or_default() {
-        "" => Tenant::default(),
-        // A digest, since names of tenants are stored with their files, and tokens must not be.
-        token => Tenant(hexadecimal(&Sha256::digest(token)).into()),
+/// The tenant of a request on a server without keys: that of the key which it sends all the same, in any of the headers
+/// for keys, or of another credential in `Authorization`.
+fn unchecked_tenant(headers: &HeaderMap) -> Tenant {
+    let key = presented(headers).filter(|key| !key.is_empty());
+    // A key names the same tenant in each of the headers, the one that it has always had as a bearer token.
+    let bearer = key.map(|key| [b"Bearer ".as_slice(), key].concat());
+    let other = || headers.get(header::AUTHORIZATION).map(|value| value.as_bytes().to_owned());
+    match bearer.or_else(other) {
+        // A digest, since names of tenants are stored with their files, and keys must not be.
+        Some(credential) if !credential.is_empty() => Tenant(hexadecimal(&Sha256::digest(credential)).into()),
+        Some(_) | None => Tenant::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_one_tenant_in_whichever_header_it_is_sent() {
+        let tenant = |headers: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            unchecked_tenant(&map).0
+        };
+        let one = tenant(&[("authorization", "Bearer a")]);
+        assert_eq!(*one, *hexadecimal(&Sha256::digest("Bearer a")));
+        for headers in [
+            &[("authorization", "bearer  a")][..],
+            &[("api-key", "a")],
+            &[("x-api-key", "a")],
+            &[("authorization", "Bearer a"), ("api-key", "a")],
+        ] {
+            assert_eq!(tenant(headers), one, "{headers:?}");
+        }
+        let nobody = Tenant::default().0;
+        let basic = tenant(&[("authorization", "Basic a")]);
+        assert!(![&one, &nobody].contains(&&basic));
+        assert_ne!(tenant(&[("api-key", "b")]), one);
+        for headers in [&[][..], &[("authorization", "")], &[("api-key", "")]] {
+            assert_eq!(tenant(headers), nobody, "{headers:?}");
+        }
     }
 }

@@ -270,7 +270,7 @@ pub(crate) struct HttpOptions {
     #[arg(long, default_value_t = 1024, value_parser = whole::<0, MOST_MEMO_ENTRIES, usize>)]
     pub(crate) memo_entries: usize,
     /// Maximum size of the body of a request, in mebibytes.
-    #[arg(long, default_value_t = 32, value_parser = whole::<1, MOST_MIB, usize>)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<1, MOST_MIB, usize>)]
     pub(crate) max_body_mib: usize,
     /// Memory for the bodies of all unanswered requests, in mebibytes; a request for which there is no room is refused.
     /// Each key may use the same share of it as of the queue.

@@ -14,9 +14,9 @@ use crate::{
     state::AppState,
 };
 
-/// The routes that need a key: `/health`, which has figures of the server, and `/ready`.
+/// The route that needs a key: `/health`, which has figures of the server.
 pub(crate) fn figures() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready_by_its_older_name))
+    OpenApiRouter::new().routes(routes!(health))
 }
 
 /// The probes for supervisors, which reveal nothing but yes or no and need no key.
@@ -24,6 +24,7 @@ pub(crate) fn probes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(live))
         .routes(routes!(ready))
+        .routes(routes!(ready_by_its_older_name))
         .routes(routes!(ping))
         .routes(routes!(started))
         .routes(routes!(healthy_by_its_older_name))

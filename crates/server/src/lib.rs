@@ -51,6 +51,7 @@ mod replaced_file;
 mod report;
 mod request_head;
 mod request_id;
+mod request_path;
 mod retry_after;
 mod router;
 mod rubric_command;

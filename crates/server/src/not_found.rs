@@ -55,7 +55,7 @@ impl Paths {
     /// The error for a method that the route at `path` does not take.
     fn wrong_method(&self, method: &Method, path: &str) -> ApiError {
         let method = brief(method.to_string(), LONGEST_VALUE);
-        let message = match self.0.get(path).or_else(|| self.0.get(path.trim_end_matches('/'))) {
+        let message = match self.0.get(path) {
             Some(taken) if !taken.is_empty() => {
                 format!("This path takes {}, not {method}.", taken.join(" and "))
             }

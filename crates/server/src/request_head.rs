@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{error::ApiError, metrics::Refusal};
+use crate::{error::ApiError, metrics::Refusal, request_path};
 
 /// Limits of the head of a request. The HTTP library bounds what it reads; these limits give an error that says what
 /// is wrong.
@@ -45,7 +45,7 @@ pub(crate) async fn check(State(limits): State<HeadLimits>, request: Request, ne
 /// When the URI or the header is too long, the host is missing (from HTTP/1.1 on) or repeated, or the body is
 /// compressed.
 fn validate(request: &Request, limits: HeadLimits) -> Result<(), ApiError> {
-    let uri = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    let uri = request_path::sent(request).path_and_query().map_or(0, |uri| uri.as_str().len());
     if uri > limits.uri {
         let message = format!("The URI has {uri} bytes; the limit is {} (max_uri_kib).", limits.uri);
         return Err(ApiError::new(StatusCode::URI_TOO_LONG, "uri_too_long", message).refused(Refusal::Head));

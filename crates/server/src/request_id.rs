@@ -21,7 +21,7 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tracing::{Instrument, Span, field};
 
-use crate::telemetry::continue_trace;
+use crate::{request_path, telemetry::continue_trace};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -37,7 +37,7 @@ pub(crate) async fn name_request(mut request: Request, next: Next) -> Response {
         "request",
         id = id.to_str().unwrap_or_default(),
         method = %request.method(),
-        path = request.uri().path(),
+        path = request_path::sent(&request).path(),
         trace_id = field::Empty,
         "otel.kind" = field::Empty,
         status = field::Empty,

@@ -1,7 +1,7 @@
 //! `gavel serve`: listens, loads the critic, serves requests, and shuts down in order.
 
 use std::{
-    convert::Infallible,
+    convert::{Infallible, identity},
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -44,7 +44,7 @@ use crate::{
     model_names::ModelNames,
     reload,
     request_head::HeadLimits,
-    request_id, router,
+    request_id, request_path, router,
     service::{RequestLimits, Service},
     signals::Signals,
     state::AppState,
@@ -259,7 +259,7 @@ impl Server {
             limits: bounds.connections,
             tls: tls.clone(),
             figures: connections.clone(),
-            service: service_of(router.clone()),
+            service: service_of(router.clone(), request_path::routed),
         };
         let serving = tokio::spawn(main.serve(stop.subscribe()));
         let admin_access = admin.map(|(socket, access)| {
@@ -269,7 +269,8 @@ impl Server {
                 // Traffic that does not leave the machine needs no encryption.
                 tls: tls.clone().filter(|_| access != AdminAccess::Local),
                 figures: connections.clone(),
-                service: service_of(admin_router.clone()),
+                // Only operators use it, and under its exact paths.
+                service: service_of(admin_router.clone(), identity),
             };
             // It is not waited for: it serves until the process ends, so that the shutdown can be observed.
             tokio::spawn(admin.serve(stop.subscribe()));
@@ -394,10 +395,11 @@ impl Server {
     }
 }
 
-/// Answers requests with the router in `answering`, or refuses them until there is one.
-fn service_of(answering: Answering) -> impl Answer {
+/// Answers requests with the router in `answering`, or refuses them until there is one. `routed` gives a request the path
+/// by which it is routed.
+fn service_of(answering: Answering, routed: fn(Request) -> Request) -> impl Answer {
     tower::service_fn(move |request: Request| {
-        let router = answering.get().cloned();
+        let (router, request) = (answering.get().cloned(), routed(request));
         async move { answer(router, request).await }
     })
 }

@@ -13,14 +13,17 @@ use super::{
     vocabulary::Vocabulary,
 };
 
-/// Number of attempted bytes for one string or number after which the first ending found is accepted.
-const TRIES: usize = 2000;
 /// Number of attempted bytes after which the search is abandoned: some tens of milliseconds.
 pub(super) const ALL_TRIES: usize = 20_000;
 /// The same limit for searches on the engine's thread, for which all requests wait: about a millisecond.
 pub(super) const FEW_TRIES: usize = 1000;
-/// Successive upper bounds on the ending of one string or number, in bytes.
-const LEXEMES: [usize; 3] = [8, 100, 1500];
+/// Upper bound on an ending on whose way new bytes become possible all the time, in bytes.
+const DIRECT: usize = 40;
+/// Number of attempted bytes after which the search for a direct way is abandoned.
+const DIRECT_TRIES: usize = 4000;
+/// Successive upper bounds on any ending of one string or number, in bytes, each with the number of attempted bytes after
+/// which the next one is tried, or the first ending found is accepted.
+const LEXEMES: [(usize, usize); 3] = [(8, 2000), (100, 8000), (1500, ALL_TRIES)];
 /// Upper bound on the whole ending, in bytes: it is validated again for each token near the limit.
 const LONGEST: usize = 8 << 10;
 /// Maximum nesting depth of the values that the search opens.
@@ -30,9 +33,11 @@ const WAYS: usize = 6;
 /// If all of these bytes are allowed, any text is assumed to be allowed.
 const FREE: &[u8] = b"0aZ~^ ;";
 
-/// Bytes in the order in which they are likely to lead to a short string or number; all other bytes follow.
-const LIKELY: &[u8] =
-    b"015aeiotnrslcdmupgbfhvykwxjqz2346789 -_.,:ABCDEFGHIJKLMNOPQRSTUVWXYZ/@+#()[]{}<>!?'*&%$=;|~^`";
+/// Digits, a few letters and all marks, in the order in which they are likely to lead to a short string or number. Where
+/// these letters are possible, most are.
+const LIKELY: &[u8] = b"0123456789aezATZ@.-:/_ ,+#()[]{}<>!?'*&%$=;|~^`\"\\";
+/// The other letters.
+const LETTERS: &[u8] = b"bcdfghijklmnopqrstuvwxyBCDEFGHIJKLMNOPQRSUVWXY";
 
 /// The inputs of the search besides the automaton.
 pub(super) struct Ways {
@@ -55,9 +60,10 @@ pub(super) fn ending(
         matcher: matcher.clone(),
         path: Vec::new(),
         limit: LONGEST,
-        tries: TRIES,
+        tries,
         left: tries,
         depth: 0,
+        passed: None,
     };
     match position {
         Some(position) => search.document(position)?,
@@ -70,6 +76,14 @@ pub(super) fn ending(
 thread_local! {
     /// Number of bytes attempted on this thread.
     pub(super) static TRIED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// What may follow a path.
+struct Next {
+    /// The bytes to try.
+    ways: Vec<u8>,
+    /// The set of possible ASCII bytes, as far as it is known; `None` for a byte that is forced.
+    possible: Option<u128>,
 }
 
 /// The end of a string, a number or a free text.
@@ -94,6 +108,9 @@ struct Search<'a> {
     tries: usize,
     left: usize,
     depth: usize,
+    /// While the direct way is searched, what was possible at each byte of it. A place where the same is possible as at an
+    /// earlier one is taken for that place, such as that after another letter of a word, and not searched again.
+    passed: Option<Vec<u128>>,
 }
 
 impl Search<'_> {
@@ -266,12 +283,21 @@ impl Search<'_> {
         if escaped && !self.escape() {
             return None;
         }
+        self.passed = Some(Vec::new());
+        let direct = self.explored(goal, (DIRECT, DIRECT_TRIES));
+        self.passed = None;
         // Short bounds first, since otherwise a long ending is easily found where a short one exists.
-        let bytes = LEXEMES.into_iter().find_map(|bound| {
-            self.tries = TRIES.min(self.left);
-            self.explore(goal, bound)
-        });
-        self.steps(&bytes?)
+        let mut bounds = LEXEMES
+            .into_iter()
+            .filter(|(bound, _)| direct.as_ref().is_none_or(|direct| direct.len() > *bound));
+        let any = bounds.find_map(|limits| self.explored(goal, limits));
+        self.steps(&any.or(direct)?)
+    }
+
+    /// The shortest way to `goal` that is found within so many bytes and attempts.
+    fn explored(&mut self, goal: Goal, (bound, tries): (usize, usize)) -> Option<Vec<u8>> {
+        self.tries = tries.min(self.left);
+        self.explore(goal, bound)
     }
 
     /// Writes a character that completes an escape sequence.
@@ -279,39 +305,58 @@ impl Search<'_> {
         br#"n"\trbf/u"#.iter().any(|byte| self.step(*byte))
     }
 
-    /// The bytes to try next. If there are many, one represents all digits, one the letters of each case and one
+    /// The bytes to try next. If there are many, one represents all digits (in a number, all but 0), one the letters of each case and one
     /// the non-ASCII bytes, with at most `WAYS` in total.
-    fn ways_on(&mut self) -> Vec<u8> {
+    fn ways_on(&mut self) -> Next {
         if let Some(forced) = self.matcher.compute_ff_bytes().first() {
-            return vec![*forced];
+            return Next { ways: vec![*forced], possible: None };
         }
         if FREE.iter().all(|byte| self.may(*byte)) {
-            return vec![FREE[0]];
+            return Next { ways: vec![FREE[0]], possible: Some(u128::MAX) };
         }
-        let rest = (0..=255).filter(|byte| !LIKELY.contains(byte));
-        let ways: Vec<u8> = LIKELY.iter().copied().chain(rest).filter(|byte| self.may(*byte)).collect();
-        if ways.len() <= WAYS {
-            return ways;
+        let mut ways: Vec<u8> = LIKELY.iter().copied().filter(|byte| self.may(*byte)).collect();
+        let has_all = |letters: &[u8]| letters.iter().all(|letter| ways.contains(letter));
+        if !has_all(b"aez") && !has_all(b"ATZ") {
+            ways.extend(LETTERS.iter().copied().filter(|byte| self.may(*byte)));
         }
-        let mut seen = Vec::new();
-        let first_of_class = |byte: &u8| {
-            let class = match byte {
-                b'0'..=b'9' => b'0',
-                b'a'..=b'z' => b'a',
-                b'A'..=b'Z' => b'A',
-                128.. => 128,
-                other => *other,
-            };
-            let new = !seen.contains(&class);
-            seen.push(class);
-            new
-        };
-        ways.into_iter().filter(first_of_class).take(WAYS).collect()
+        if ways.is_empty() {
+            let rest = (0..=255).filter(|byte| !LIKELY.contains(byte) && !LETTERS.contains(byte));
+            ways = rest.filter(|byte| self.may(*byte)).collect();
+        }
+        let possible = ways.iter().fold(0_u128, |all, byte| all | 1 << (byte % 128));
+        if ways.len() > WAYS {
+            // A number may have to begin with another digit than 0.
+            let is_number = !ways.iter().any(u8::is_ascii_alphabetic);
+            let mut seen = Vec::new();
+            ways.retain(|byte| {
+                let class = match byte {
+                    b'1'..=b'9' if is_number => b'1',
+                    b'0'..=b'9' => b'0',
+                    b'a'..=b'z' => b'a',
+                    b'A'..=b'Z' => b'A',
+                    128.. => 128,
+                    other => *other,
+                };
+                let new = !seen.contains(&class);
+                seen.push(class);
+                new
+            });
+            ways.truncate(WAYS);
+        }
+        Next { ways, possible: Some(possible) }
+    }
+
+    /// The byte after which a text that may go on in any way is at its end.
+    fn last_byte(&mut self) -> Option<u8> {
+        let start = self.path.len();
+        (b' '..=b'~').find(|byte| {
+            let ends = self.step(*byte) && self.whole();
+            self.back(start).is_some() && ends
+        })
     }
 
     /// The shortest way to `goal` that is found, of at most `bound` bytes. The path is left unchanged.
     fn explore(&mut self, goal: Goal, bound: usize) -> Option<Vec<u8>> {
-        let start = self.path.len();
         match goal {
             Goal::Quote if self.may(b'"') => return Some(b"\"".to_vec()),
             Goal::Delimiter if [b',', b'}', b']'].into_iter().any(|byte| self.may(byte)) => {
@@ -320,9 +365,31 @@ impl Search<'_> {
             Goal::Delimiter | Goal::End if self.whole() => return Some(vec![]),
             Goal::Quote | Goal::Delimiter | Goal::End => {}
         }
+        let Next { ways, possible } = self.ways_on();
+        if let (Some(passed), Some(possible)) = (self.passed.as_mut(), possible) {
+            if passed.contains(&possible) {
+                return None;
+            }
+            passed.push(possible);
+            if possible == u128::MAX && goal == Goal::End {
+                let last = self.last_byte();
+                self.passed.as_mut().and_then(Vec::pop);
+                return last.map(|byte| vec![byte]);
+            }
+        }
+        let best = self.shortest(goal, &ways, bound);
+        if let Some(passed) = self.passed.as_mut().filter(|_| possible.is_some()) {
+            passed.pop();
+        }
+        best
+    }
+
+    /// The shortest way to `goal` that is found, of at most `bound` bytes, whose first byte is one of `ways`.
+    fn shortest(&mut self, goal: Goal, ways: &[u8], bound: usize) -> Option<Vec<u8>> {
+        let start = self.path.len();
         let (mut best, mut bound): (Option<Vec<u8>>, usize) = (None, bound);
-        for byte in self.ways_on() {
-            if bound == 0 || (best.is_some() && self.tries == 0) {
+        for byte in ways.iter().copied() {
+            if bound == 0 || self.tries == 0 {
                 break;
             }
             let escapes = goal == Goal::Quote && byte == b'\\';

@@ -23,7 +23,7 @@ const MAX_LEAST: u64 = 8 << 10;
 const MAX_WAYS: f64 = 20_000.0;
 /// The most sets and ranges of characters in a pattern that ignores case: a set is expanded character by character, for up
 /// to ten milliseconds.
-pub(super) const MAX_FOLDED: usize = 64;
+pub(super) const MAX_FOLDED: usize = 24;
 /// Number of ASCII characters.
 const ASCII: usize = 128;
 
@@ -257,8 +257,8 @@ mod tests {
             assert_eq!(super::folded(pattern), folded, "{pattern}");
         }
         let many = |count: usize| format!("(?i){}", r"[\w]".repeat(count));
-        assert!(Breadth::of(&many(32)).is_ok());
-        assert_eq!(Breadth::of(&many(33)), Err(GrammarError::TooComplex));
+        assert!(Breadth::of(&many(12)).is_ok());
+        assert_eq!(Breadth::of(&many(13)), Err(GrammarError::TooComplex));
     }
 
     #[test]

@@ -15,6 +15,9 @@ const MAX_DEPTH: usize = 64;
 /// The largest integer that every JSON parser represents exactly.
 const LARGEST: i64 = (1 << 53) - 1;
 
+/// Bounds of numbers.
+pub(super) const BOUNDS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
+
 /// Keywords whose value is one schema.
 const ONE: [&str; 4] = ["items", "additionalProperties", "additionalItems", "not"];
 /// Keywords whose value is a list of schemas.
@@ -75,6 +78,7 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
     if depth(&schema) > MAX_DEPTH {
         return Err(GrammarError::TooDeep { most: MAX_DEPTH });
     }
+    check_keywords(&schema)?;
     drop_off(&mut schema);
     // Where several schemas apply to one value, one may require what another would exclude, so that nothing is
     // narrowed.
@@ -96,6 +100,52 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
         );
     }
     Ok(schema)
+}
+
+/// Refuses keywords that the compiler ignores or follows only in part.
+fn check_keywords(schema: &Value) -> Result<(), GrammarError> {
+    let Some(keywords) = schema.as_object() else { return Ok(()) };
+    let refuse = |reason: String| Err(GrammarError::Refused(reason));
+    for key in BOUNDS.into_iter().chain(["multipleOf"]) {
+        match keywords.get(key).map(Value::as_f64) {
+            Some(None) => return refuse(format!("{key} must be a number")),
+            Some(Some(number)) if key == "multipleOf" && number <= 0.0 => {
+                return refuse("multipleOf must be above 0".into());
+            }
+            Some(Some(_)) | None => {}
+        }
+    }
+    let least = keywords.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
+    let required = keywords.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+    if least > required.max(1) as u64 && may_have_others(keywords) {
+        // The automaton does not know which names an object has already.
+        return refuse("minProperties can only be enforced for properties with names".into());
+    }
+    if keywords.get("const").into_iter().chain(keywords.get("enum")).any(is_rounded) {
+        return refuse("a number in it is larger than any that can be written exactly".into());
+    }
+    let mut keywords = keywords.clone();
+    parts(&mut keywords).try_for_each(|part| check_keywords(part))
+}
+
+/// Whether an object may have properties without a name in the schema.
+fn may_have_others(keywords: &Map<String, Value>) -> bool {
+    let others = keywords.get("additionalProperties");
+    keywords.contains_key("patternProperties")
+        || others.is_some_and(|others| *others != Value::Bool(false))
+        || others.is_none() && !named_alone(keywords)
+}
+
+/// Whether a value has a number that was rounded when it was read.
+fn is_rounded(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            number.is_f64() && number.as_f64().is_some_and(|number| number.abs() >= LARGEST as f64)
+        }
+        Value::Array(parts) => parts.iter().any(is_rounded),
+        Value::Object(parts) => parts.values().any(is_rounded),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
 }
 
 /// Removes keywords that the compiler rejects although they have no effect.
@@ -182,7 +232,11 @@ fn narrow(schema: &mut Value) {
         _ => false,
     };
     if is("integer") || is("number") {
+        let whole = !is("number");
         bound(keywords);
+        if !whole {
+            include_bounds(keywords);
+        }
     } else if is("object") && named_alone(keywords) {
         keywords.insert("additionalProperties".into(), Value::Bool(false));
     }
@@ -214,6 +268,27 @@ fn bound(keywords: &mut Map<String, Value>) {
     }
 }
 
+/// Replaces exclusive bounds of a narrow interval by inclusive ones: the compiler takes a whole number for inside of an
+/// interval that begins or ends at it and is shorter than 1.
+fn include_bounds(keywords: &mut Map<String, Value>) {
+    const STEPS: f64 = 1e6;
+    let number = |key: &str| keywords.get(key).and_then(Value::as_f64);
+    let (low, high) = (number("exclusiveMinimum"), number("exclusiveMaximum"));
+    let ends = low.or(number("minimum")).zip(high.or(number("maximum")));
+    let Some((from, to)) = ends.filter(|(from, to)| (10.0 / STEPS..=1.0).contains(&(to - from))) else {
+        return;
+    };
+    let step = |number: f64, steps: f64| ((number * STEPS).round() + steps) / STEPS;
+    if low.is_some() {
+        keywords.remove("exclusiveMinimum");
+        keywords.insert("minimum".into(), json!(step(from, 1.0)));
+    }
+    if high.is_some() {
+        keywords.remove("exclusiveMaximum");
+        keywords.insert("maximum".into(), json!(step(to, -1.0)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,6 +315,56 @@ mod tests {
             let mut same = narrowed(schema.clone()).unwrap();
             same.as_object_mut().unwrap().remove("x-guidance");
             assert_eq!(same, schema);
+        }
+    }
+
+    #[test]
+    fn exclusive_bounds_of_narrow_intervals_become_inclusive() {
+        for (given, expected) in [
+            (
+                json!({ "exclusiveMinimum": 0, "maximum": 0.5 }),
+                json!({ "minimum": 0.000_001, "maximum": 0.5 }),
+            ),
+            (
+                json!({ "exclusiveMinimum": 0, "exclusiveMaximum": 1 }),
+                json!({ "minimum": 0.000_001, "maximum": 0.999_999 }),
+            ),
+            (
+                json!({ "minimum": -2.5, "exclusiveMaximum": -2.0 }),
+                json!({ "minimum": -2.5, "maximum": -2.000_001 }),
+            ),
+            (json!({ "exclusiveMinimum": 0, "maximum": 5 }), json!({ "exclusiveMinimum": 0, "maximum": 5 })),
+        ] {
+            let mut keywords = given.as_object().unwrap().clone();
+            include_bounds(&mut keywords);
+            assert_eq!(Value::from(keywords), expected);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_enforced_is_refused() {
+        for (schema, word) in [
+            (json!({ "type": "integer", "minimum": "5" }), "minimum"),
+            (json!({ "type": "integer", "maximum": null }), "maximum"),
+            (json!({ "items": { "minimum": 3, "exclusiveMinimum": true } }), "exclusiveMinimum"),
+            (json!({ "multipleOf": -3 }), "multipleOf"),
+            (json!({ "type": "object", "minProperties": 2 }), "minProperties"),
+            (
+                json!({ "patternProperties": { "^a": {} }, "properties": { "b": {} }, "minProperties": 2 }),
+                "minProperties",
+            ),
+            (json!({ "enum": [1, [1e30]] }), "larger"),
+        ] {
+            let told = narrowed(schema).unwrap_err().to_string();
+            assert!(told.contains(word), "{told} lacks {word}");
+        }
+        for schema in [
+            json!({ "type": "object", "minProperties": 1 }),
+            json!({ "properties": { "a": {}, "b": {} }, "additionalProperties": false, "minProperties": 2 }),
+            json!({ "type": "object", "required": ["a", "b"], "minProperties": 2 }),
+            json!({ "properties": { "minimum": { "type": "string" } }, "const": 1e10 }),
+        ] {
+            narrowed(schema).unwrap();
         }
     }
 

@@ -110,15 +110,15 @@ impl<B: Body> Drop for LentBody<B> {
 /// The rest of a body, to be discarded.
 pub(super) struct UnreadBody<B> {
     body: B,
-    /// The most bytes that are still read.
-    left: usize,
+    /// The most bytes that are still read; `None` once there were more.
+    left: Option<usize>,
     discarded: u64,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> UnreadBody<B> {
     /// The rest of `body`, of which at most `most` bytes are read.
     pub(super) fn new(body: B, most: usize) -> Self {
-        Self { body, left: most, discarded: 0 }
+        Self { body, left: Some(most), discarded: 0 }
     }
 
     /// Bytes that were discarded.
@@ -144,21 +144,18 @@ impl<B: Body<Data = Bytes> + Unpin> UnreadBody<B> {
 
     /// Whether the body has ended within the limits of its size and pauses.
     async fn discard(&mut self) -> bool {
-        loop {
+        while let Some(left) = self.left {
             match timeout(LONGEST_PAUSE, self.body.frame()).await {
                 Ok(Some(Ok(frame))) => {
                     let bytes = frame.data_ref().map_or(0, Bytes::len);
                     self.discarded += bytes as u64;
-                    let left = self.left.checked_sub(bytes);
-                    self.left = left.unwrap_or(0);
-                    if left.is_none() {
-                        return false;
-                    }
+                    self.left = left.checked_sub(bytes);
                 }
                 Ok(None) => return true,
                 Ok(Some(Err(_))) | Err(_) => return false,
             }
         }
+        false
     }
 }
 

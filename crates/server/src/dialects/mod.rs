@@ -6,24 +6,7 @@ pub(crate) mod native;
 pub(crate) mod openai;
 pub(crate) mod scoring;
 
-use axum::{Router, routing::MethodRouter};
 use serde::{Deserialize, Deserializer};
-use utoipa_axum::router::OpenApiRouter;
-
-use crate::state::AppState;
-
-/// Routes at their paths, and also with a trailing slash. A path without it is skipped if `documented` already has
-/// it.
-fn with_trailing_slashes<'a>(
-    documented: &OpenApiRouter<AppState>,
-    routes: impl IntoIterator<Item = (&'a str, MethodRouter<AppState>)>,
-) -> Router<AppState> {
-    let documented_paths = &documented.get_openapi().paths.paths;
-    routes.into_iter().fold(Router::new(), |router, (path, method)| {
-        let router = router.route(&format!("{path}/"), method.clone());
-        if documented_paths.contains_key(path) { router } else { router.route(path, method) }
-    })
-}
 
 /// Reads a value, and `null` as the default: many clients write `null` for members that they do not set.
 fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(

@@ -119,7 +119,10 @@ fn rubric(error: &RubricError) -> ApiError {
         RubricError::NoPlace { .. } => invalid("unsupported_rubric").with_param("rubric"),
         RubricError::NoQuestion => invalid("invalid_request").with_param("question"),
         RubricError::Unsupported { key, .. } => invalid("unsupported_rubric").with_param(*key),
-        RubricError::Library(_) => plain(Status::UNPROCESSABLE_ENTITY, "invalid_configuration"),
+        // A list of files, which is no sentence.
+        RubricError::Library(_) => {
+            ApiError::new(Status::UNPROCESSABLE_ENTITY, "invalid_configuration", error.to_string())
+        }
     }
 }
 

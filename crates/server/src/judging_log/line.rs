@@ -118,7 +118,8 @@ impl Entry {
         let mut distribution = None;
         if let Value::Object(members) = &mut verdict {
             distribution = members.remove("distribution");
-            hide_reasons(members, &redact);
+            members.values_mut().for_each(|value| hide_texts(value, &redact));
+            hide_own_texts(members, &redact);
         }
         let images = if redactions.contains(&Redaction::Images) {
             seen
@@ -188,12 +189,24 @@ fn whole(images: &[EncodedImage]) -> Vec<String> {
     images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
 }
 
-/// Redacts justifications, which repeat what they judge; each order of a pair has its own.
-fn hide_reasons(members: &mut serde_json::Map<String, Value>, text: &dyn Fn(String) -> String) {
-    if let Some(Value::String(reasons)) = members.get_mut("justification") {
-        *reasons = text(std::mem::take(reasons));
+/// Redacts the critic's texts, which repeat what they judge, in a verdict and in those inside it: each order of a pair,
+/// each sample, each rubric and the blind verdict has its own.
+fn hide_texts(value: &mut Value, redact: &dyn Fn(String) -> String) {
+    match value {
+        Value::Array(parts) => parts.iter_mut().for_each(|part| hide_texts(part, redact)),
+        Value::Object(members) => {
+            members.values_mut().for_each(|member| hide_texts(member, redact));
+            hide_own_texts(members, redact);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-    if let Some(Value::Array(orders)) = members.get_mut("orders") {
-        orders.iter_mut().filter_map(Value::as_object_mut).for_each(|order| hide_reasons(order, text));
+}
+
+/// Redacts the justification of a verdict, or the text in which there was none.
+fn hide_own_texts(members: &mut serde_json::Map<String, Value>, redact: &dyn Fn(String) -> String) {
+    for name in ["justification", "text"] {
+        if let Some(Value::String(text)) = members.get_mut(name) {
+            *text = redact(std::mem::take(text));
+        }
     }
 }

@@ -126,7 +126,7 @@ async fn read_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Re
     let read = with_images(state, &caller.tenant, |reader| {
         let body: JudgeBody = body.parse()?;
         body.check(&state.limits.content)?;
-        body.into_request(caller.clone(), reader)
+        body.into_request(caller.clone(), reader, &state.limits.content)
     });
     read.await
 }

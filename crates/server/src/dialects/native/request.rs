@@ -227,6 +227,7 @@ impl JudgeBody {
         mut self,
         caller: Caller,
         reader: &ImageReader<'_>,
+        limits: &ContentLimits,
     ) -> Result<JudgeRequest, ApiError> {
         check_text(&self.question, "question")?;
         let responses = self.take_responses()?;
@@ -239,7 +240,7 @@ impl JudgeBody {
             format: self.format.take(),
             mode: self.mode.map_or(Mode::Trained, Mode::from),
             distribution: self.distribution(&answer),
-            max_tokens: self.max_tokens.unwrap_or(JudgeOptions::default().max_tokens),
+            max_tokens: self.max_tokens.unwrap_or_else(|| default_max_tokens(limits)),
             drawing: self.drawing(&answer)?,
             tiling: self.tiling.into(),
             remembering: self.remembering(&answer),
@@ -417,6 +418,11 @@ pub(super) fn check_max_tokens(max_tokens: Option<usize>, limits: &ContentLimits
         return Err(ApiError::out_of_bounds("max_tokens", message));
     }
     Ok(())
+}
+
+/// The maximum number of tokens where a request names none.
+pub(super) fn default_max_tokens(limits: &ContentLimits) -> usize {
+    JudgeOptions::default().max_tokens.min(limits.output_tokens)
 }
 
 /// Refuses a text at `path` that is empty or white space only.

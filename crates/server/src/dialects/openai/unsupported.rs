@@ -18,6 +18,7 @@ pub(super) const CHAT: &[Unsupported] = &[
     ("modalities", is_text_only),
     ("audio", never),
     ("prediction", never),
+    ("web_search_options", never),
     ("videos", is_empty),
     ("echo", is_off),
     ("suffix", is_empty_text),
@@ -65,7 +66,7 @@ const EXTENSIONS: &[Unsupported] = &[
     ("prompt_logprobs", is_off),
     ("use_beam_search", is_off),
     ("stop_token_ids", is_empty),
-    ("stop_regex", never),
+    ("stop_regex", is_empty),
     ("include_stop_str_in_output", is_off),
     ("no_stop_trim", is_off),
     ("truncate_prompt_tokens", never),
@@ -163,6 +164,8 @@ mod tests {
         for (name, value) in [
             ("guided_grammar", json!("start: x")),
             ("bad_words", json!(["x"])),
+            ("stop_regex", json!(["x+"])),
+            ("stop_regex", json!("x+")),
             ("prompt_logprobs", json!(0)),
             ("chat_template_kwargs", json!({ "enable_thinking": true })),
             ("truncate_prompt_tokens", json!(9)),
@@ -183,6 +186,7 @@ mod tests {
         for (name, value) in [
             ("bad_words", json!(null)),
             ("bad_words", json!([])),
+            ("stop_regex", json!([])),
             ("chat_template_kwargs", json!({ "enable_thinking": false })),
             ("user", json!("someone")),
             ("typical_p", json!(1.0)),

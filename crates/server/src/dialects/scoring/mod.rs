@@ -34,7 +34,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     caller::RequestCaller,
-    dialects::with_trailing_slashes,
     error::{ApiError, retold},
     json_limits::TextKind,
     metrics::RequestKind,
@@ -65,37 +64,19 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(systemone::answer))
 }
 
-/// Additional paths of these routes, and all paths with a trailing slash.
+/// Additional paths of these routes.
 pub(crate) fn aliases() -> Router<AppState> {
-    let transcripts = [
-        ("/get_reward", post(openrlhf::get_reward)),
-        ("/get_reward_mllm", post(openrlhf::get_reward)),
-        ("/rm", post(slime::remote_rm)),
-        ("/v1/score/evaluation", post(llama_factory::evaluate)),
-        ("/classify", post(classify::classify)),
-        ("/v1/classify", post(classify::classify)),
-        ("/pooling", post(classify::pooling)),
-        ("/v1/embeddings", post(classify::embeddings)),
-        ("/embeddings", post(classify::embeddings)),
-        ("/v1/v1/embeddings", post(classify::embeddings)),
-        ("/openai/v1/embeddings", post(classify::embeddings)),
-        ("/openai/deployments/{deployment}/embeddings", post(classify::embeddings)),
-        ("/predict", post(tei::predict)),
-    ];
-    let others = [
-        ("/score", post(score::score)),
-        ("/v1/score", post(score::score)),
-        ("/generative_scoring", post(generative::first_tokens)),
-        ("/rerank", post(rerank::rerank)),
-        ("/v1/rerank", post(rerank::rerank)),
-        ("/v2/rerank", post(rerank::rerank)),
-        ("/v1/chat/reward", post(chat_reward::reward)),
-        ("/v1/decisions", post(decisions::decide)),
-        ("/v1/systemone", post(systemone::answer)),
-    ];
-    let documented = routes();
-    let transcripts = with_trailing_slashes(&documented, transcripts).layer(Extension(TextKind::Transcripts));
-    transcripts.merge(with_trailing_slashes(&documented, others))
+    Router::new()
+        .route("/get_reward_mllm", post(openrlhf::get_reward))
+        .route("/v1/classify", post(classify::classify))
+        .route("/embeddings", post(classify::embeddings))
+        .route("/openai/v1/embeddings", post(classify::embeddings))
+        .route("/openai/deployments/{deployment}/embeddings", post(classify::embeddings))
+        // Applies to the routes above only, as in `routes`.
+        .layer(Extension(TextKind::Transcripts))
+        .route("/v1/score", post(score::score))
+        .route("/v1/rerank", post(rerank::rerank))
+        .route("/v2/rerank", post(rerank::rerank))
 }
 
 /// The number of samples that were judged without an image; absent if there were none.

@@ -12,7 +12,6 @@ use axum::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
     },
-    routing::post,
 };
 use futures::{Stream, StreamExt, stream};
 use judge::{JudgeError, RewardOptions};
@@ -23,10 +22,7 @@ use super::{evaluations, examples, request_fields::RequestFields};
 use crate::{
     affinity,
     caller::RequestCaller,
-    dialects::{
-        scoring::{NativeOrTrainer, ScoreQuery},
-        with_trailing_slashes,
-    },
+    dialects::scoring::{NativeOrTrainer, ScoreQuery},
     error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_unserved},
     images::with_images,
     metrics::RequestKind,
@@ -40,11 +36,9 @@ use response::{ResultBody, ResultsBody, RewardedBody};
 /// the previous one are computed.
 const PROMPTS_AT_A_TIME: usize = 2;
 
-/// The route of this module, also with a trailing slash: trainers have it in their settings.
+/// The route of this module.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    let documented = OpenApiRouter::new().routes(routes!(reward));
-    let aliases = with_trailing_slashes(&documented, [("/reward", post(reward))]);
-    documented.merge(aliases.into())
+    OpenApiRouter::new().routes(routes!(reward))
 }
 
 /// Reward several responses to one question, or to many.
@@ -102,7 +96,7 @@ async fn reward(
     let request = with_images(&state, &caller.tenant, |reader| {
         let body: RewardBody = body.parse()?;
         body.check(&state.limits.content)?;
-        body.into_request(caller.clone(), reader)
+        body.into_request(caller.clone(), reader, &state.limits.content)
     });
     let request = request.await?;
     let _memory = body.into_memory();

@@ -1,6 +1,6 @@
 //! The body of a request to `/reward`.
 
-use judge::{Caller, Candidates, Case, JudgeOptions, Method, Reasons, Responses, RewardOptions, Signal};
+use judge::{Caller, Candidates, Case, Method, Reasons, Responses, RewardOptions, Signal};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,7 +11,9 @@ use crate::{
             chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
             evaluations,
             guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
-            request::{CaseImages, TilingBody, check_max_tokens, check_text, read_images},
+            request::{
+                CaseImages, TilingBody, check_max_tokens, check_text, default_max_tokens, read_images,
+            },
             scale::ScaleBody,
         },
         null_as_default,
@@ -216,6 +218,7 @@ impl RewardBody {
         mut self,
         caller: Caller,
         reader: &ImageReader<'_>,
+        limits: &ContentLimits,
     ) -> Result<RewardRequest, ApiError> {
         let has_prompts = self.prompts.is_some();
         let prompts = self.take_prompts(reader)?;
@@ -230,7 +233,7 @@ impl RewardBody {
             },
             rubric: choose_rubric(self.rubric, self.criteria, self.scale)?,
             format: self.format,
-            reasons: reasons(self.critique, self.max_tokens, self.method)?,
+            reasons: reasons(self.critique, self.max_tokens, self.method, limits)?,
             tiling: self.tiling.into(),
             guards: guards(self.calibration, self.degenerate, self.invisible),
             caller,
@@ -286,6 +289,7 @@ fn reasons(
     critique: Option<bool>,
     max_tokens: Option<usize>,
     method: MethodBody,
+    limits: &ContentLimits,
 ) -> Result<Reasons, ApiError> {
     let compares = !matches!(method, MethodBody::Pointwise | MethodBody::Scalar);
     let default = matches!(method, MethodBody::Scalar);
@@ -296,7 +300,7 @@ fn reasons(
         (_, Some(0)) => Err(ApiError::invalid("max_tokens", "max_tokens must be at least 1.")),
         (false, Some(_)) => Err(ApiError::invalid("max_tokens", "Nothing is written without a critique.")),
         (false, None) => Ok(Reasons::None),
-        (true, max_tokens) => Ok(Reasons::Written(max_tokens.unwrap_or(JudgeOptions::default().max_tokens))),
+        (true, max_tokens) => Ok(Reasons::Written(max_tokens.unwrap_or_else(|| default_max_tokens(limits)))),
     }
 }
 

@@ -50,6 +50,16 @@ pub(in crate::dialects::openai) struct ResponsesBody {
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
     top_p: Option<f64>,
+    /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    top_k: Option<i64>,
+    /// Makes sampling repeatable. An extension.
+    #[serde(default, deserialize_with = "lenient")]
+    seed: Option<i64>,
+    /// Divides positive logits of tokens that were written already, and multiplies negative ones. An extension; without
+    /// it the checkpoint's own penalty applies.
+    #[serde(default, deserialize_with = "lenient")]
+    repetition_penalty: Option<f64>,
     /// Number of most probable tokens to return at each position; above 0, log-probabilities are returned without
     /// `include`.
     #[serde(default, deserialize_with = "lenient")]
@@ -190,6 +200,9 @@ impl ResponsesBody {
         let chat = ChatBody {
             temperature: self.temperature,
             top_p: self.top_p,
+            top_k: self.top_k,
+            seed: self.seed,
+            repetition_penalty: self.repetition_penalty,
             max_completion_tokens: self.max_output_tokens,
             logprobs: Some(logprobs),
             top_logprobs: self.top_logprobs,
