@@ -13,7 +13,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 /// The routes that need no key.
-const PROBES: [&str; 5] = ["/livez", "/readyz", "/startupz", "/ping", "/healthz"];
+const PROBES: [&str; 6] = ["/ready", "/livez", "/readyz", "/startupz", "/ping", "/healthz"];
 
 /// Every route with its method: those of the API document, and the aliases in the sources of the dialects.
 fn routes() -> Vec<(String, String)> {
@@ -34,6 +34,11 @@ fn routes() -> Vec<(String, String)> {
     );
     let quoted = Regex::new(r#""(/[^"\s]*)""#).unwrap();
     for list in lists.captures_iter(&source("openai/aliases.rs")) {
+        if &list[1] == "STORAGE_BASES" {
+            let files = quoted.captures_iter(&list[2]).map(|base| format!("{}/files", &base[1]));
+            routes.extend(files.map(|path| ("POST".to_owned(), path)));
+            continue;
+        }
         let method = if ["MODELS", "MODEL", "REPOSITORY"].contains(&&list[1]) { "GET" } else { "POST" };
         routes.extend(quoted.captures_iter(&list[2]).map(|path| (method.to_owned(), path[1].to_owned())));
     }
@@ -87,10 +92,13 @@ fn every_route_wants_a_key() {
     for path in ["/", "/docs", "/page/page.js", "/openapi.json"] {
         assert_eq!(server.get(path).status, 200, "{path}");
     }
+    // Extra slashes lead to the route, which wants its key.
+    for path in ["//judge", "/judge/"] {
+        assert_eq!(server.get(path).status, 401, "{path}");
+        assert_eq!(keys.get(&server, "a", path).status, 405, "{path}");
+    }
     // For an unknown path a key makes no difference, and another spelling of a path does not lead to its route.
-    for path in
-        ["/nothing", "//judge", "/judge/", "/JUDGE", "/%6audge", "/judge;x", "/../judge", "/reload", "/drain"]
-    {
+    for path in ["/nothing", "/JUDGE", "/%6audge", "/judge;x", "/../judge", "/reload", "/drain"] {
         assert_eq!(server.get(path).status, 404, "{path}");
         assert_eq!(keys.get(&server, "a", path).status, 404, "{path}");
     }
