@@ -68,17 +68,25 @@ fn add_up(value: &Value) {
     }
 }
 
-/// The same JSON in another notation.
-fn again(body: &[u8]) -> Vec<u8> {
-    let value: Value = serde_json::from_slice(body).expect("what was taken is JSON");
-    serde_json::to_vec(&value).expect("JSON can be written")
+/// The same JSON in another notation; `None` if it has lone surrogates, which the server reads but no strict parser does.
+fn again(body: &[u8]) -> Option<Vec<u8>> {
+    let value = match serde_json::from_slice::<Value>(body) {
+        Ok(value) => value,
+        Err(error) => {
+            let reason = error.to_string();
+            assert!(reason.contains("hex escape"), "what was taken is JSON: {reason}");
+            return None;
+        }
+    };
+    Some(serde_json::to_vec(&value).expect("JSON can be written"))
 }
 
 fn chat(body: &[u8]) {
     let Ok((prompt, params, count)) = quiet().chat(body) else { return };
     assert!((1..=8).contains(&count) && !prompt.messages.is_empty());
     check_params(&params);
-    let (same_prompt, same, same_count) = quiet().chat(&again(body)).expect("the same is taken again");
+    let Some(again) = again(body) else { return };
+    let (same_prompt, same, same_count) = quiet().chat(&again).expect("the same is taken again");
     assert_eq!((same_count, &same_prompt), (count, &prompt));
     assert_eq!(plain(same), plain(params));
 }
@@ -113,7 +121,8 @@ fn judgement(body: &[u8]) {
     let Ok((case, options, verdicts)) = quiet().judge(body) else { return };
     assert!((1..=64 * 64).contains(&verdicts));
     check_options(&options);
-    let (same_case, same, same_verdicts) = quiet().judge(&again(body)).expect("the same is taken again");
+    let Some(again) = again(body) else { return };
+    let (same_case, same, same_verdicts) = quiet().judge(&again).expect("the same is taken again");
     assert_eq!((same_verdicts, format!("{same_case:?}")), (verdicts, format!("{case:?}")));
     assert_eq!(format!("{:?}", same.drawing), format!("{:?}", options.drawing));
     assert_eq!(

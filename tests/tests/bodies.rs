@@ -267,3 +267,34 @@ fn an_error_quotes_little_of_what_was_sent() {
         assert!(!runs.iter().any(|run| told.contains(run)), "{told}");
     }
 }
+
+#[test]
+fn half_of_a_surrogate_pair_is_read_as_the_replacement_character() {
+    let server = Server::random();
+    let count = |path: &str, escape: &str| {
+        // Python's `json.dumps` writes such escapes; no JSON library of Rust does.
+        let body = match path {
+            CHAT => format!(
+                r#"{{"messages":[{{"role":"user","content":"Is it {escape}?"}}],"max_tokens":4,"ignore_eos":true}}"#
+            ),
+            _ => format!(r#"{{"query":"Is it?","documents":"It is {escape}."}}"#),
+        };
+        let response = server.send("POST", path, &[("content-type", "application/json")], body.as_bytes());
+        let status = response.status;
+        let body = response.json();
+        assert_eq!(status, 200, "{path} {escape}: {body}");
+        body["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    for path in [CHAT, "/rerank"] {
+        let replacement = count(path, "\u{fffd}");
+        for escape in [r"\ud800", r"\udc00", r"\ufffd"] {
+            assert_eq!(count(path, escape), replacement, "{path} {escape}");
+        }
+        // Beside it, a pair is a character, and an escaped backslash begins no escape.
+        for (escape, text) in
+            [(r"\ud83d\ude00\ud800", "\u{1f600}\u{fffd}"), (r"\\ud800\ud800", "\\\\ud800\u{fffd}")]
+        {
+            assert_eq!(count(path, escape), count(path, text), "{path} {escape}");
+        }
+    }
+}

@@ -40,11 +40,16 @@ fn a_completion_has_the_shape_of_the_older_interface() {
         "/completions",
         "/v1/completions/",
         "/v1/v1/completions",
+        // The base of the client is the full URL of another route.
+        "/v1/chat/completions/completions",
         "/openai/deployments/a/completions?api-version=1",
         "/openai/v1/completions",
     ] {
         assert_eq!(server.ok(path, &body(json!({})))["choices"], whole["choices"], "{path}");
     }
+    // The last deployment of a path counts.
+    let path = "//openai/deployments/a/chat/completions/openai/deployments/b/completions?api-version=1";
+    assert_eq!(server.ok(path, &body(json!({})))["model"], "b");
 }
 
 #[test]

@@ -50,7 +50,17 @@ fn what_does_not_fit_any_route_is_told_in_json() {
         assert_eq!(list["message"], "The body must be a JSON object.");
         body(server.send("POST", path, &json_type, b"\xff"), 400, "invalid_json");
     }
-    for path in ["/no/such/path", "/v1/nothing", "/v1/responses/resp_1", "/openai/deployments/a"] {
+    for path in [
+        "/no/such/path",
+        "/v1/nothing",
+        "/v1/responses/resp_1",
+        "/openai/deployments/a",
+        // What is for operators has one spelling, and a full URL leads only to routes that its clients use.
+        "/metrics/",
+        "//rubrics/reload",
+        "/v1/chat/completions/metrics",
+        "/v1/chat/completions/judge",
+    ] {
         body(server.get(path), 404, "not_found");
         body(server.post(path, &json!({})), 404, "not_found");
     }

@@ -48,6 +48,11 @@ fn an_image_is_seen_in_any_shape() {
         json!({ "type": "image", "image": url }),
         json!({ "type": "image", "image": { "url": url } }),
         json!({ "image": url }),
+        // As templates and data sets of Hugging Face have them.
+        json!({ "type": "image", "url": url }),
+        json!({ "type": "image", "base64": picture }),
+        json!({ "type": "image", "image": { "bytes": picture, "path": null } }),
+        json!({ "type": "image_url", "image_url": { "bytes": picture, "path": "scene.png" } }),
     ] {
         assert_eq!(with(part.clone()), seen, "{part}");
     }
@@ -121,5 +126,31 @@ fn what_is_no_image_is_told_in_the_words_that_clients_look_for() {
         assert!(["unsupported_image_media_type", "invalid_base64_image"].contains(&code), "{error}");
         let message = error["error"]["message"].as_str().unwrap();
         assert!(message.starts_with("You uploaded an unsupported image."), "{message}");
+    }
+}
+
+#[test]
+fn a_part_that_cannot_be_read_is_named_with_its_type_or_its_member() {
+    let server = Server::random();
+    let text = json!({ "type": "text", "text": "What is it?" });
+    for (part, place, words) in [
+        (json!({ "type": "input_audio", "input_audio": { "data": "AAAA" } }), "", "\"input_audio\""),
+        // The type is told even if a known member is wrong, too.
+        (json!({ "type": "document", "text": 1 }), "", "\"document\""),
+        (json!({ "type": "document" }), "", "Types that can be shown are text, "),
+        (json!({ "type": "image_url", "image_url": { "path": "a.png" } }), ".image_url", "none of the forms"),
+        (json!({ "type": "image", "image": { "bytes": null } }), ".image", "none of the forms"),
+        (json!({ "type": "text", "text": 1 }), ".text", "must be text, not a number"),
+        (json!({ "type": "video", "frames": ["AAAA", 1] }), ".frames[1]", "must be text, not a number"),
+        (json!({ "type": 1 }), ".type", "must be text, not a number"),
+    ] {
+        for (content, index) in [(json!([text, part]), "[1]"), (part.clone(), "")] {
+            let response =
+                server.post(CHAT, &json!({ "messages": [{ "role": "user", "content": content }] }));
+            let (status, error) = (response.status, response.json()["error"].take());
+            let param = format!("messages[0].content{index}{place}");
+            assert_eq!((status, error["param"].as_str()), (400, Some(param.as_str())), "{part}: {error}");
+            assert!(error["message"].as_str().unwrap().contains(words), "{part}: {error}");
+        }
     }
 }

@@ -246,3 +246,21 @@ fn the_lifetime_of_a_file_begins_when_it_is_created() {
     let time = |name: &str| kept[name].as_i64().unwrap();
     assert_eq!(time("expires_at"), time("created_at") + 3600, "{kept}");
 }
+
+#[test]
+fn without_keys_a_client_s_key_owns_its_files_in_whichever_header_it_is() {
+    let (_folder, server) = server();
+    let id = server.keep(KEY, "vision", &png());
+    let status =
+        |headers: &[(&str, &str)]| server.send("GET", &format!("/v1/files/{id}"), headers, b"").status;
+    let bearer = format!("Bearer {KEY}");
+    for headers in [[("authorization", &*bearer)], [("api-key", KEY)], [("x-api-key", KEY)]] {
+        assert_eq!(status(&headers), 200, "{headers:?}");
+    }
+    for headers in [&[][..], &[("api-key", "two")], &[("authorization", "Bearer two")]] {
+        assert_eq!(status(headers), 404, "{headers:?}");
+    }
+    // Below a base that is a full URL, it is the same file.
+    let path = format!("/v1/chat/completions/files/{id}");
+    assert_eq!(server.keyed(KEY, ("GET", &path), &Value::Null).json()["id"], id);
+}

@@ -204,8 +204,10 @@ fn rankings_are_read_and_told_in_the_forms_of_their_clients() {
         json!({ "query": parts, "documents": [{ "text": ANSWER }], "top_n": null }),
         json!({ "query": parts, "documents": [[{ "type": "text", "text": ANSWER }]], "return_documents": null }),
         json!({ "query": { "content": parts }, "documents": [{ "content": ANSWER }], "model": null }),
+        json!({ "query": parts, "documents": ANSWER }),
+        json!({ "query": parts, "documents": { "text": ANSWER } }),
     ] {
-        let told = server.ok("/v2/rerank/", &body);
+        let told = server.ok("/v1//v2/rerank/", &body);
         assert_eq!(told["results"][0]["score"].as_f64(), Some(score), "{body}");
     }
     for (body, status, kind) in [
@@ -225,8 +227,11 @@ fn rankings_are_read_and_told_in_the_forms_of_their_clients() {
         (json!({ "query": "q", "items": "a", "label_token_ids": [] }), "label_token_ids"),
         (json!({ "query": "q", "label_token_ids": [1] }), "items"),
     ] {
-        assert_eq!(blamed(server.post("/v1/score", &body)), (400, param.to_owned()), "{body}");
+        assert_eq!(blamed(server.post("/v1/v1/score", &body)), (400, param.to_owned()), "{body}");
     }
+    // Each of these would be a document of its own elsewhere.
+    let loose = server.post("/v1/rerank", &json!({ "query": "q", "documents": parts }));
+    assert_eq!(blamed(loose), (400, "documents".to_owned()));
     let pair = server.ok("/predict", &json!({ "inputs": [[QUESTION, ANSWER], [chatml(QUESTION, ANSWER)]] }));
     assert_eq!(pair[0], pair[1]);
     assert_eq!(server.ok("/predict/", &json!({ "inputs": [QUESTION, ANSWER] })), pair[0]);
@@ -385,9 +390,25 @@ fn an_instruction_is_put_before_the_question() {
     }
     // Clients of vLLM expect its form wherever they ask.
     assert_eq!(server.ok("/v1/rerank", &with(ranked(QUESTION), "instruction"))["results"], expected);
-    for (path, body) in [("/rerank", ranked(QUESTION)), ("/score", scored(others))] {
-        let both = with(with(body, "instruction"), "instruct");
+    for (path, body, member, expected) in
+        [("/rerank", ranked(QUESTION), "results", &expected), ("/score", scored(others), "data", &data)]
+    {
+        let both = with(with(body.clone(), "instruction"), "instruct");
         assert_eq!(blamed(server.post(path, &both)), (400, "instruction".to_owned()));
+        let in_template = |value: Value| {
+            let mut body = body.clone();
+            body["chat_template_kwargs"] = value;
+            body
+        };
+        let template = in_template(json!({ "instruction": told, "enable_thinking": false }));
+        assert_eq!(server.ok(path, &template)[member], *expected, "{path}");
+        for (body, param) in [
+            (with(template, "instruction"), "instruction"),
+            (in_template(json!({ "instruction": told, "x": 1 })), "chat_template_kwargs.x"),
+            (in_template(json!({ "instruction": 1 })), "chat_template_kwargs.instruction"),
+        ] {
+            assert_eq!(blamed(server.post(path, &body)), (400, param.to_owned()), "{path}");
+        }
     }
 }
 
@@ -403,6 +424,7 @@ fn how_a_long_text_would_be_truncated_changes_nothing() {
         let mut truncated = body;
         truncated["truncate_prompt_tokens"] = json!(-1);
         truncated["truncation_side"] = json!("right");
+        truncated["truncation"] = json!(true);
         let truncated = server.ok(path, &truncated);
         for member in ["data", "results"] {
             assert_eq!(truncated[member], plain[member], "{path}");

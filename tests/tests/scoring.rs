@@ -399,6 +399,8 @@ fn what_would_change_the_numbers_and_is_not_offered_is_refused_by_its_name() {
         ("/generative_scoring", &score, "", "return_token_logprobs", json!(true)),
         ("/score", &pairs, "", "use_activation", json!(false)),
         ("/rerank", &rerank, "", "raw_scores", json!(true)),
+        ("/rerank", &rerank, "", "rank_fields", json!(["text"])),
+        ("/rerank", &rerank, "", "chat_template_kwargs", json!({ "enable_thinking": true })),
         ("/predict", &json!({ "inputs": [QUESTION, "Red."] }), "", "raw_scores", json!(true)),
         ("/v1/decisions", &decide, "", "return_prompt_token_ids", json!(true)),
         ("/v1/decisions", &decide, "/questions/0", "weight", json!(2)),

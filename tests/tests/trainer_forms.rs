@@ -199,3 +199,32 @@ fn wrong_parameters_are_refused_with_any_body_of_the_native_path() {
         }
     }
 }
+
+#[test]
+fn a_prompt_of_messages_brings_its_images() {
+    let server = Server::with_options(&[]);
+    let rewards = |body: Value| server.ok("/get_reward", &body)["rewards"].clone();
+    let transcript = chatml(QUESTION, ANSWER);
+    let expected = rewards(json!({ "query": [transcript], "labels": [{ "image": scene() }] }));
+    assert_ne!(rewards(json!({ "query": [transcript] })), expected);
+    let parts = json!([{ "type": "image", "image": scene() }, { "type": "text", "text": QUESTION }]);
+    let messages = json!([{ "role": "user", "content": parts }]);
+    for prompts in [json!([messages]), json!([messages.to_string()]), json!(messages.to_string()), messages] {
+        assert_eq!(rewards(json!({ "query": [transcript], "prompts": prompts })), expected, "{prompts}");
+    }
+    // A question that is such a text itself is shown as it is.
+    let text = json!([{ "role": "user", "content": QUESTION }]).to_string();
+    let quoted = chatml(&text, ANSWER);
+    assert_eq!(
+        rewards(json!({ "query": [quoted], "prompts": [text] })),
+        rewards(json!({ "query": [quoted] }))
+    );
+    for (query, prompt, code, param) in [
+        ("A cat.", json!([{ "role": "user", "content": "?" }]), "unknown_transcript", "query[0]"),
+        (transcript.as_str(), json!([{ "role": "system", "content": "?" }]), "invalid_request", "prompts[0]"),
+    ] {
+        let response = server.post("/get_reward", &json!({ "query": [query], "prompts": [prompt] }));
+        let (status, error) = (response.status, response.json()["error"].take());
+        assert_eq!((status, &error["code"], &error["param"]), (400, &json!(code), &json!(param)), "{error}");
+    }
+}

@@ -17,7 +17,7 @@ use crate::{
     error::{ApiError, Dialect},
     json_errors,
     json_limits::{self, JsonLimits, TextKind},
-    json_line,
+    json_line, lone_surrogates,
     metrics::Refusal,
     state::AppState,
 };
@@ -34,7 +34,7 @@ impl FromRequest<AppState> for JsonBytes {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
-        let body = Self::unchecked(&head, body, state).await?;
+        let mut body = Self::unchecked(&head, body, state).await?;
         let texts = head.extensions.get::<TextKind>().copied().unwrap_or_default();
         body.check(&state.limits.content.shape, texts)?;
         Ok(body)
@@ -63,17 +63,27 @@ impl JsonBytes {
     /// # Errors
     /// As those of [`check`](Self::check).
     pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, texts: TextKind) -> Result<Self, ApiError> {
-        let body = Self { bytes, memory: None };
+        let mut body = Self { bytes, memory: None };
         body.check(limits, texts)?;
         Ok(body)
     }
 
-    /// Checks the whole body, before it is parsed: damage at its end is not hidden by a wrong value at its start.
+    /// Checks the whole body, before it is parsed: damage at its end is not hidden by a wrong value at its start. If it is
+    /// not JSON, lone surrogates in it are replaced, and it is checked again.
     ///
     /// # Errors
     /// When it is not JSON or exceeds one of the limits.
-    pub(crate) fn check(&self, limits: &JsonLimits, texts: TextKind) -> Result<(), ApiError> {
-        json_limits::check(&self.bytes, limits, texts)
+    pub(crate) fn check(&mut self, limits: &JsonLimits, texts: TextKind) -> Result<(), ApiError> {
+        match json_limits::check(&self.bytes, limits, texts) {
+            Err(error) if error.code() == json_limits::NOT_JSON => {
+                // Nothing else has the bytes, so that they are not copied.
+                let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
+                let has_replaced = lone_surrogates::replace(&mut bytes);
+                self.bytes = bytes.into();
+                if has_replaced { json_limits::check(&self.bytes, limits, texts) } else { Err(error) }
+            }
+            checked => checked,
+        }
     }
 
     /// Drops the bytes after parsing: the parsed request waits and takes about as much memory again. The returned
@@ -195,7 +205,7 @@ mod tests {
     use axum::body::Bytes;
     use serde::Deserialize;
 
-    use super::{HeaderMap, JsonBytes, header, is_json, make_room};
+    use super::{HeaderMap, JsonBytes, JsonLimits, TextKind, header, is_json, make_room};
 
     #[derive(Debug, Deserialize)]
     #[expect(dead_code, reason = "nothing is read of what is refused")]
@@ -237,6 +247,41 @@ mod tests {
             assert_eq!(is_json(&headers), json, "{kind}");
         }
         assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_read_as_a_replacement_and_hides_no_other_error() {
+        let read = |body: &'static str| {
+            let limits = JsonLimits {
+                depth: 8,
+                members: 16,
+                elements: 16,
+                text_bytes: 1024,
+                messages: 16,
+                parts: 16,
+                images: 1,
+                batch_images: 1,
+                image_bytes: 1024,
+            };
+            let body = JsonBytes::checked(Bytes::from_static(body.as_bytes()), &limits, TextKind::Plain);
+            body.and_then(|body| body.parse::<Form>()).map(|form| form.texts.unwrap_or_default())
+        };
+        for (body, text) in [
+            (r#"{"texts":["a\ud800b"]}"#, "a\u{fffd}b"),
+            (r#"{"texts":["\ud83d\ude00\ude00"]}"#, "\u{1f600}\u{fffd}"),
+            (r#"{"texts":["\\ud800 \udc00"]}"#, "\\ud800 \u{fffd}"),
+            (r#"{"texts":["\\ud800"]}"#, "\\ud800"),
+        ] {
+            assert_eq!(read(body).unwrap(), [text], "{body}");
+        }
+        for (body, code) in [
+            (r#"{"texts":["\ud800"],}"#, "invalid_json"),
+            (r#"{"texts":["\ud80"]}"#, "invalid_json"),
+            // Two names that are the same once they are replaced.
+            (r#"{"\ud800":1,"\udc00":2}"#, "invalid_request"),
+        ] {
+            assert_eq!(read(body).unwrap_err().code(), code, "{body}");
+        }
     }
 
     #[test]

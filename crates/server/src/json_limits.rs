@@ -43,7 +43,11 @@ pub(crate) struct JsonLimits {
 }
 
 /// Members whose value is an image, if it is a string, or a list of images, if it is a list of strings.
-const IMAGES: [&str; 7] = ["images", "image", "image_url", "image_data", "url", "frames", "video"];
+const IMAGES: [&str; 9] =
+    ["images", "image", "image_url", "image_data", "url", "base64", "bytes", "frames", "video"];
+
+/// The code of the error for a body that is not JSON.
+pub(crate) const NOT_JSON: &str = "invalid_json";
 
 /// Checks a body.
 ///
@@ -70,7 +74,7 @@ pub(crate) fn not_json(error: &serde_json::Error) -> ApiError {
     } else {
         format!("The body is not JSON: {error}.")
     };
-    ApiError::new(axum::http::StatusCode::BAD_REQUEST, "invalid_json", message)
+    ApiError::new(axum::http::StatusCode::BAD_REQUEST, NOT_JSON, message)
 }
 
 /// One step of the path to a value.
@@ -370,6 +374,8 @@ mod tests {
             (json!({ "images": ["a", "b"] }).to_string(), None),
             (json!({ "images": ["a", "b", "c"] }).to_string(), some("too_many_images", "images[2]")),
             (json!({ "image_url": { "url": "x".repeat(50) } }).to_string(), None),
+            (json!({ "image": { "bytes": "x".repeat(50) } }).to_string(), None),
+            (json!([{ "base64": "x".repeat(660) }]).to_string(), some("image_file_too_large", "[0].base64")),
             (json!({ "x".repeat(41): 1 }).to_string(), some("string_too_long", "")),
             (json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a"] }] }).to_string(), None),
             (

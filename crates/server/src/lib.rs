@@ -39,6 +39,7 @@ mod lifecycle;
 #[cfg(test)]
 mod lifecycle_tests;
 mod listeners;
+mod lone_surrogates;
 mod metrics;
 mod model_names;
 mod not_found;

@@ -1,13 +1,15 @@
 //! The content of a message: text, images and videos in the shapes that different clients write.
 
 use judge::{Detail, EncodedImage, Part};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
     error::{ApiError, quoted},
     images::{self, ImageReader},
-    json_object::only_from_objects,
+    json_errors,
+    json_object::Object,
 };
 
 /// A text, a part, or a list of parts.
@@ -37,6 +39,10 @@ pub(crate) struct ContentPart {
     image_url: Option<ImageUrl>,
     /// The same as `image_url`, under the name that other interfaces use.
     image: Option<ImageUrl>,
+    /// The same, beside the type `image`.
+    url: Option<String>,
+    /// The same, beside the type `image`.
+    base64: Option<String>,
     /// How finely the image is cut: `low`, one tile; `high`, its own resolution; or `auto`, its own resolution only
     /// if it is the single image.
     detail: Option<String>,
@@ -46,9 +52,45 @@ pub(crate) struct ContentPart {
     /// The frames of a video, in order, in the same forms as images. Also accepted under the name `video`.
     #[serde(alias = "video")]
     frames: Option<Vec<String>>,
+    /// The member that cannot be read, if there is one; the other members are then absent.
+    #[serde(skip)]
+    unreadable: Option<UnreadableMember>,
 }
 
-only_from_objects!(ContentPart);
+/// A member of a part that cannot be read.
+#[derive(Debug)]
+struct UnreadableMember {
+    /// Its path in the part.
+    path: String,
+    /// The parser's message.
+    reason: String,
+}
+
+/// Reads any object. A member that cannot be read is remembered, because the parser names the whole content otherwise: it
+/// tries the alternatives of [`Content`] and does not know which was meant.
+impl<'de> Deserialize<'de> for ContentPart {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        /// The part as the derived function reads it.
+        struct Derived(ContentPart);
+
+        impl<'de> Deserialize<'de> for Derived {
+            fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+                ContentPart::deserialize(source).map(Self)
+            }
+        }
+
+        let Object(members) = Object::<Map<String, Value>>::deserialize(source)?;
+        let kind = members.get("type").and_then(Value::as_str).map(str::to_owned);
+        match serde_path_to_error::deserialize::<_, Derived>(Value::Object(members)) {
+            Ok(Derived(part)) => Ok(part),
+            Err(error) => {
+                let path = error.path().to_string();
+                let reason = error.into_inner().to_string();
+                Ok(Self::of_unreadable(kind, UnreadableMember { path, reason }))
+            }
+        }
+    }
+}
 
 /// An image: its URL, or an object with it.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -64,7 +106,15 @@ pub(crate) enum ImageUrl {
         #[serde(default)]
         detail: Option<String>,
     },
+    /// Its bytes in an object, as Hugging Face's data sets have them.
+    Bytes {
+        /// The bytes in base64.
+        bytes: String,
+    },
 }
+
+/// The types of parts.
+const TYPES: [&str; 7] = ["text", "input_text", "output_text", "image_url", "input_image", "image", "video"];
 
 impl Content {
     /// Replaces the first `limit` parts of type `image` that have no image by the text `placeholder`, for images that
@@ -117,8 +167,26 @@ impl Content {
 impl ContentPart {
     /// Whether this is a part of type `image` without an image.
     fn lacks_image(&self) -> bool {
-        let has_image = self.image.is_some() || self.image_url.is_some() || self.file_id.is_some();
+        let has_url = self.image_url.is_some() || self.url.is_some() || self.base64.is_some();
+        let has_image =
+            has_url || self.image.is_some() || self.file_id.is_some() || self.unreadable.is_some();
         self.kind.as_deref() == Some("image") && !has_image
+    }
+
+    /// A part of this type with a member that cannot be read.
+    fn of_unreadable(kind: Option<String>, member: UnreadableMember) -> Self {
+        Self {
+            kind,
+            text: None,
+            image_url: None,
+            image: None,
+            url: None,
+            base64: None,
+            detail: None,
+            file_id: None,
+            frames: None,
+            unreadable: Some(member),
+        }
     }
 
     fn replace_by_text(&mut self, text: &str) {
@@ -128,7 +196,11 @@ impl ContentPart {
 
     /// The part for the critic; `param` is its path in the request.
     fn into_part(self, param: &str, reader: &ImageReader<'_>) -> Result<Part, ApiError> {
-        let Self { kind, text, image_url, image, detail, file_id, frames } = self;
+        let Self { kind, text, image_url, image, url, base64, detail, file_id, frames, unreadable } = self;
+        let has_known_type = kind.as_deref().is_none_or(|kind| TYPES.contains(&kind));
+        if let Some(UnreadableMember { path, reason }) = unreadable.filter(|_| has_known_type) {
+            return Err(json_errors::refusal((&format!("{param}.{path}"), "field"), &reason));
+        }
         if let Some(id) = file_id.as_deref().filter(|id| images::full_name(id).is_none()) {
             return Err(images::unknown(id, param));
         }
@@ -139,10 +211,17 @@ impl ContentPart {
             Some("text" | "input_text" | "output_text") => {
                 Ok(Part::Text(text.ok_or_else(|| missing("text"))?))
             }
-            Some("image_url" | "input_image" | "image") => read(image.ok_or_else(|| missing("image_url"))?),
+            Some("image_url" | "input_image" | "image") => {
+                let image = image.or(url.or(base64).map(ImageUrl::Url));
+                read(image.ok_or_else(|| missing("image_url"))?)
+            }
             Some("video") => video(&frames.ok_or_else(|| missing("frames"))?, param, reader),
             Some(kind) => {
-                let message = format!("A part of type {} cannot be shown to this critic.", quoted(kind));
+                let message = format!(
+                    "A part of type {} cannot be shown to this critic. Types that can be shown are {}.",
+                    quoted(kind),
+                    TYPES.join(", ")
+                );
                 Err(ApiError::invalid(param, message).with_code("unsupported_content"))
             }
             None => match (text, image, frames) {
@@ -173,6 +252,7 @@ impl ImageUrl {
         let (url, detail) = match self {
             Self::Url(url) => (url, None),
             Self::Object { url, detail } => (url, detail),
+            Self::Bytes { bytes } => (bytes, None),
         };
         let detail = match detail.as_deref() {
             None | Some("auto") => Detail::Auto,
@@ -191,7 +271,7 @@ impl ImageUrl {
     /// The same image, with `default` as its detail unless the object has its own.
     fn with_default_detail(self, default: Option<String>) -> Self {
         match self {
-            Self::Url(url) => Self::Object { url, detail: default },
+            Self::Url(url) | Self::Bytes { bytes: url } => Self::Object { url, detail: default },
             Self::Object { url, detail } => Self::Object { url, detail: detail.or(default) },
         }
     }

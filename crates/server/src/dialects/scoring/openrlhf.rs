@@ -11,6 +11,7 @@ use super::{
     failures::Failures,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
+    slime::{self, PromptBody},
     trainers::RewardForm,
 };
 use crate::{
@@ -25,8 +26,9 @@ pub(super) struct GetRewardBody {
     /// Whole transcripts, prompt and answer, with their control tokens as text.
     query: OneOrMany<String>,
     /// The prompts of the transcripts, if known: the answer is what follows the prompt. One for each transcript, or
-    /// null.
-    prompts: Option<OneOrMany<Option<String>>>,
+    /// null. If a prompt is a list of messages, also as JSON in a string, the question and its images are theirs, and
+    /// only the answer is read from the transcript.
+    prompts: Option<OneOrMany<Option<PromptBody>>>,
     /// One label for each transcript: an object, also as JSON in a string, with `image` or `images`, `question` and
     /// `reference`; or a plain reference as a string or number.
     #[schema(value_type = Option<Vec<Value>>)]
@@ -99,8 +101,15 @@ fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>,
     let labels = aligned("labels", body.labels, queries.len())?;
     let samples = queries.iter().zip(prompts).zip(labels).enumerate();
     let samples = samples.map(|(index, ((query, prompt), label))| {
-        let prompt = prompt.flatten();
-        let sample = Sample::of_transcript(query, prompt.as_deref(), &format!("query[{index}]"), reader)?;
+        let path = format!("query[{index}]");
+        let sample = match prompt.flatten().map(|prompt| prompt.of(query)) {
+            Some(PromptBody::Messages(messages)) => {
+                let answer = Sample::answer_of_transcript(query, &path)?;
+                slime::of_messages(messages, answer, &format!("prompts[{index}]"), reader)?
+            }
+            Some(PromptBody::Text(prompt)) => Sample::of_transcript(query, Some(&prompt), &path, reader)?,
+            None => Sample::of_transcript(query, None, &path, reader)?,
+        };
         sample.with_label(label, &format!("labels[{index}]"), reader)
     });
     samples.collect()

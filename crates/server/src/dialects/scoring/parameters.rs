@@ -22,7 +22,7 @@ pub(in crate::dialects) type Members = BTreeMap<String, Value>;
 /// `/pooling`, `/v1/embeddings`, `/v1/chat/reward`, `/v1/score/evaluation`, `/get_reward`, `/rm`) have one number to
 /// return, the reward. Trainers call them with a fixed body that has members for another server's model (verl sends
 /// `use_activation: false`) and cannot change it, so that a refusal would only end their run.
-const HARMLESS: [&str; 16] = [
+const HARMLESS: [&str; 17] = [
     "cache_salt",
     "encoding_format",
     "max_chunks_per_doc",
@@ -35,6 +35,7 @@ const HARMLESS: [&str; 16] = [
     "task",
     "truncate",
     "truncate_prompt_tokens",
+    "truncation",
     "truncation_direction",
     "truncation_side",
     "user",
@@ -120,7 +121,8 @@ mod tests {
             json!({ "query": 7, "user": "me", "priority": -3, "truncate": true, "truncation_direction": "Right" }),
             json!({ "raw_scores": false, "return_prompt_token_ids": null, "chat_template_kwargs": {}, "x": [], "y": "" }),
             json!({ "use_activation": true, "activation": true }),
-            json!({ "truncate_prompt_tokens": -1, "truncation_side": "left" }),
+            json!({ "truncate_prompt_tokens": -1, "truncation_side": "left", "truncation": true }),
+            json!({ "truncation": "auto", "rank_fields": [] }),
         ] {
             assert_eq!(refused(harmless.clone()), None, "{harmless}");
         }
@@ -130,6 +132,7 @@ mod tests {
             (json!({ "score_extraction_token": "<x>" }), "score_extraction_token"),
             (json!({ "instruct": "Be kind." }), "instruct"),
             (json!({ "dimensions": 0 }), "dimensions"),
+            (json!({ "rank_fields": ["text"] }), "rank_fields"),
         ] {
             assert_eq!(refused(members), Some(format!("questions[0].{name}")));
         }

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{MetaInfo, ScoreUsage},
+    bodies::{MetaInfo, OneOrMany, ScoreUsage},
     examples,
     failures::Failures,
-    parameters,
+    parameters::{self, Members},
     sample::{Sample, TextOrParts},
     score::{self, MemberNames},
     scorer::{SampleScore, ScoreQuery, Scorer},
@@ -25,12 +25,12 @@ use crate::{
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
-    request_id,
+    json_errors, request_id,
 };
 
 /// The members that are read of a body. `raw_scores` of text-embeddings-inference is not supported: the scores are
 /// not logits.
-const KNOWN_MEMBERS: [&str; 9] = [
+const KNOWN_MEMBERS: [&str; 10] = [
     "model",
     "query",
     "documents",
@@ -40,6 +40,7 @@ const KNOWN_MEMBERS: [&str; 9] = [
     "return_text",
     "instruct",
     "instruction",
+    "chat_template_kwargs",
 ];
 
 /// A question and answers to rank.
@@ -49,8 +50,8 @@ pub(super) struct RerankBody {
     model: Option<String>,
     /// The question, with images among its parts.
     query: TextOrParts,
-    /// The answers. Either these or `texts` is required.
-    documents: Option<Vec<TextOrParts>>,
+    /// The answers, or a single one. Either these or `texts` is required.
+    documents: Option<OneOrMany<TextOrParts>>,
     /// The answers in the form of text-embeddings-inference; the response then has that form, too.
     texts: Option<Vec<TextOrParts>>,
     /// Number of best answers to return; 0, the default, returns all.
@@ -66,6 +67,9 @@ pub(super) struct RerankBody {
     instruct: Option<String>,
     /// The same, as vLLM's clients name it. It does not change the form of the response.
     instruction: Option<String>,
+    /// The same in a member `instruction`, as vLLM's clients may send it. No other member is supported.
+    #[schema(value_type = Option<Object>)]
+    chat_template_kwargs: Option<Members>,
 }
 
 /// A ranking, best first, in a form that the clients of vLLM, Cohere and Jina all accept.
@@ -239,8 +243,7 @@ const SGLANG_PATH: &str = "/v1/rerank";
 
 /// Ranks the answers of a body that came to `uri`.
 async fn rank(scorer: &Scorer, uri: &Uri, body: &JsonBytes) -> Result<RankingBody, ApiError> {
-    let path = uri.path().trim_end_matches('/');
-    let request = scorer.with_images(|reader| read(scorer, path, body, reader)).await?;
+    let request = scorer.with_images(|reader| read(scorer, uri.path(), body, reader)).await?;
     let RankingRequest { samples, params } = request;
     let texts = samples.iter().map(|sample| sample.response.clone()).collect();
     let member = params.form.member();
@@ -265,9 +268,14 @@ fn read(
     let mut body: RerankBody = body.parse()?;
     let model = scorer.response_model(body.model.take())?;
     let has_instruct = body.instruct.as_ref().is_some_and(|text| !text.trim().is_empty());
-    let instruction = score::instruction(body.instruct, body.instruction)?;
+    let instruction = score::instruction([body.instruct, body.instruction], body.chat_template_kwargs)?;
     let is_sglang = path == SGLANG_PATH && (has_instruct || matches!(body.query, TextOrParts::List(_)));
-    let (answers, form) = match (body.documents, body.texts) {
+    let documents = match body.documents {
+        // Parts outside of a document: other servers rank each of them, as documents of their own.
+        Some(OneOrMany::One(TextOrParts::List(_))) => return Err(json_errors::no_form("documents")),
+        documents => documents.map(OneOrMany::into_vec),
+    };
+    let (answers, form) = match (documents, body.texts) {
         (Some(documents), None) if is_sglang => (documents, RankingForm::Sglang),
         (Some(documents), None) => (documents, RankingForm::Common),
         (None, Some(texts)) if texts.is_empty() => return Err(tei::empty_list("texts")),

@@ -143,12 +143,8 @@ impl Sample {
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
         let after = prompt.and_then(|prompt| Transcript::after(prompt, text));
-        let Some(Transcript { question, answer }) = after.or_else(|| Transcript::parse(text)) else {
-            let message = format!(
-                "{path} is no transcript of a chat format that is known here, with a question and an answer to it."
-            );
-            return Err(ApiError::invalid(path, message).with_code("unknown_transcript"));
-        };
+        let transcript = after.or_else(|| Transcript::parse(text));
+        let Transcript { question, answer } = transcript.ok_or_else(|| unknown_transcript(path))?;
         // Images are read from the question only: answers, this one or earlier ones, are text of the policy that is
         // trained and must not add images.
         let mut images = Vec::new();
@@ -157,6 +153,14 @@ impl Sample {
             take_marked_images(&text, path, reader, &mut images)
         })?;
         Ok(Self { images, ..Self::new(question.trim(), answer) })
+    }
+
+    /// The last answer of the transcript at `path`, whose question is known from elsewhere.
+    ///
+    /// # Errors
+    /// When the text is not a transcript in a known chat format.
+    pub(super) fn answer_of_transcript(text: &str, path: &str) -> Result<String, ApiError> {
+        Transcript::parse(text).map(|transcript| transcript.answer).ok_or_else(|| unknown_transcript(path))
     }
 
     /// An answer to a conversation with `images`, whose text may name further ones.
@@ -282,6 +286,14 @@ impl TextOrParts {
         let message = "Images belong to the question; what is scored is text.";
         Err(ApiError::invalid(path, message).with_code("unsupported_content"))
     }
+}
+
+/// The error for a text at `path` that cannot be split into turns.
+fn unknown_transcript(path: &str) -> ApiError {
+    let message = format!(
+        "{path} is no transcript of a chat format that is known here, with a question and an answer to it."
+    );
+    ApiError::invalid(path, message).with_code("unknown_transcript")
 }
 
 /// The beginning of a mark that names a registered image.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, http::StatusCode};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     examples,
     failures::Failures,
     generative::{self, GenerativeBody, GenerativeResponse},
-    parameters,
+    parameters::{self, Members},
     sample::{MemberSamples, Sample, TextOrParts},
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
@@ -47,11 +48,14 @@ pub(super) struct ScoreBody {
     instruction: Option<String>,
     /// The same, as SGLang's clients name it.
     instruct: Option<String>,
+    /// The same in a member `instruction`, as vLLM's clients may send it. No other member is supported.
+    #[schema(value_type = Option<Object>)]
+    chat_template_kwargs: Option<Members>,
 }
 
 /// The members that are read of a body. `query` is among them, so that a body without `label_token_ids` gets the
 /// error that mentions these.
-const KNOWN_MEMBERS: [&str; 11] = [
+const KNOWN_MEMBERS: [&str; 12] = [
     "model",
     "query",
     "queries",
@@ -63,6 +67,7 @@ const KNOWN_MEMBERS: [&str; 11] = [
     "text_2",
     "instruct",
     "instruction",
+    "chat_template_kwargs",
 ];
 
 /// The names of the members with the questions and the answers.
@@ -176,21 +181,33 @@ pub(super) fn samples(
     answers.into_iter().enumerate().map(sample).collect()
 }
 
-/// What the answers of a body are scored for: one of the two members, if its text is not blank.
+/// What the answers of a body are scored for: one of its members `instruct` and `instruction` or the instruction among
+/// its `chat_template_kwargs`, if the text is not blank.
 ///
 /// # Errors
-/// When both members have a text.
+/// When several of them have a text, or `chat_template_kwargs` ask for something else.
 pub(super) fn instruction(
-    instruct: Option<String>,
-    instruction: Option<String>,
+    [instruct, instruction]: [Option<String>; 2],
+    chat_template_kwargs: Option<Members>,
 ) -> Result<Option<String>, ApiError> {
-    let has_text = |text: &String| !text.trim().is_empty();
-    match (instruct.filter(has_text), instruction.filter(has_text)) {
-        (Some(_), Some(_)) => Err(ApiError::invalid(
-            "instruction",
-            "Give one of instruct and instruction, which mean the same.",
-        )),
-        (one, other) => Ok(one.or(other)),
+    let mut template = chat_template_kwargs.unwrap_or_default();
+    parameters::check_members(&template, &["instruction"], "chat_template_kwargs.")?;
+    let of_template = match template.remove("instruction") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text),
+        Some(_) => {
+            let path = "chat_template_kwargs.instruction";
+            return Err(ApiError::invalid(path, format!("{path} must be text.")));
+        }
+    };
+    let texts = [instruct, instruction, of_template].into_iter().flatten();
+    let mut texts = texts.filter(|text| !text.trim().is_empty());
+    match (texts.next(), texts.next()) {
+        (Some(_), Some(_)) => {
+            let message = "Give one of instruct, instruction and chat_template_kwargs.instruction, which mean the same.";
+            Err(ApiError::invalid("instruction", message))
+        }
+        (text, _) => Ok(text),
     }
 }
 
@@ -291,7 +308,10 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<Scored
         ScoreOrTokensBody::Tokens(body) => Ok(ScoreRequest::Tokens(body)),
         ScoreOrTokensBody::Answers(mut body) => {
             let model = scorer.response_model(body.model.take())?;
-            let instruction = instruction(body.instruct.take(), body.instruction.take())?;
+            let instruction = instruction(
+                [body.instruct.take(), body.instruction.take()],
+                body.chat_template_kwargs.take(),
+            )?;
             let MemberSamples { samples, member } = body.samples(reader)?;
             let samples = with_instruction(samples, instruction.as_deref());
             Ok(ScoreRequest::Answers { model, samples: MemberSamples { samples, member } })

@@ -38,7 +38,7 @@ pub(super) struct RemoteRmBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = RemotePrompt)]
-enum PromptBody {
+pub(super) enum PromptBody {
     /// Text.
     Text(String),
     /// Messages, at least one of which is the user's.
@@ -48,7 +48,7 @@ enum PromptBody {
 /// A message of a prompt.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
-struct PromptMessage {
+pub(super) struct PromptMessage {
     /// `system`, `user` or `assistant`; other roles count as `system`.
     role: String,
     /// Text and images.
@@ -56,6 +56,22 @@ struct PromptMessage {
 }
 
 only_from_objects!(PromptMessage);
+
+impl PromptBody {
+    /// The prompt of this transcript. A text that the transcript does not contain may be messages as JSON, since trainers
+    /// of multimodal models keep them so in their data.
+    pub(super) fn of(self, transcript: &str) -> Self {
+        match self {
+            Self::Text(text) if text.trim_start().starts_with('[') && !transcript.contains(text.as_str()) => {
+                match serde_json::from_str::<Vec<PromptMessage>>(&text) {
+                    Ok(messages) if !messages.is_empty() => Self::Messages(messages),
+                    Ok(_) | Err(_) => Self::Text(text),
+                }
+            }
+            given => given,
+        }
+    }
+}
 
 /// Score one sample, in slime's interface: the answer is the reward itself, a number.
 ///
@@ -90,25 +106,26 @@ fn sample(body: RemoteRmBody, reader: &ImageReader<'_>) -> Result<Sample, ApiErr
         PromptBody::Text(prompt) => {
             Sample::of_transcript(&(prompt.clone() + &response), Some(&prompt), "prompt", reader)?
         }
-        PromptBody::Messages(messages) => of_messages(messages, response, reader)?,
+        PromptBody::Messages(messages) => of_messages(messages, response, "prompt", reader)?,
     };
     sample.with_label(Some(label), "label", reader)
 }
 
-/// Makes one question of the messages.
-fn of_messages(
+/// Makes one question of the messages at `path`.
+pub(super) fn of_messages(
     messages: Vec<PromptMessage>,
     response: String,
+    path: &str,
     reader: &ImageReader<'_>,
 ) -> Result<Sample, ApiError> {
     let (mut turns, mut images) = (Vec::new(), Vec::new());
     for (index, PromptMessage { role, content }) in messages.into_iter().enumerate() {
         let parts = TextOrParts::Parts { content };
-        let (text, turn_images) = parts.read(&format!("prompt[{index}].content"), reader)?;
+        let (text, turn_images) = parts.read(&format!("{path}[{index}].content"), reader)?;
         images.extend(turn_images);
         turns.push((role, text));
     }
     let question = Transcript::question_of(&turns)
-        .ok_or_else(|| ApiError::invalid("prompt", "prompt has no turn of the user."))?;
-    Sample::of_turns(&question, images, response, "prompt", reader)
+        .ok_or_else(|| ApiError::invalid(path, format!("{path} has no turn of the user.")))?;
+    Sample::of_turns(&question, images, response, path, reader)
 }

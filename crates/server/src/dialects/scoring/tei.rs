@@ -44,7 +44,7 @@ const EMPTY_LIST: &str = "empty_batch";
 
 /// Whether all errors at a path have this form, including those of middleware.
 pub(super) fn is_tei_path(path: &str) -> bool {
-    path.trim_end_matches('/') == PATH
+    path == PATH
 }
 
 /// The path of the classifier.

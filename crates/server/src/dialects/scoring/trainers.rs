@@ -100,7 +100,7 @@ impl FromRequest<AppState> for NativeOrTrainer {
     /// paths of the trainers or of the native interface.
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let body = JsonBytes::unchecked(&parts, body, state).await?;
+        let mut body = JsonBytes::unchecked(&parts, body, state).await?;
         let admission = Admission::of(&parts.extensions);
         let limits = &state.limits.content.shape;
         let Some(form) = RewardForm::on_native_path(&body) else {
