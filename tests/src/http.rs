@@ -54,6 +54,16 @@ impl Response {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"))
     }
 
+    /// Reads the body as that of `/metrics`; returns the figure of a metric with its labels.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn figure(self, name: &str) -> f64 {
+        let text = self.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
     /// Reads the body as server-sent events, one by one as they arrive. Dropping the iterator closes the
     /// connection.
     pub fn events(self) -> Events {

@@ -25,13 +25,6 @@ fn rest(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A figure of `/metrics`.
-fn figure(server: &Server, name: &str) -> f64 {
-    let text = server.get("/metrics").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    line.unwrap_or_else(|| panic!("no {name} in {text}"))
-}
-
 #[test]
 fn heads_that_are_too_large_or_make_no_sense_are_refused() {
     let server = Server::with_options(&[]);
@@ -58,9 +51,9 @@ fn heads_that_are_too_large_or_make_no_sense_are_refused() {
     assert_eq!(status("GET /livez HTTP/1.0\r\n\r\n"), Some(200), "HTTP/1.0 needs none");
     assert_eq!(status("SSH-2.0-OpenSSH_9.2\r\n\r\n"), Some(400));
     wait_until("they are counted", || {
-        figure(&server, "gavel_connections_lost_total{reason=\"malformed\"}") >= 2.0
+        server.get("/metrics").figure("gavel_connections_lost_total{reason=\"malformed\"}") >= 2.0
     });
-    assert!(figure(&server, "gavel_refusals_total{reason=\"head\",key=\"none\"}") >= 3.0);
+    assert!(server.get("/metrics").figure("gavel_refusals_total{reason=\"head\",key=\"none\"}") >= 3.0);
 }
 
 #[test]
@@ -126,7 +119,7 @@ fn a_slow_head_is_given_up_and_a_patient_client_is_not() {
     assert_eq!(rest(patient), "", "but not without end");
     assert!(idle.elapsed() < Duration::from_secs(20), "{:?}", idle.elapsed());
     wait_until("they are counted", || {
-        figure(&server, "gavel_connections_lost_total{reason=\"slow\"}") >= 2.0
+        server.get("/metrics").figure("gavel_connections_lost_total{reason=\"slow\"}") >= 2.0
     });
 }
 
@@ -150,7 +143,7 @@ fn bodies_share_their_memory_and_one_that_finds_no_room_is_refused() {
     );
     first.write_all(head.as_bytes()).unwrap();
     first.write_all(&text.as_bytes()[..600_000]).unwrap();
-    wait_until("most of it is there", || figure(&server, "gavel_body_bytes") >= 600_000.0);
+    wait_until("most of it is there", || server.get("/metrics").figure("gavel_body_bytes") >= 600_000.0);
     let refused = server.send("POST", "/judge", &kind, case(600_000).as_bytes());
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     let error = refused.json();
@@ -164,11 +157,11 @@ fn bodies_share_their_memory_and_one_that_finds_no_room_is_refused() {
         let refused = server.send("POST", path, &kind, body.as_bytes());
         assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{path}");
     }
-    assert_eq!(figure(&server, "gavel_refusals_total{reason=\"bodies\",key=\"none\"}"), 4.0);
+    assert_eq!(server.get("/metrics").figure("gavel_refusals_total{reason=\"bodies\",key=\"none\"}"), 4.0);
     // A body that has its memory is not affected, and gives the memory back.
     first.write_all(&text.as_bytes()[600_000..]).unwrap();
     assert_eq!(read_from(first).status, 200);
-    wait_until("it is given back", || figure(&server, "gavel_body_bytes") == 0.0);
+    wait_until("it is given back", || server.get("/metrics").figure("gavel_body_bytes") == 0.0);
     assert_eq!(server.send("POST", "/v1/chat/completions", &kind, chat.as_bytes()).status, 200);
     assert_eq!(server.send("POST", "/judge", &kind, case(3 << 20).as_bytes()).status, 200, "it is alone");
 }
@@ -197,7 +190,7 @@ fn a_body_that_comes_too_slowly_is_answered_408() {
     drop(answer);
     writing.join().unwrap();
     assert!(start.elapsed() < Duration::from_secs(20));
-    assert_eq!(figure(&server, "gavel_refusals_total{reason=\"slow_body\",key=\"none\"}"), 2.0);
+    assert_eq!(server.get("/metrics").figure("gavel_refusals_total{reason=\"slow_body\",key=\"none\"}"), 2.0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gavel_tests::{Keys, Response, Server, read_from, wait_until};
+use gavel_tests::{Keys, Server, read_from, wait_until};
 use serde_json::json;
 
 /// Far more than the buffers of both sockets hold, and less than the largest body.
@@ -45,13 +45,6 @@ fn rest(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A figure of `/metrics`, which a key for administration may read.
-fn figure(metrics: impl FnOnce() -> Response, name: &str) -> f64 {
-    let text = metrics().text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    line.unwrap_or_else(|| panic!("no {name} in {text}"))
-}
-
 #[test]
 fn who_sends_a_large_body_learns_why_it_was_refused() {
     let keys = Keys::new(&[("a", "requests_per_minute = 1"), ("b", "admin = true")]);
@@ -79,7 +72,7 @@ fn who_sends_a_large_body_learns_why_it_was_refused() {
         assert_eq!((answer.status, answer.json()["code"].as_str()), (status, Some(code)), "{method} {path}");
     }
     let all = (refused.len() * LARGE) as f64;
-    let discarded = || figure(|| keys.get(&server, "b", "/metrics"), "gavel_discarded_body_bytes_total");
+    let discarded = || keys.get(&server, "b", "/metrics").figure("gavel_discarded_body_bytes_total");
     wait_until("every byte is counted", || discarded() == all);
     // On a server without keys the host is checked.
     let server = Server::with_options(&[]);
@@ -188,7 +181,7 @@ fn mapped(server: &Server) -> usize {
 fn a_length_that_is_only_declared_takes_no_memory() {
     const CLIENTS: usize = 40;
     let server = Server::with_options(&[]);
-    let bytes = || figure(|| server.get("/metrics"), "gavel_body_bytes");
+    let bytes = || server.get("/metrics").figure("gavel_body_bytes");
     assert_eq!(bytes(), 0.0);
     let before = mapped(&server);
     let held: Vec<TcpStream> = (0..CLIENTS)

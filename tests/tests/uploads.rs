@@ -49,13 +49,6 @@ fn told(response: Response) -> (u16, String, String) {
     (status, text("code"), text("message"))
 }
 
-/// A figure of `/metrics`.
-fn figure(server: &Server, name: &str) -> f64 {
-    let text = server.get("/metrics").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    line.unwrap_or_else(|| panic!("no {name} in {text}"))
-}
-
 #[test]
 fn a_form_without_an_end_is_refused_before_it_takes_memory() {
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +79,7 @@ fn a_form_without_an_end_is_refused_before_it_takes_memory() {
     let form = format!("{}\r\n{FILE}{}\r\n{PURPOSE}{END}", "y".repeat(60 << 10), "z".repeat(1 << 20));
     let stored = send(&server, &form).json();
     assert_eq!(stored["bytes"], 1_048_576, "{stored}");
-    assert_eq!(figure(&server, "gavel_body_bytes"), 0.0);
+    assert_eq!(server.get("/metrics").figure("gavel_body_bytes"), 0.0);
 }
 
 #[test]
@@ -168,7 +161,7 @@ fn a_form_that_comes_too_slowly_is_answered_408() {
         assert_eq!((status, code.as_str()), (408, "request_timeout"), "{message}");
         assert!(message.contains("400ms (body_pause_s)"), "{message}");
     }
-    assert_eq!(figure(&server, "gavel_refusals_total{reason=\"slow_body\",key=\"none\"}"), 5.0);
+    assert_eq!(server.get("/metrics").figure("gavel_refusals_total{reason=\"slow_body\",key=\"none\"}"), 5.0);
 }
 
 #[test]
@@ -193,10 +186,12 @@ fn forms_share_the_memory_of_bodies() {
     let end = format!("\r\n{PURPOSE}{END}");
     let beginning = format!("{FILE}abc");
     let mut upload = begun(&server, beginning.len() + end.len(), beginning.as_bytes());
-    wait_until("memory is taken for it", || figure(&server, "gavel_body_bytes") > 256.0 * 1024.0);
+    wait_until("memory is taken for it", || {
+        server.get("/metrics").figure("gavel_body_bytes") > 256.0 * 1024.0
+    });
     upload.write_all(end.as_bytes()).unwrap();
     assert_eq!(read_from(upload).status, 200);
-    wait_until("it is given back", || figure(&server, "gavel_body_bytes") == 0.0);
+    wait_until("it is given back", || server.get("/metrics").figure("gavel_body_bytes") == 0.0);
 
     let case = serde_json::json!({ "question": "What?", "response": "A cat.", "mode": "score" }).to_string();
     let body = " ".repeat(900_000) + &case;
@@ -209,7 +204,7 @@ fn forms_share_the_memory_of_bodies() {
         body.len()
     );
     judging.write_all(head.as_bytes()).unwrap();
-    wait_until("most of it is there", || figure(&server, "gavel_body_bytes") >= 900_000.0);
+    wait_until("most of it is there", || server.get("/metrics").figure("gavel_body_bytes") >= 900_000.0);
     let refused = send(&server, &format!("{FILE}{}\r\n{PURPOSE}{END}", "z".repeat(1 << 20)));
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")));
     let body: Value = refused.json();

@@ -1,12 +1,8 @@
 //! Calibrated verdicts, from which the critic's content-independent bias is removed.
 
-use std::{
-    hash::RandomState,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
-use lru::LruCache;
 use rubric::{Case, Distribution, Kind, Outcome, Reading, Responses, RubricError};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
@@ -14,6 +10,7 @@ use tokio::sync::OnceCell;
 use crate::{
     Calibration, Degenerate, Guards, Judge, JudgeError, JudgeOptions, Judgement, Mode, Remembering,
     RubricChoice, Usage,
+    byte_cache::ByteCache,
     receipt::{Sha, verdict_digest},
     reply::Reader,
 };
@@ -34,19 +31,12 @@ type PriorCell = Arc<OnceCell<Distribution>>;
 /// Tenants do not share entries, since the response time would reveal what another one asked.
 pub(crate) struct Priors {
     /// Held only to look up or insert an entry, so that no request waits for a computation.
-    kept: Mutex<Kept>,
-}
-
-struct Kept {
-    /// Each prior with its size in bytes.
-    cells: LruCache<Sha, (PriorCell, usize), RandomState>,
-    bytes: usize,
+    kept: Mutex<ByteCache<Sha, PriorCell>>,
 }
 
 impl Default for Priors {
     fn default() -> Self {
-        let cells = LruCache::unbounded_with_hasher(RandomState::new());
-        Self { kept: Mutex::new(Kept { cells, bytes: 0 }) }
+        Self { kept: Mutex::new(ByteCache::new(MOST_BYTES)) }
     }
 }
 
@@ -54,17 +44,12 @@ impl Priors {
     /// The cell of the prior for `key`, which has `decisions` decisions.
     fn cell(&self, key: Sha, decisions: usize) -> PriorCell {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((cell, _)) = kept.cells.get(&key) {
-            return cell.clone();
+        if let Some(cell) = kept.get(&key) {
+            return cell;
         }
         let cell = PriorCell::default();
         let bytes = ENTRY_BYTES + decisions * size_of::<(Outcome, f64)>();
-        kept.bytes += bytes;
-        kept.cells.put(key, (cell.clone(), bytes));
-        while kept.bytes > MOST_BYTES {
-            let Some((_, (_, freed))) = kept.cells.pop_lru() else { break };
-            kept.bytes -= freed;
-        }
+        kept.put(key, cell.clone(), bytes);
         cell
     }
 }
@@ -198,7 +183,8 @@ mod tests {
         let latest = priors.cell(key(9_999), 10);
         assert!(Arc::ptr_eq(&latest, &priors.cell(key(9_999), 10)));
         let kept = priors.kept.lock().unwrap();
-        assert!(kept.bytes <= MOST_BYTES && kept.cells.len() > 1000 && kept.cells.len() < 10_000);
-        assert!(!kept.cells.contains(&key(0)));
+        let (cells, bytes) = kept.size();
+        assert!(bytes <= MOST_BYTES && cells > 1000 && cells < 10_000);
+        assert!(!kept.contains(&key(0)));
     }
 }

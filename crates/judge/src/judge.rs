@@ -23,7 +23,7 @@ use crate::{
     calibrated::Priors,
     caller::{Caller, Reservation},
     completion::Charged,
-    grammar::{GrammarError, Grammars, Shape},
+    grammar::{GrammarError, GrammarKey, Grammars, Shape},
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
@@ -315,12 +315,12 @@ impl Judge {
     /// [`JudgeError::Grammar`] when the shape cannot be enforced, [`JudgeError::NoThread`] when no thread is
     /// available to compile it.
     pub async fn rules_for(&self, shape: Shape, caller: &Caller) -> Result<Guided, JudgeError> {
-        let scope = caller.scope();
-        if let Some(kept) = self.parts.grammars.kept(&shape, scope) {
+        let key = GrammarKey::of(&shape, caller.scope());
+        if let Some(kept) = self.parts.grammars.kept(&key) {
             return Ok(kept?);
         }
         let (parts, runtime) = (self.parts.clone(), Handle::current());
-        let compile = move || parts.grammars.compile((&shape, scope), parts.processor.as_ref(), runtime);
+        let compile = move || parts.grammars.compile((&shape, key), parts.processor.as_ref(), runtime);
         self.blocking(&self.parts.compilers, caller, compile).await?.map_err(|error| match error {
             GrammarError::NoThread => JudgeError::NoThread,
             error => JudgeError::Grammar(error),

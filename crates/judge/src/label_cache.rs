@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use critic::TokenId;
 use engine::Labels;
-use lru::LruCache;
 use sha2::{Digest, Sha256};
 
-use crate::JudgeError;
+use crate::{JudgeError, byte_cache::ByteCache};
 
 /// Upper bound on the memory for all lists, in bytes: enough for hundreds of scales of a hundred scores, or for a few
 /// of the longest lists that requests may have.
@@ -24,7 +23,7 @@ const BYTES_PER_BYTE: usize = 1 + 4 + 4;
 /// The latest lists of labels, which fill a bounded part of the memory whatever the length of their texts.
 pub(crate) struct LabelCache {
     /// Held only to look up or insert an entry, never while texts are tokenised.
-    kept: Mutex<Kept>,
+    kept: Mutex<ByteCache<Key, Arc<Tokenised>>>,
 }
 
 /// A list of labels as tokens.
@@ -66,16 +65,9 @@ impl LabelTexts<'_> {
     }
 }
 
-struct Kept {
-    /// Each list, with its size in bytes.
-    lists: LruCache<Key, (Arc<Tokenised>, usize)>,
-    bytes: usize,
-}
-
 impl Default for LabelCache {
     fn default() -> Self {
-        let lists = LruCache::unbounded();
-        Self { kept: Mutex::new(Kept { lists, bytes: 0 }) }
+        Self { kept: Mutex::new(ByteCache::new(MOST_BYTES)) }
     }
 }
 
@@ -92,27 +84,12 @@ impl LabelCache {
     ) -> Result<Arc<Tokenised>, JudgeError> {
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let key = texts.key(scope);
-        if let Some((known, _)) = kept().lists.get(&key) {
-            return Ok(known.clone());
+        if let Some(known) = kept().get(&key) {
+            return Ok(known);
         }
         let tokenised = Arc::new(tokenise()?);
         kept().put(key, tokenised.clone(), texts.bytes());
         Ok(tokenised)
-    }
-}
-
-impl Kept {
-    /// Adds a list, and removes those that were not used for the longest time until all fit.
-    fn put(&mut self, key: Key, tokenised: Arc<Tokenised>, bytes: usize) {
-        self.bytes += bytes;
-        // Another request may have added the same list meanwhile.
-        if let Some((_, replaced)) = self.lists.put(key, (tokenised, bytes)) {
-            self.bytes -= replaced;
-        }
-        while self.bytes > MOST_BYTES {
-            let Some((_, (_, freed))) = self.lists.pop_lru() else { break };
-            self.bytes -= freed;
-        }
     }
 }
 
@@ -168,8 +145,8 @@ mod tests {
             assert_eq!(is_new(&cache, &texts(100, 8)), name == 0);
         }
         assert!(is_new(&cache, &texts(0, length)), "the oldest one is no longer kept");
-        let kept = cache.kept.lock().unwrap();
-        assert!(kept.bytes <= MOST_BYTES && kept.lists.len() > 4, "{} bytes", kept.bytes);
+        let (lists, bytes) = cache.kept.lock().unwrap().size();
+        assert!(bytes <= MOST_BYTES && lists > 4, "{bytes} bytes");
     }
 
     #[test]
@@ -182,9 +159,9 @@ mod tests {
             cache.kept.lock().unwrap().put(listed.key([0; 32]), tokenised, listed.bytes());
         }
         assert!(listed.key([0; 32]) != listed.key([1; 32]), "others learn nothing of it");
-        assert_eq!(cache.kept.lock().unwrap().bytes, 2 * (LABEL_BYTES + 11 * BYTES_PER_BYTE));
+        assert_eq!(cache.kept.lock().unwrap().size().1, 2 * (LABEL_BYTES + 11 * BYTES_PER_BYTE));
         let long = texts(2, MOST_BYTES / 16);
         assert!(is_new(&cache, &long) && is_new(&cache, &long));
-        assert_eq!(cache.kept.lock().unwrap().bytes, 0);
+        assert_eq!(cache.kept.lock().unwrap().size().1, 0);
     }
 }

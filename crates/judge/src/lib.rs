@@ -4,6 +4,7 @@
 //! The types of lower crates that callers need are re-exported here.
 
 mod both_orders;
+mod byte_cache;
 mod calibrated;
 mod caller;
 mod completion;

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+mod room;
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -78,13 +80,7 @@ struct Script(Vec<u32>);
 
 impl Backend for Script {
     fn limits(&self) -> Limits {
-        Limits {
-            block_size: 16,
-            block_count: 32,
-            context_length: 256,
-            max_step_tokens: 64,
-            efficient_step_tokens: 64,
-        }
+        room::LIMITS
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Vec<StepOutput>, BackendError> {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+mod room;
+
 use std::{
     sync::{
         Arc,
@@ -27,13 +29,7 @@ struct Idle;
 
 impl Backend for Idle {
     fn limits(&self) -> Limits {
-        Limits {
-            block_size: 16,
-            block_count: 32,
-            context_length: 256,
-            max_step_tokens: 64,
-            efficient_step_tokens: 64,
-        }
+        room::LIMITS
     }
 
     fn forward(&mut self, _: &Batch) -> Result<Vec<StepOutput>, BackendError> {

@@ -319,6 +319,22 @@ fn deeper<E: Error>(look: &mut Look<'_>) -> Result<(), E> {
 }
 
 #[cfg(test)]
+impl JsonLimits {
+    /// Limits for bodies of tests that are about something else.
+    pub(crate) const SMALL: Self = Self {
+        depth: 8,
+        members: 16,
+        elements: 16,
+        text_bytes: 1024,
+        messages: 16,
+        parts: 16,
+        images: 1,
+        batch_images: 1,
+        image_bytes: 1024,
+    };
+}
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -7,7 +7,6 @@
 mod cost;
 mod ending;
 mod following;
-mod kept;
 mod pattern;
 mod position;
 mod schema;
@@ -16,6 +15,7 @@ mod tests;
 mod vocabulary;
 
 use std::{
+    num::NonZeroUsize,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
 };
@@ -30,11 +30,17 @@ use tokio::runtime::Handle;
 use cost::Costly;
 use ending::Ways;
 use following::Compiled;
-use kept::Kept;
 use pattern::Breadth;
 use position::Position;
 use vocabulary::Vocabulary;
 
+use crate::byte_cache::ByteCache;
+
+/// Number of compiled grammars, and of refusals, that are kept: an evaluation uses one or a few.
+const MOST_KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
+/// Total length of the shapes of what is kept, in bytes. A compiled grammar takes about a megabyte, and up to 400 bytes for
+/// each byte of its shape.
+const MOST_KEPT_BYTES: usize = 512 << 10;
 /// Maximum number of texts to choose from.
 const MAX_TEXTS: usize = 1000;
 /// Maximum total length of the texts to choose from, in bytes.
@@ -121,37 +127,57 @@ fn in_a_line(reason: &str) -> String {
     line
 }
 
+/// Under which a grammar is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct GrammarKey {
+    /// The digest of its shape.
+    name: [u8; 32],
+    /// The digest of the callers who can find it. Others could otherwise learn from the time of their first request that
+    /// it was used.
+    scope: [u8; 32],
+}
+
+impl GrammarKey {
+    pub(crate) fn of(shape: &Shape, scope: [u8; 32]) -> Self {
+        Self { name: name(shape), scope }
+    }
+}
+
 /// The compiled rules of the latest shapes, for one critic.
-#[derive(Default)]
 pub(crate) struct Grammars {
     /// Built for the first shape, since most servers see none and it holds every token of the critic.
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
     /// Held only to look up or insert an entry, never while a grammar is compiled: two concurrent requests for the
     /// same shape compile it twice.
-    kept: Mutex<Kept>,
+    kept: Mutex<ByteCache<GrammarKey, Result<Guided, GrammarError>>>,
+}
+
+impl Default for Grammars {
+    fn default() -> Self {
+        let kept = ByteCache::with_most_entries(MOST_KEPT, MOST_KEPT_BYTES);
+        Self { vocabulary: OnceLock::new(), kept: Mutex::new(kept) }
+    }
 }
 
 impl Grammars {
-    /// The rules for `shape`, or why there are none, if callers of this scope asked for them before.
-    pub(crate) fn kept(&self, shape: &Shape, scope: [u8; 32]) -> Option<Result<Guided, GrammarError>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&(name(shape), scope))
+    /// The rules of this key, or why there are none, if they were compiled before.
+    pub(crate) fn kept(&self, key: &GrammarKey) -> Option<Result<Guided, GrammarError>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(key)
     }
 
-    /// Compiles the rules for `shape`, which takes up to some hundred milliseconds, and keeps them for callers of
-    /// this scope. Their look-ahead runs on blocking threads of `runtime`.
+    /// Compiles the rules for `shape`, which takes up to some hundred milliseconds, and keeps them under its key. Their
+    /// look-ahead runs on blocking threads of `runtime`.
     pub(crate) fn compile(
         &self,
-        (shape, scope): (&Shape, [u8; 32]),
+        (shape, key): (&Shape, GrammarKey),
         processor: &dyn Processor,
         runtime: Handle,
     ) -> Result<Guided, GrammarError> {
         let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::of(processor).map(Arc::new)).clone()?;
-        let name = name(shape);
         let compiled = compile_on_deep_stack(shape, vocabulary, runtime)?;
-        let guided = compiled.map(|compiled| Guided::new(name, Arc::new(compiled)));
+        let guided = compiled.map(|compiled| Guided::new(key.name, Arc::new(compiled)));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.put((name, scope), guided.clone(), shape_bytes(shape));
+        kept.put(key, guided.clone(), shape_bytes(shape));
         guided
     }
 }

@@ -57,8 +57,8 @@ impl Breadth {
     /// # Errors
     /// As [`of`](Self::of).
     pub(super) fn of_sought(pattern: &str) -> Result<Option<Self>, GrammarError> {
-        let Some(mut breadth) = Self::of(pattern)? else { return Ok(None) };
-        if !Parser::new().parse(pattern).is_ok_and(|parsed| is_anchored(&parsed)) {
+        let Some((mut breadth, parsed)) = Self::with_expression(pattern)? else { return Ok(None) };
+        if !is_anchored(&parsed) {
             // Any character may stand around it.
             breadth.sets.iter_mut().for_each(|sets| *sets += 1.0);
         }
@@ -71,6 +71,10 @@ impl Breadth {
     /// [`GrammarError::TooLarge`], [`GrammarError::TooLong`] and [`GrammarError::TooComplex`] when the pattern is
     /// beyond the bounds.
     pub(super) fn of(pattern: &str) -> Result<Option<Self>, GrammarError> {
+        Ok(Self::with_expression(pattern)?.map(|(breadth, _)| breadth))
+    }
+
+    fn with_expression(pattern: &str) -> Result<Option<(Self, Hir)>, GrammarError> {
         if pattern.len() > MAX_BYTES {
             return Err(GrammarError::TooLarge { what: "pattern", bytes: pattern.len(), most: MAX_BYTES });
         }
@@ -98,7 +102,7 @@ impl Breadth {
         }
         // It may be combined with one other: a bound on the length, or the name of another property.
         Self::check_together([&breadth, &breadth])?;
-        Ok(Some(breadth))
+        Ok(Some((breadth, parsed)))
     }
 }
 

@@ -78,11 +78,11 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
     if depth(&schema) > MAX_DEPTH {
         return Err(GrammarError::TooDeep { most: MAX_DEPTH });
     }
-    check_keywords(&schema)?;
+    check_keywords(&mut schema)?;
     drop_off(&mut schema);
     // Where several schemas apply to one value, one may require what another would exclude, so that nothing is
     // narrowed.
-    let narrows = !intersects(&schema);
+    let narrows = !intersects(&mut schema);
     Costly::of(&schema).check()?;
     if narrows {
         narrow(&mut schema);
@@ -103,8 +103,8 @@ pub(super) fn narrowed(mut schema: Value) -> Result<Value, GrammarError> {
 }
 
 /// Refuses keywords that the compiler ignores or follows only in part.
-fn check_keywords(schema: &Value) -> Result<(), GrammarError> {
-    let Some(keywords) = schema.as_object() else { return Ok(()) };
+fn check_keywords(schema: &mut Value) -> Result<(), GrammarError> {
+    let Some(keywords) = schema.as_object_mut() else { return Ok(()) };
     let refuse = |reason: String| Err(GrammarError::Refused(reason));
     for key in BOUNDS.into_iter().chain(["multipleOf"]) {
         match keywords.get(key).map(Value::as_f64) {
@@ -124,8 +124,7 @@ fn check_keywords(schema: &Value) -> Result<(), GrammarError> {
     if keywords.get("const").into_iter().chain(keywords.get("enum")).any(is_rounded) {
         return refuse("a number in it is larger than any that can be written exactly".into());
     }
-    let mut keywords = keywords.clone();
-    parts(&mut keywords).try_for_each(|part| check_keywords(part))
+    parts(keywords).try_for_each(check_keywords)
 }
 
 /// Whether an object may have properties without a name in the schema.
@@ -205,9 +204,9 @@ fn parts(schema: &mut Map<String, Value>) -> impl Iterator<Item = &mut Value> {
 }
 
 /// Whether several schemas apply to one value anywhere in the schema.
-fn intersects(schema: &Value) -> bool {
-    let Some(keywords) = schema.as_object() else { return false };
-    intersects_here(keywords) || parts(&mut keywords.clone()).any(|part| intersects(part))
+fn intersects(schema: &mut Value) -> bool {
+    let Some(keywords) = schema.as_object_mut() else { return false };
+    intersects_here(keywords) || parts(keywords).any(intersects)
 }
 
 /// Whether several schemas apply to the value to which this one applies.

@@ -296,20 +296,21 @@ async fn what_was_compiled_is_kept_by_its_shape() {
     let grammars = Grammars::default();
     let shape = |word: &str| Shape::Schema(json!({ "const": word }));
     let (here, there) = ([1; 32], [2; 32]);
-    let compile = |shape: &Shape| grammars.compile((shape, here), &Words, Handle::current());
-    assert!(grammars.kept(&shape("a"), here).is_none());
+    let compile =
+        |shape: &Shape| grammars.compile((shape, GrammarKey::of(shape, here)), &Words, Handle::current());
+    assert!(grammars.kept(&GrammarKey::of(&shape("a"), here)).is_none());
     let compiled = compile(&shape("a"));
-    assert_eq!(grammars.kept(&shape("a"), here), Some(Ok(compiled.unwrap())));
-    assert!(grammars.kept(&shape("a"), there).is_none(), "others learn nothing of it");
-    assert!(grammars.kept(&shape("b"), here).is_none());
+    assert_eq!(grammars.kept(&GrammarKey::of(&shape("a"), here)), Some(Ok(compiled.unwrap())));
+    assert!(grammars.kept(&GrammarKey::of(&shape("a"), there)).is_none(), "others learn nothing of it");
+    assert!(grammars.kept(&GrammarKey::of(&shape("b"), here)).is_none());
     let wrong = Shape::Pattern("(".into());
     let refused = compile(&wrong);
     assert!(refused.is_err());
-    assert_eq!(grammars.kept(&wrong, here), Some(refused), "refusals are kept too");
-    for number in 0..kept::MOST.get() {
+    assert_eq!(grammars.kept(&GrammarKey::of(&wrong, here)), Some(refused), "refusals are kept too");
+    for number in 0..MOST_KEPT.get() {
         compile(&shape(&number.to_string())).unwrap();
     }
-    assert!(grammars.kept(&shape("a"), here).is_none(), "the oldest made room");
+    assert!(grammars.kept(&GrammarKey::of(&shape("a"), here)).is_none(), "the oldest made room");
 }
 
 /// The outcome for a text of a given shape.

@@ -56,11 +56,7 @@ pub(crate) async fn guard(State(access): State<Access>, mut request: Request, ne
         Ok(())
     };
     let mut response = match ours {
-        Ok(()) => {
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(KnownClient);
-            response
-        }
+        Ok(()) => answered(request, next).await,
         Err(error) => error.into_response(),
     };
     if let Some(label) = label {
@@ -94,13 +90,16 @@ pub(crate) async fn guard_admin(
         AdminAccess::Open => Ok(()),
     };
     match allowed {
-        Ok(()) => {
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(KnownClient);
-            response
-        }
+        Ok(()) => answered(request, next).await,
         Err(error) => error.into_response(),
     }
+}
+
+/// The response to a client that may use the server.
+async fn answered(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(KnownClient);
+    response
 }
 
 /// Which clients may use the admin listener.

@@ -115,12 +115,8 @@ impl Entry {
         let redact = |text: String| {
             if redactions.contains(&Redaction::Text) { digest(text.as_bytes()) } else { text }
         };
-        let mut distribution = None;
-        if let Value::Object(members) = &mut verdict {
-            distribution = members.remove("distribution");
-            members.values_mut().for_each(|value| hide_texts(value, &redact));
-            hide_own_texts(members, &redact);
-        }
+        let distribution = verdict.as_object_mut().and_then(|members| members.remove("distribution"));
+        hide_texts(&mut verdict, &redact);
         let images = if redactions.contains(&Redaction::Images) {
             seen
         } else {
@@ -190,23 +186,20 @@ fn whole(images: &[EncodedImage]) -> Vec<String> {
 }
 
 /// Redacts the critic's texts, which repeat what they judge, in a verdict and in those inside it: each order of a pair,
-/// each sample, each rubric and the blind verdict has its own.
+/// each sample, each rubric and the blind verdict has its own justification, or text in which there was none.
 fn hide_texts(value: &mut Value, redact: &dyn Fn(String) -> String) {
     match value {
         Value::Array(parts) => parts.iter_mut().for_each(|part| hide_texts(part, redact)),
         Value::Object(members) => {
-            members.values_mut().for_each(|member| hide_texts(member, redact));
-            hide_own_texts(members, redact);
+            for (name, member) in members {
+                match member {
+                    Value::String(text) if ["justification", "text"].contains(&name.as_str()) => {
+                        *text = redact(std::mem::take(text));
+                    }
+                    member => hide_texts(member, redact),
+                }
+            }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Redacts the justification of a verdict, or the text in which there was none.
-fn hide_own_texts(members: &mut serde_json::Map<String, Value>, redact: &dyn Fn(String) -> String) {
-    for name in ["justification", "text"] {
-        if let Some(Value::String(text)) = members.get_mut(name) {
-            *text = redact(std::mem::take(text));
-        }
     }
 }

@@ -137,18 +137,7 @@ mod tests {
     use crate::json_limits::JsonLimits;
 
     fn body(value: &Value) -> JsonBytes {
-        let limits = JsonLimits {
-            depth: 8,
-            members: 16,
-            elements: 16,
-            text_bytes: 1024,
-            messages: 16,
-            parts: 16,
-            images: 1,
-            batch_images: 1,
-            image_bytes: 1024,
-        };
-        JsonBytes::checked(Bytes::from(value.to_string()), &limits, TextKind::Plain).unwrap()
+        JsonBytes::checked(Bytes::from(value.to_string()), &JsonLimits::SMALL, TextKind::Plain).unwrap()
     }
 
     #[test]
