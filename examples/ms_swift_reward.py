@@ -13,6 +13,8 @@ import aiohttp
 from swift.rewards import AsyncORM, orms
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# Longer than the server's own bound (request_timeout_s), so that it is the server that says why.
+TIMEOUT = aiohttp.ClientTimeout(total=660)
 
 
 class GavelReward(AsyncORM):
@@ -26,7 +28,7 @@ class GavelReward(AsyncORM):
                 response.raise_for_status()
                 return await response.json()
 
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
             asked = (reward(session, *sample) for sample in zip(completions, messages, image, strict=True))
             return await asyncio.gather(*asked)
 

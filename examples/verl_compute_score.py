@@ -15,6 +15,8 @@ import pathlib
 import aiohttp
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# Longer than the server's own bound (request_timeout_s), so that it is the server that says why.
+TIMEOUT = aiohttp.ClientTimeout(total=660)
 
 
 async def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_):
@@ -24,7 +26,7 @@ async def compute_score(data_source, solution_str, ground_truth, extra_info=None
     if "image" in known:
         label["image"] = known["image"]
     body = {"prompt": known["question"], "response": solution_str, "label": label}
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         async with session.post(URL + "/rm", json=body) as response:
             response.raise_for_status()
             return await response.json()

@@ -97,8 +97,8 @@ pub(crate) struct CriticOptions {
     /// Checkpoint: a folder, or the id of a repository on the hub. Without it, the small critic inside the program.
     #[arg(long)]
     pub(crate) model: Option<String>,
-    /// Folder with `rubrics/*.toml` and `critics/*.toml` that add to the built-in ones or replace those of the same
-    /// name.
+    /// Folder with `rubrics/*.toml`, `critics/*.toml` and `forms/*.toml` that add to the built-in ones or replace those
+    /// of the same name.
     #[arg(long)]
     pub(crate) config_dir: Option<PathBuf>,
     /// What to compute on: cpu, cuda, cuda:1 for another GPU, or auto: the first GPU if there is one, else the CPU.

@@ -207,7 +207,7 @@ pub fn abuse(options: &AbuseOptions) -> Result<AbuseReport, BenchError> {
             let path = keys.path().to_string_lossy().into_owned();
             let mut serve = vec!["--keys-file".to_owned(), path, "--metrics-on-main".to_owned()];
             serve.extend(limits.options());
-            let started = started(program, &PathBuf::new(), &serve)?;
+            let started = started(program, &PathBuf::new(), options.extent, &serve)?;
             let subject = started.subject();
             let scene = Scene::of(&subject.host, Keys::Made(&keys), limits, options.extent)?;
             run(options, scene, &subject, &mut gathered)?;

@@ -28,6 +28,7 @@ pub use plan::Coverage;
 pub use report::{CaseFailure, CorpusReport, Family, Times};
 
 use crate::{
+    compare::Extent,
     drawn_image::DrawnImage,
     error::BenchError,
     live::{Access, Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
@@ -98,8 +99,12 @@ struct Observers<'a> {
 }
 
 impl Run<'_> {
-    /// Sends the cases of files that need the same server options.
+    /// Sends the wanted cases of files that need the same server options.
     fn group(&mut self, serve: &[String], files: &[&CaseFile]) -> Result<(), BenchError> {
+        if !files.iter().flat_map(|file| &file.case).any(|case| self.is_wanted(case)) {
+            return Ok(());
+        }
+        let extent = if self.options.short { Extent::Quick } else { Extent::Full };
         let origin = Origin::start().map_err(BenchError::File)?;
         let options: Vec<String> = serve.iter().map(|option| origin.put_in(option)).collect();
         let leave_out = |report: &mut CorpusReport, why: &str| {
@@ -116,7 +121,7 @@ impl Run<'_> {
             Target::Running { host, log } => {
                 self.send(&Subject::running(host, log.as_deref()), files, &origin)
             }
-            Target::Started(program) => match started(program, &self.options.folder, &options) {
+            Target::Started(program) => match started(program, &self.options.folder, extent, &options) {
                 Ok(started) => self.send(&started.subject(), files, &origin),
                 Err(error) if !serve.is_empty() => {
                     leave_out(

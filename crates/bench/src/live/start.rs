@@ -7,7 +7,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{compare::Running, error::BenchError};
+use crate::{
+    compare::{Extent, Running},
+    error::BenchError,
+};
 
 /// The server under test.
 #[derive(Debug, Clone)]
@@ -68,12 +71,22 @@ impl Started {
 }
 
 /// Starts a server of this program with these options, in which `{folder}` is the folder of the cases and
-/// `{scratch}` a new folder. Its KV cache, whose memory is allocated at the start, has room for many requests
-/// at a time, as on a server that several keys share. All other caches are small or off, so that growth shows.
+/// `{scratch}` a new folder. Its KV cache has room for many requests at a time, as on a server that several keys
+/// share; for a quick run it is smaller, since the cache is filled first. All other caches are small or off, so
+/// that growth shows.
 ///
 /// # Errors
 /// [`BenchError::Program`] when it does not start, [`BenchError::File`] when there is no scratch folder.
-pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result<Started, BenchError> {
+pub(crate) fn started(
+    program: &Path,
+    folder: &Path,
+    extent: Extent,
+    serve: &[String],
+) -> Result<Started, BenchError> {
+    let cache_mib = match extent {
+        Extent::Full => "256",
+        Extent::Quick => "64",
+    };
     let mut command = Command::new(program);
     command.args([
         "serve",
@@ -82,7 +95,7 @@ pub(crate) fn started(program: &Path, folder: &Path, serve: &[String]) -> Result
         "--port",
         "0",
         "--cache-mib",
-        "256",
+        cache_mib,
         "--image-cache-mib",
         "4",
     ]);

@@ -75,7 +75,9 @@ impl JudgingLog {
         let (running, ended) = channel();
         let unwritten = Arc::new(AtomicU64::new(0));
         let (counted, left) = (metrics.clone(), unwritten.clone());
+        // Both counters are there from the start, so that `rate` sees their first increment.
         counted.log_line(0);
+        counted.log_dropped(0);
         std::thread::Builder::new().name("judging-log".into()).spawn(move || {
             // Dropped when the thread ends, also by a panic.
             let _running = running;

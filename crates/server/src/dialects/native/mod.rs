@@ -69,8 +69,8 @@ pub(crate) fn rules() -> OpenApiRouter<AppState> {
 /// Judge one response, or compare two.
 ///
 /// With `stream`, the answer is server-sent events. `decision` carries the score or the preference, and the
-/// distribution if it was read; it is sent as soon as the decision is known, and not at all if that is only at the
-/// end. Events `justification` carry `{"text": …}` while the text is written. The last event is `verdict`, with the
+/// distribution if it was read; it is sent as soon as the decision is known: before the justification, or after it
+/// with `explain_then_score`. Events `justification` carry `{"text": …}` while the text is written. The last event is `verdict`, with the
 /// same body as without `stream`, or `error`, with the body of an error. With `rubrics`, the answer has `verdicts`,
 /// one for each rubric; the prompts share as much computation as possible, and a rubric that fails does not affect
 /// the others.
