@@ -14,7 +14,6 @@ use kernels_cuda::Gpu;
 use crate::{
     architectures::{Architecture, ModelWeights, SegmentEncoder, read_architecture},
     backend::{CandleBackend, LargestSteps, Memory},
-    decoders::TextAnatomy,
     error::LoadError,
     generation,
     hub::{self, HubOptions},
@@ -147,12 +146,19 @@ impl Options {
     /// The architecture with the configured context length.
     ///
     /// # Errors
-    /// [`LoadError::ContextLength`] when that is 0, or longer than the checkpoint's.
+    /// [`LoadError::ContextLength`] when that is 0, or longer than the checkpoint's, and [`LoadError::Unsupported`] when
+    /// none is configured and the checkpoint's is longer than [`MOST_CONTEXT`].
     fn limited(&self, architecture: Arc<dyn Architecture>) -> Result<Arc<dyn Architecture>, LoadError> {
         let has = architecture.text().context_length;
         match self.context_length {
             Some(asked) if asked == 0 || asked > has => Err(LoadError::ContextLength { asked, has }),
             Some(asked) => Ok(architecture.limited_to(asked)),
+            None if has > MOST_CONTEXT => Err(LoadError::Unsupported {
+                file: self.source.path("config.json"),
+                key: "max_position_embeddings",
+                found: has.to_string(),
+                expected: format!("at most {MOST_CONTEXT}, or a shorter context length among the options"),
+            }),
             None => Ok(architecture),
         }
     }
@@ -165,12 +171,12 @@ impl Options {
         })
     }
 
-    /// Opens the devices of the ranks, and checks that the decoder `text` can be split over them.
+    /// Opens the devices of the ranks, and checks that the decoder can be split over them and the tower run on them.
     ///
     /// # Errors
     /// [`LoadError::NoRanks`], [`LoadError::GpuPrecision`], [`LoadError::Gpu`] when a GPU cannot be opened, and
     /// [`LoadError::Unsupported`] when the decoder cannot be split.
-    fn devices(&self, text: &TextAnatomy) -> Result<Vec<ComputeDevice>, LoadError> {
+    fn devices(&self, architecture: &dyn Architecture) -> Result<Vec<ComputeDevice>, LoadError> {
         let device = |rank| match (self.device, self.precision()) {
             (Device::Cpu, Precision::F32) => Ok(ComputeDevice::Kernels),
             (Device::Cpu, precision @ (Precision::Bf16 | Precision::F16)) => {
@@ -183,10 +189,15 @@ impl Options {
             return Err(LoadError::NoRanks);
         }
         let devices = (0..self.ranks).map(device).collect::<Result<Vec<ComputeDevice>, LoadError>>()?;
-        text.check_split(&devices, &self.source.path("config.json"))?;
+        let file = self.source.path("config.json");
+        architecture.text().check_split(&devices, &file)?;
+        architecture.vision().check_devices(&devices, &file)?;
         Ok(devices)
     }
 }
+
+/// The longest context without an option for it: tables of rotary angles are made for all positions at once.
+const MOST_CONTEXT: usize = 1 << 22;
 
 /// The parts of a loaded checkpoint.
 #[derive(Debug)]
@@ -240,7 +251,7 @@ impl Ranks {
         let generation = generation::read(source, processor.as_ref())?;
         // The ranks add up a row of the hidden size for each token of a step.
         let most_summed = options.max_step_tokens() * architecture.text().hidden_size;
-        let (ranks, group) = Rank::among(options.devices(architecture.text())?, most_summed)?;
+        let (ranks, group) = Rank::among(options.devices(architecture.as_ref())?, most_summed)?;
         let first = ranks.first().ok_or(LoadError::NoRanks)?;
         let naming = architecture.gguf_naming();
         let weights = Weights::open(source, naming, first, options.weights)?;

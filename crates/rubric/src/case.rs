@@ -68,6 +68,16 @@ impl Case {
         if self.question.trim().is_empty() { Err(RubricError::NoQuestion) } else { Ok(()) }
     }
 
+    /// The number of bytes of its texts.
+    pub fn text_bytes(&self) -> usize {
+        let responses = match &self.responses {
+            Responses::One(response) => response.len(),
+            Responses::Pair(first, second) => first.len() + second.len(),
+        };
+        let optional = [&self.reference, &self.description].map(|text| text.as_ref().map_or(0, String::len));
+        self.question.len() + responses + optional.iter().sum::<usize>()
+    }
+
     /// The optional fields that this case has.
     pub(crate) fn fields(&self) -> impl Iterator<Item = CaseField> {
         CaseField::ALL.into_iter().filter(|field| self.field(*field).is_some())

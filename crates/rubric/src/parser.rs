@@ -107,12 +107,14 @@ impl VerdictParser {
         if self.form == AnswerForm::ThinkAnswer {
             return think::thoughts(&self.text);
         }
-        let words = || line::words_behind_number(&self.text).filter(|_| self.form == AnswerForm::NumberLine);
-        let start = match self.form.decides_first() {
-            true => words().or_else(|| Some(self.text.find('\n')? + 1))?,
-            false => 0,
-        };
-        Some(start..self.text.len())
+        if !self.form.decides_first() {
+            return Some(0..self.text.len());
+        }
+        // Blank lines before the first one are skipped, as by the programs that use these forms.
+        let first_line = self.text.trim_start();
+        let words = line::words_behind_number(first_line).filter(|_| self.form == AnswerForm::NumberLine);
+        let end = words.or_else(|| Some(first_line.find('\n')? + 1))?;
+        Some(self.text.len() - first_line.len() + end..self.text.len())
     }
 
     fn decide(&self, ending: Ending) -> Result<(Outcome, Confidence), VerdictError> {
@@ -147,6 +149,7 @@ impl VerdictParser {
 
     /// Parses the text before the justification, for forms that begin with their decision.
     fn decide_first(&self, first: FirstLine, line: &str) -> Result<Outcome, VerdictError> {
+        let line = line.trim_start();
         match first {
             FirstLine::Score => line::score(line, self.scale()?),
             FirstLine::Number => line::number(line, self.scale()?),

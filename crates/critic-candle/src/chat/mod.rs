@@ -18,7 +18,8 @@ const TURN_END: &str = "<|im_end|>";
 pub(crate) enum ChatFormat {
     /// The format of checkpoints in the Hugging Face layout.
     Turns(TurnFormat),
-    /// LLaVA-NeXT's `qwen_1_5`: a default system turn, and images where the client placed them.
+    /// LLaVA-NeXT's `qwen_1_5`: a default system turn, an image that is alone in its turn first, and several where the
+    /// client placed them.
     Qwen15,
 }
 
@@ -207,12 +208,18 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes images at the start of a turn on a line of their own before the text, separated by spaces, as the
-    /// critics were trained and evaluated; other images stay exactly where they are.
+    /// critics were trained and evaluated. An image that is alone in its turn goes to the start, as in training
+    /// (`preprocess_multimodal`); others stay exactly where they are.
     fn qwen_turn(&mut self, message: &'a Message) {
+        let is_text = |part: &&Part| matches!(part, Part::Text(_));
+        let mut parts: Vec<&Part> = message.parts.iter().collect();
+        if parts.iter().filter(|part| !is_text(part)).count() == 1 {
+            parts.sort_by_key(is_text);
+        }
         self.open(role_name(message.role));
         self.text("\n");
-        let leading = message.parts.iter().take_while(|part| !matches!(part, Part::Text(_))).count();
-        for (index, part) in message.parts.iter().enumerate() {
+        let leading = parts.iter().take_while(|part| !is_text(part)).count();
+        for (index, part) in parts.into_iter().enumerate() {
             if index > 0 && index < leading {
                 self.text(" ");
             }

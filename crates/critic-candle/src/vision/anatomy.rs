@@ -1,6 +1,14 @@
 //! The sizes and settings of a vision tower.
 
-use crate::layers::Activation;
+use crate::{
+    error::LoadError,
+    layers::{Activation, ComputeDevice},
+};
+
+/// GPUs read this many numbers at once.
+const GPU_COLUMNS: usize = 8;
+/// The products of few rows on GPUs read inputs in units of this many numbers.
+const GPU_INPUTS: usize = 4;
 
 /// The sizes and settings of a tower: a transformer over the patches of square tiles.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,5 +33,65 @@ impl VisionAnatomy {
     /// Patches along one side of a tile; pixels beyond the last whole patch are ignored.
     pub(crate) fn patches_per_side(&self) -> usize {
         self.image_size / self.patch_size
+    }
+
+    /// Checks that the tower, configured in `file`, can be run on `devices`.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] with the first size for which there are no kernels.
+    pub(crate) fn check_devices(&self, devices: &[ComputeDevice], file: &str) -> Result<(), LoadError> {
+        let on_gpus = devices.iter().any(|device| matches!(device, ComputeDevice::Gpu(_)));
+        match self.unsupported_on_gpus().filter(|_| on_gpus) {
+            None => Ok(()),
+            Some((key, found, unit)) => Err(LoadError::Unsupported {
+                file: file.into(),
+                key,
+                found: found.to_string(),
+                expected: format!("a tower whose {key} leads to a multiple of {unit} numbers on a GPU"),
+            }),
+        }
+    }
+
+    /// The first size for which there are no kernels on GPUs: its key in `vision_config`, its value, and the unit.
+    fn unsupported_on_gpus(&self) -> Option<(&'static str, usize, usize)> {
+        let sizes = [
+            ("hidden_size", self.hidden_size, self.hidden_size, GPU_COLUMNS),
+            ("intermediate_size", self.intermediate_size, self.intermediate_size, GPU_INPUTS),
+            ("num_attention_heads", self.heads, self.hidden_size / self.heads.max(1), GPU_COLUMNS),
+            ("patch_size", self.patch_size, 3 * self.patch_size.pow(2), GPU_INPUTS),
+        ];
+        let refused = sizes.into_iter().find(|(_, _, numbers, unit)| !numbers.is_multiple_of(*unit));
+        refused.map(|(key, found, _, unit)| (key, found, unit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SigLIP's tower.
+    const TOWER: VisionAnatomy = VisionAnatomy {
+        hidden_size: 1152,
+        intermediate_size: 4304,
+        layers: 26,
+        heads: 16,
+        image_size: 384,
+        patch_size: 14,
+        norm_epsilon: 1e-6,
+        activation: Activation::GeluTanh,
+    };
+
+    #[test]
+    fn sizes_for_which_gpus_have_no_kernels_are_named() {
+        let refused = |tower: VisionAnatomy| tower.unsupported_on_gpus().map(|(key, found, _)| (key, found));
+        assert_eq!(refused(TOWER), None);
+        for (tower, expected) in [
+            (VisionAnatomy { hidden_size: 36, heads: 4, ..TOWER }, ("hidden_size", 36)),
+            (VisionAnatomy { intermediate_size: 4302, ..TOWER }, ("intermediate_size", 4302)),
+            (VisionAnatomy { heads: 32, ..TOWER }, ("num_attention_heads", 32)),
+            (VisionAnatomy { patch_size: 15, ..TOWER }, ("patch_size", 15)),
+        ] {
+            assert_eq!(refused(tower), Some(expected));
+        }
     }
 }

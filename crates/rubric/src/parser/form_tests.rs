@@ -52,7 +52,8 @@ fn a_number_line_is_a_number_and_nothing_else() {
     assert_eq!(tell("7\nIt is right, 9 of 10."), score(7.0));
     assert_eq!(tell(" 10 "), score(10.0));
     assert_eq!(tell("11"), Err(VerdictError::OutOfScale { found: "11".into(), scale: TEN }));
-    for text in ["", "\n7", "7.", "7/10", "7 8", "about 7", "7-8", "７", "Score: 7"] {
+    assert_eq!(tell("\n \n7\nIt is right."), score(7.0));
+    for text in ["", "\n", "7.", "7/10", "7 8", "about 7", "7-8", "７", "Score: 7"] {
         assert_eq!(tell(text), Err(VerdictError::Missing), "{text:?}");
     }
     let cut = |text| read(AnswerForm::NumberLine, TEN, text, Ending::Cut).map(|verdict| verdict.outcome);
@@ -101,11 +102,11 @@ fn two_scores_say_which_is_better_and_by_how_much() {
     let tell = |text| outcome(AnswerForm::TwoScoresLine, TEN, text);
     let pair = |first, second| Ok(Outcome::Scores(ScorePair::new(first, second, Direction::Higher)));
     assert_eq!(tell("8 7\nThe first names the colour."), pair(8.0, 7.0));
-    for text in [" 8, 10 ", "8,10", "8;10", "8; 10\nwhy", "8 , 10"] {
+    for text in [" 8, 10 ", "8,10", "8;10", "8; 10\nwhy", "8 , 10", "\n8 10\nwhy"] {
         assert_eq!(tell(text), pair(8.0, 10.0), "{text}");
     }
     assert_eq!(tell("8 11\n"), Err(VerdictError::OutOfScale { found: "11".into(), scale: TEN }));
-    for text in ["8\n7", "8 7 6\n", "8,5 7,5\n", "Assistant 1: 8 Assistant 2: 7\n", "8/10 7/10\n", "\n8 7"] {
+    for text in ["8\n7", "8 7 6\n", "8,5 7,5\n", "Assistant 1: 8 Assistant 2: 7\n", "8/10 7/10\n"] {
         assert_eq!(tell(text), Err(VerdictError::Missing), "{text:?}");
     }
     assert_eq!(

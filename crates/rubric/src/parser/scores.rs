@@ -36,19 +36,19 @@ pub(super) fn anywhere(
 fn read(text: &str, (scale, ending): (Scale, Ending)) -> Result<Option<f64>, VerdictError> {
     static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
         regex(
-            r"(?i)^(?<score>[-+]?\.?[0-9]+(?:\.[0-9]+)?)(?:\s*\]?\s*(?:/|out\s+of)\s*\**(?<of>[0-9]+(?:\.[0-9]+)?))?",
+            r"(?i)^(?<score>[-+]?\.?[0-9]+(?:\.[0-9]+)?)(?:\s*\]?\s*\(?\s*(?:/|out\s+of|of)\s*\[?\**(?<of>[0-9]+(?:\.[0-9]+)?))?",
         )
     });
     // A continuation such as a range, a list, a percentage or a word, which makes the number only a part of
-    // something else.
+    // something else. Behind a bracket, a dash with spaces and "and" lead to the reasons.
     static MORE: LazyLock<Regex> = LazyLock::new(|| {
         regex(
-            r"(?i)^(?:[\w%+~–—/-]|[.,:][0-9]|\s+(?:to|or|and|-|–|—)\s+[-+]?[0-9]|\s*\]?\s*(?:/|out\s+of\b))",
+            r"(?i)^(?:[\w%+~–—/-]|[.,:][0-9]|\s+(?:to|or|and|-|–|—)\s+[-+]?[0-9]|\s*\](?:[-–—]|\s*(?:to|or)\s+)\[?[-+]?[0-9]|\s*\]?\s*\(?\s*(?:/|out\s+of\b))",
         )
     });
     // A possible beginning of a continuation where a text is cut.
     static MAYBE_MORE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"(?i)^(?:[.,:]|[^\S\n]*(?:/|o|ou|out\s*|out\s+of?|t|to|a|an|and|or|-|–|—)?\s*)$")
+        regex(r"(?i)^(?:[.,:]|[^\S\n]*\(?[^\S\n]*(?:/|o|of|ou|out\s*|out\s+of?|t|to|a|an|and|or|-|–|—)?\s*)$")
     });
     let Some(found) = NUMBER.captures(text) else { return Ok(None) };
     let rest = &text[found[0].len()..];

@@ -94,6 +94,24 @@ fn a_bracketed_score_stands_anywhere_and_must_be_the_only_one() {
     assert_eq!(read("score: 90 out of 100").unwrap().0, 90.0);
     assert_eq!(read("Score: [80] … Score: [85]"), Err(VerdictError::Conflicting("80 and 85".into())));
     assert_eq!(read("Score: 8/10"), Err(VerdictError::OutOfScale { found: "8/10".into(), scale: HUNDRED }));
+    for whole in
+        ["Score: 85 (out of 100)", "Score: [85] of 100", "Score: [85] (85/100)", "Score: [85] - 2 errors"]
+    {
+        assert_eq!(read(whole).unwrap().0, 85.0, "{whole}");
+    }
+    for other in ["Score: 8 (out of 10)", "Score: 8 of 10", "Score: [8] out of [10]"] {
+        let found = "8/10".to_owned();
+        assert_eq!(read(other), Err(VerdictError::OutOfScale { found, scale: HUNDRED }), "{other}");
+    }
+    for range in [
+        "Score: [70] to 90",
+        "Score: [70] or [90]",
+        "Score: [70]-90",
+        "Score: [70]–[90]",
+        "Score: 70 (out of",
+    ] {
+        assert!(matches!(read(range), Err(VerdictError::Malformed(_))), "{range}");
+    }
     assert_eq!(read("Score: [101]"), Err(VerdictError::OutOfScale { found: "101".into(), scale: HUNDRED }));
     assert_eq!(read("I scored it 85."), Err(VerdictError::Missing));
 }

@@ -71,6 +71,12 @@ impl Qwen2Config {
     pub(crate) fn anatomy(self, source: &Source) -> Result<TextAnatomy, LoadError> {
         let layers = self.num_hidden_layers.unwrap_or(32);
         let context_length = self.max_position_embeddings.unwrap_or(32_768);
+        if layers == 0 {
+            return Err(source.unsupported("num_hidden_layers", layers, "at least 1"));
+        }
+        if context_length == 0 {
+            return Err(source.unsupported("max_position_embeddings", context_length, "at least 1"));
+        }
         if self.narrowest(layers).is_some_and(|window| window < context_length) {
             return Err(source.unsupported(
                 "use_sliding_window",
