@@ -1,7 +1,7 @@
 //! Fair sharing between tenants: each gets an equal share of the tokens that are run, by weight.
 //!
-//! Start-time fair queueing: each tenant has a virtual clock that its admitted tokens advance, and the tenant whose
-//! clock is furthest behind is next. A tenant without work resumes at the present time, so that it cannot save up a
+//! Start-time fair queueing: each tenant has a virtual clock that its admitted tokens advance, those that it did not use
+//! set back, and the tenant whose clock is furthest behind is next. A tenant without work resumes at the present time, so that it cannot save up a
 //! share.
 
 use std::collections::HashMap;
@@ -38,6 +38,14 @@ impl FairShare {
             let (_, middle, _) = clocks.select_nth_unstable(MANY_TENANTS / 2);
             let middle = *middle;
             self.clocks.retain(|_, clock| *clock > middle);
+        }
+    }
+
+    /// Sets the clock of `tenant` back by charged `tokens` that were not run, divided by its weight. They are of no use
+    /// to a tenant that idles, since no clock is read as earlier than the present.
+    pub(crate) fn refund(&mut self, tenant: &Tenant, tokens: usize, weight: u32) {
+        if let Some(clock) = self.clocks.get_mut(tenant) {
+            *clock = clock.saturating_sub(tokens as u64 * SCALE / u64::from(weight.max(1)));
         }
     }
 }
@@ -78,6 +86,27 @@ mod tests {
             }
         }
         assert_eq!(run[0] / run[1], 4);
+    }
+
+    #[test]
+    fn tokens_that_were_not_run_cost_nothing_and_save_nothing_up() {
+        let mut share = FairShare::default();
+        let [long, short, idle] = ["long", "short", "idle"].map(|name| Tenant(name.into()));
+        let mut run = [0, 0];
+        for _ in 0..500 {
+            let (tenant, reserved, index) = match share.clock(&long) <= share.clock(&short) {
+                true => (&long, 1000, 0),
+                false => (&short, 10, 1),
+            };
+            share.charge(tenant, reserved, 2);
+            share.refund(tenant, reserved - 10, 2);
+            run[index] += 10;
+        }
+        assert_eq!(run, [2500, 2500]);
+        share.refund(&idle, 1000, 1);
+        share.charge(&long, 1, 1);
+        share.refund(&long, 1000, 1);
+        assert_eq!(share.clock(&long), share.now);
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Ending {
     Finished,
     /// A step failed.
     Failed,
+    /// The script of its reply asked for something that cannot be written, such as text by rules that are too complex.
+    Unwritable,
     /// All its clients dropped their streams.
     Abandoned,
     /// The deadline of its last client passed.

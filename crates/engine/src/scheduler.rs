@@ -29,7 +29,7 @@ use crate::{
     prefix_cache::{BlockKey, PrefixCache},
     queue_timeout::QueueTimeout,
     recent_tenants::RecentTenants,
-    request::{Lane, Tenant},
+    request::{Lane, Tenant, Urgency},
     sequence::Sequence,
     step_budget::StepBudget,
     stream::Event,
@@ -218,7 +218,9 @@ impl Scheduler {
         let mut order: Vec<(bool, usize, usize)> = reading
             .map(|index| {
                 let sequence = &self.running[index];
-                let is_young = !sequence.has_waited(self.config.max_age, now);
+                // Age puts nothing of low urgency, which usually waits long, before prompts that clients wait for.
+                let is_young =
+                    sequence.urgency() == Urgency::Whenever || !sequence.has_waited(self.config.max_age, now);
                 let steps = sequence.unread().div_ceil(budget.max(1));
                 (is_young, if is_young { steps } else { 0 }, index)
             })
@@ -371,12 +373,16 @@ impl Scheduler {
                 self.running.push(sequence);
                 continue;
             };
+            let unused = sequence.max_positions().saturating_sub(sequence.computed());
+            self.share.refund(sequence.tenant(), unused, sequence.weight());
             let report = sequence.report(ending, now);
             if ending == Ending::Finished && report.lane == Lane::Explain {
                 self.text_length = self.text_length.after(report.reply_tokens.max(1) as f64);
             }
             self.ended.push(report);
-            if sequence.runs_alone() && matches!(ending, Ending::Finished | Ending::Failed) {
+            if sequence.runs_alone()
+                && matches!(ending, Ending::Finished | Ending::Failed | Ending::Unwritable)
+            {
                 self.acquitted.push(sequence.fingerprint());
             }
             self.asked.remove(sequence.identity());

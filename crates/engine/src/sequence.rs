@@ -109,6 +109,11 @@ impl Sequence {
         }
     }
 
+    /// The number of positions that it has in the cache.
+    pub(crate) fn computed(&self) -> usize {
+        self.computed
+    }
+
     /// The maximum number of positions that it can have in the cache.
     pub(crate) fn max_positions(&self) -> usize {
         self.max_positions
@@ -317,7 +322,17 @@ impl Sequence {
                 let report = self.report(Ending::Finished, now);
                 (Event::Finished(reason, Box::new(report)), Ending::Finished)
             }
-            Err(failure) => (Event::Failed(failure), Ending::Failed),
+            Err(failure) => {
+                let ending = match failure {
+                    Failure::GuideError(_) | Failure::UnknownLabel { .. } => Ending::Unwritable,
+                    Failure::Backend(_)
+                    | Failure::Panicked
+                    | Failure::Expired
+                    | Failure::QueueTimedOut { .. }
+                    | Failure::GivenUp => Ending::Failed,
+                };
+                (Event::Failed(failure), ending)
+            }
         };
         self.subscribers.tell(event);
         Some(ending)

@@ -25,8 +25,8 @@ impl StepBudget {
         Self { wished, least, most, token_s: MovingAverage::default() }
     }
 
-    /// Number of tokens of the next step, of which `writing` decode. Prompts always get at least as many as keep
-    /// the device busy, within the maximum of a step.
+    /// Number of tokens of the next step, of which `writing` decode. It leaves prompts as many as
+    /// keep the device busy, within the maximum of a step.
     pub(crate) fn tokens(&self, writing: usize) -> usize {
         let wished =
             self.token_s.value().map_or(f64::INFINITY, |token_s| self.wished.as_secs_f64() / token_s);

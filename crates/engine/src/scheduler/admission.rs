@@ -78,7 +78,7 @@ impl Scheduler {
     }
 
     /// Whether a waiting sequence may start: its lane has room, and it does not follow a running sequence. One that
-    /// may not start lets others pass, since its obstacle lasts only a few steps.
+    /// may not start lets others pass: its obstacle lasts as long as the text, or the prompt, that is in its way.
     pub(super) fn may_start(&self, sequence: &Sequence) -> bool {
         let has_room =
             sequence.lane() == Lane::Score || self.explaining() < self.config.max_explaining.max(1);

@@ -61,6 +61,20 @@ fn a_short_prompt_does_not_wait_for_a_long_one_unless_that_has_waited_long() {
 }
 
 #[test]
+fn a_prompt_that_may_wait_does_not_grow_old() {
+    let limits = Limits { block_count: 60, ..LIMITS };
+    let mut bench = Bench::within(limits, Config { max_age: Duration::from_secs(5), ..Config::default() });
+    let prompt: Vec<u32> = (0..38).map(|place| place * place % 8).collect();
+    let whenever = Traits { urgency: Urgency::Whenever, ..Traits::default() };
+    bench.ask(&prompt, vec![Part::Write(1)], whenever);
+    assert_eq!(bench.step().unwrap(), "A[0..10]");
+    bench.now += Duration::from_secs(6);
+    bench.enqueue(&[7; 6], 1);
+    assert_eq!(bench.step().unwrap(), "B[0..6] A[10..14]");
+    bench.drain();
+}
+
+#[test]
 fn a_tenant_that_runs_leaves_memory_for_others_who_came_lately() {
     // Each request takes three of 24 blocks.
     let mut bench = Bench::within(Limits { block_count: 24, ..LIMITS }, Config::default());
