@@ -12,11 +12,15 @@ use critic::{
     SamplingParams, TokenId,
 };
 use engine::{
-    Claim, Engine, EngineError, Guided, Observer, PrepareError, Preparing, Request, Stats, Suspect,
+    Claim, Engine, EngineError, Failure, Guided, Observer, PrepareError, Preparing, Request, Stats, Suspect,
     Unobserved,
 };
 use rubric::{Case, Kind, RubricError, RubricLibrary};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
     CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
@@ -35,6 +39,14 @@ use crate::{
 
 /// How long work may wait for a thread before its request is rejected.
 const THREAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The result of a task. Its panic continues here; it is cancelled only when the runtime ends.
+fn joined<T>(ended: Result<T, JoinError>) -> Result<T, JudgeError> {
+    ended.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_cancelled) => EngineError::Stopped.into(),
+    })
+}
 
 /// A critic that is ready to judge. Clones are handles of the same judge.
 #[derive(Clone)]
@@ -357,6 +369,22 @@ impl Judge {
         Ok(self.process(caller, encode).await??)
     }
 
+    /// Rejects a text that fits into no prompt, before prompts with it are rendered.
+    ///
+    /// # Errors
+    /// [`EngineError::TooLong`] for such a text, and errors of encoding.
+    pub(crate) async fn check_length(&self, text: &str, caller: &Caller) -> Result<(), JudgeError> {
+        let limit = self.context_length();
+        // A token has a byte at least.
+        if text.len() < limit {
+            return Ok(());
+        }
+        let _preparing = self.prepare_for(caller).await?;
+        let text = text.to_owned();
+        let tokens = self.process(caller, move |processor| processor.least_text_tokens(&text, limit)).await?;
+        if tokens < limit { Ok(()) } else { Err(EngineError::TooLong { tokens, limit }.into()) }
+    }
+
     pub(crate) fn processor(&self) -> &dyn Processor {
         &*self.parts.processor
     }
@@ -375,34 +403,41 @@ impl Judge {
     /// Runs long work on a thread for blocking work when it is the caller's turn.
     ///
     /// # Errors
-    /// [`JudgeError::NoThread`] when no thread is available in time.
+    /// [`JudgeError::NoThread`] when no thread is available in time, and [`Failure::Expired`] when the deadline passes
+    /// before the caller's turn.
     async fn blocking<T: Send + 'static>(
         &self,
         turns: &Turns,
         caller: &Caller,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JudgeError> {
-        let permit = turns.turn(&caller.tenant, caller.urgency).await;
-        let (begun, begins) = oneshot::channel();
-        let work = tokio::task::spawn_blocking(move || {
-            let _ = begun.send(()); // the receiver may be gone
-            let done = work();
-            drop(permit); // held by the work, which continues when the client leaves
-            done
+        let (turns, tenant, urgency, deadline) =
+            (turns.clone(), caller.tenant.clone(), caller.urgency, caller.deadline);
+        // A task of its own, which is aborted when the set is dropped. A permit is granted to whoever waits longest, and the
+        // request itself may not be polled then: that of a client that does not read its stream would keep it.
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let turn = turns.turn(&tenant, urgency);
+            let permit = match deadline {
+                Some(end) => tokio::time::timeout_at(end.into(), turn).await.map_err(|_| Failure::Expired)?,
+                None => turn.await,
+            };
+            let (begun, begins) = oneshot::channel();
+            let work = tokio::task::spawn_blocking(move || {
+                let _ = begun.send(()); // the receiver may be gone
+                let done = work();
+                drop(permit); // held by the work, which continues when the client leaves
+                done
+            });
+            // The runtime has a thread for each permit or starts one. If none begins in time, the system cannot start
+            // more threads.
+            if tokio::time::timeout(THREAD_PATIENCE, begins).await.is_err() {
+                work.abort(); // no effect if it began meanwhile; its result is dropped then
+                return Err(JudgeError::NoThread);
+            }
+            joined(work.await)
         });
-        // The runtime has a thread for each permit or starts one. If none begins in time, the system cannot start
-        // more threads.
-        if tokio::time::timeout(THREAD_PATIENCE, begins).await.is_err() {
-            work.abort(); // no effect if it began meanwhile; its result is dropped then
-            return Err(JudgeError::NoThread);
-        }
-        match work.await {
-            Ok(done) => Ok(done),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_cancelled) => Err(EngineError::Stopped.into()),
-            },
-        }
+        joined(task.join_next().await.expect("the set has a task"))?
     }
 
     /// Submits a sequence to the engine. It waits for room if the caller's request was already accepted.

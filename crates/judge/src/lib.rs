@@ -3,6 +3,7 @@
 //!
 //! The types of lower crates that callers need are re-exported here.
 
+mod at_once;
 mod both_orders;
 mod byte_cache;
 mod calibrated;
@@ -28,6 +29,7 @@ mod traced;
 mod turns;
 mod verdict_stream;
 
+pub use at_once::at_once;
 pub use both_orders::BothOrders;
 pub use caller::{Allowance, Caller, Exhausted, Quota, Work};
 pub use completion::{

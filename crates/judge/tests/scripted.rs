@@ -7,6 +7,7 @@ mod room;
 use std::{
     fs,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use critic::{
@@ -218,6 +219,55 @@ async fn a_panic_of_the_processor_reaches_the_caller_alone() {
     });
     assert!(panicked.await.unwrap_err().is_panic());
     assert_eq!(complete(&writer, &CompletionParams::greedy(9)).await.unwrap().piece.text, "ab");
+}
+
+/// Starts as many requests as there are turns to encode; each keeps its turn until its end is dropped.
+async fn take_all_turns(writer: &Judge, next: &NextEncoding) -> Vec<std::sync::mpsc::Sender<()>> {
+    let mut ends = Vec::new();
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        let (end, ended) = std::sync::mpsc::channel();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        *next.lock().unwrap() = Some(Box::new(move || {
+            begun.send(()).unwrap();
+            ended.recv().unwrap_err();
+        }));
+        let writer = writer.clone();
+        tokio::spawn(async move { complete(&writer, &CompletionParams::greedy(9)).await.map(|_| ()) });
+        begins.await.unwrap();
+        ends.push(end);
+    }
+    ends
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_polled_keeps_no_turn() {
+    let (processor, params) = (Bytes::default(), CompletionParams::greedy(9));
+    let next = processor.next.clone();
+    let writer = judge_of("any", processor, ("ab", END));
+    let ends = take_all_turns(&writer, &next).await;
+    // These wait for a turn, and then for a client that reads nothing.
+    let mut unread: Vec<_> = ends.iter().map(|_| Box::pin(complete(&writer, &params))).collect();
+    for request in &mut unread {
+        assert!(tokio::time::timeout(Duration::ZERO, request).await.is_err());
+    }
+    drop(ends);
+    let answer = tokio::time::timeout(Duration::from_secs(10), complete(&writer, &params)).await;
+    assert_eq!(answer.expect("a turn comes").unwrap().piece.text, "ab");
+    for request in unread {
+        assert_eq!(request.await.unwrap().piece.text, "ab");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_turn_waits_no_longer_than_its_time() {
+    let processor = Bytes::default();
+    let next = processor.next.clone();
+    let writer = judge_of("any", processor, ("ab", END));
+    let _ends = take_all_turns(&writer, &next).await;
+    let caller = Caller { deadline: Some(Instant::now() + Duration::from_millis(50)), ..Caller::default() };
+    let params = CompletionParams { caller, ..CompletionParams::greedy(9) };
+    let expired = complete(&writer, &params).await.unwrap_err();
+    assert!(matches!(expired, JudgeError::Failed(Failure::Expired)), "{expired}");
 }
 
 #[test]

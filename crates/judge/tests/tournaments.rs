@@ -63,8 +63,8 @@ impl Processor for Damaged {
     }
 }
 
-/// The error of a tournament for this caller, and the number of prompts that were encoded for it.
-async fn tournament(caller: Caller) -> (JudgeError, usize) {
+/// The error of a reward by this method for this caller, and the number of prompts that were encoded for it.
+async fn reward(method: Method, caller: Caller) -> (JudgeError, usize) {
     let encoded = Arc::new(AtomicUsize::new(0));
     let critic = Critic {
         processor: Arc::new(Damaged(encoded.clone())),
@@ -77,22 +77,27 @@ async fn tournament(caller: Caller) -> (JudgeError, usize) {
     let judge = Judge::new("llava-critic-7b".into(), critic, library, EngineConfig::default());
     let case = Case::new("What is shown?", Responses::One(String::new()));
     let responses = (0..RESPONSES).map(|index| format!("It is number {index}.")).collect();
-    let options = RewardOptions { method: Method::Tournament, caller, ..RewardOptions::default() };
+    let options = RewardOptions { method, caller, ..RewardOptions::default() };
     let error = judge.reward(&Candidates { case, responses }, &options).await.unwrap_err();
     (error, encoded.load(Ordering::Relaxed))
 }
 
 #[tokio::test]
-async fn a_tournament_about_a_damaged_image_ends_after_its_first_round() {
-    let (error, encoded) = tournament(Caller::default()).await;
-    assert!(matches!(error, JudgeError::Encode(EncodeError::Image { .. })), "{error}");
-    assert_eq!(encoded, RESPONSES, "each of eight pairs in both orders");
+async fn a_damaged_image_is_not_decoded_for_every_comparison() {
+    // Those that were begun before the first error are at most the pairs of a round, or as many as are asked at a time.
+    for (method, most) in
+        [(Method::Tournament, RESPONSES), (Method::RoundRobin, 100), (Method::Pointwise, RESPONSES)]
+    {
+        let (error, encoded) = reward(method, Caller::default()).await;
+        assert!(matches!(error, JudgeError::Encode(EncodeError::Image { .. })), "{error}");
+        assert!(encoded <= most, "{method:?}: {encoded}");
+    }
 }
 
 #[tokio::test]
 async fn nothing_is_encoded_for_a_tournament_after_its_deadline() {
     let caller = Caller { deadline: Some(Instant::now()), ..Caller::default() };
-    let (error, encoded) = tournament(caller).await;
+    let (error, encoded) = reward(Method::Tournament, caller).await;
     assert!(matches!(error, JudgeError::Failed(Failure::Expired)), "{error}");
     assert_eq!(encoded, 0);
 }

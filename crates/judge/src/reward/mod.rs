@@ -17,7 +17,7 @@ use engine::{EngineError, Failure};
 use futures::{StreamExt, stream};
 use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
-use crate::{Judge, JudgeError, JudgeOptions, Judgement, Usage, reply::Mode};
+use crate::{Judge, JudgeError, JudgeOptions, Judgement, Usage, at_once, reply::Mode};
 use ranking::{pick, ranked};
 
 pub use matrix::{Matrix, PositionBias};
@@ -113,6 +113,8 @@ impl Judge {
         let options = rated.as_ref().unwrap_or(options);
         judge.check(options.method.kind(), options.rubric.clone(), options.format.as_deref())?;
         let greatest = judge.greatest_advantage(options)?;
+        // It is part of every prompt: up to 4032 of them would be rendered to learn that.
+        judge.check_length(&candidates.case.question, &options.caller).await?;
         let asking = Asking { judge, candidates, options, greatest };
         let mut tally = Tally::default();
         let (rewards, matrix) = match options.method {
@@ -196,7 +198,14 @@ fn is_hopeless(error: &JudgeError) -> bool {
             | Failure::UnknownLabel { .. } => true,
             Failure::Backend(_) | Failure::GuideError(_) => false,
         },
-        // All comparisons show the same images, in conversations of the same form.
+        other => is_of_images(other) || concerns_all(other),
+    }
+}
+
+/// Whether no comparison of the same responses has a verdict: all of them show the same images, in conversations of the
+/// same form.
+fn is_of_images(error: &JudgeError) -> bool {
+    match error {
         JudgeError::Encode(error) => match error {
             EncodeError::Image { .. }
             | EncodeError::ImageTooLarge { .. }
@@ -204,7 +213,7 @@ fn is_hopeless(error: &JudgeError) -> bool {
             | EncodeError::Conversation(_) => true,
             EncodeError::Busy | EncodeError::Tokenizer(_) => false,
         },
-        other => concerns_all(other),
+        _ => false,
     }
 }
 
@@ -216,11 +225,17 @@ impl Asking<'_> {
 
     /// Scores each response alone.
     async fn scores(&self, tally: &mut Tally) -> Vec<Option<f64>> {
-        let verdicts: Vec<_> = stream::iter(self.candidates.responses.clone())
+        let mut asked = stream::iter(self.candidates.responses.clone())
             .map(|response| self.verdict(Responses::One(response)))
-            .buffered(AT_A_TIME)
-            .collect()
-            .await;
+            .buffered(self.at_once(1));
+        let mut verdicts = Vec::with_capacity(self.candidates.responses.len());
+        while let Some(verdict) = asked.next().await {
+            let is_last = verdict.as_ref().is_err_and(is_of_images);
+            verdicts.push(verdict);
+            if is_last {
+                break;
+            }
+        }
         let scores = verdicts.into_iter().enumerate().map(|(first, verdict)| {
             let judgement = tally.take(first, None, verdict)?;
             match (self.options.signal, &judgement.distribution, judgement.verdict.outcome) {
@@ -233,6 +248,12 @@ impl Asking<'_> {
         scores.collect()
     }
 
+    /// The number of concurrent judgements of this many responses each.
+    fn at_once(&self, responses: usize) -> usize {
+        let longest = self.candidates.responses.iter().map(String::len).max().unwrap_or_default();
+        at_once(AT_A_TIME, self.candidates.case.text_bytes() + responses * longest)
+    }
+
     /// Compares `pairs` and records the results.
     async fn compare(&self, pairs: Vec<(usize, usize)>, matrix: &mut Matrix, tally: &mut Tally) {
         let responses = &self.candidates.responses;
@@ -240,10 +261,15 @@ impl Asking<'_> {
             let pair = Responses::Pair(responses[first].clone(), responses[second].clone());
             async move { ((first, second), self.verdict(pair).await) }
         };
-        let mut verdicts = stream::iter(pairs).map(ask).buffered(AT_A_TIME);
+        let mut verdicts = stream::iter(pairs).map(ask).buffered(self.at_once(2));
         while let Some(((first, second), verdict)) = verdicts.next().await {
+            let is_last = verdict.as_ref().is_err_and(is_of_images);
             if let Some(judgement) = tally.take(first, Some(second), verdict) {
-                matrix.set(first, second, advantage(&judgement, self.options.signal, self.greatest));
+                matrix.set(first, second, advantage(judgement, self.options.signal, self.greatest));
+            }
+            if is_last {
+                // A damaged image is decoded again for each comparison.
+                break;
             }
         }
     }
@@ -299,14 +325,14 @@ impl Tally {
         first: usize,
         second: Option<usize>,
         verdict: Result<Judgement, JudgeError>,
-    ) -> Option<Judgement> {
+    ) -> Option<&Judgement> {
         match verdict {
             Ok(judgement) => {
                 self.ties += usize::from(judgement.verdict.outcome.preference() == Some(Preference::Tie));
                 self.usage = self.usage + judgement.usage;
                 self.rubric.clone_from(&judgement.rubric);
-                self.judgements.push(judgement.clone());
-                Some(judgement)
+                self.judgements.push(judgement);
+                self.judgements.last()
             }
             Err(error) => {
                 self.failures.push(FailedVerdict { first, second, error });
