@@ -57,6 +57,55 @@ fn the_official_python_package_keeps_files_and_runs_batches() {
 }
 
 #[test]
+fn a_key_without_quota_does_not_stop_the_batches_of_others() {
+    let keys = Keys::new(&[("poor", "requests_per_minute = 2"), ("other", "")]);
+    let folder = tempfile::tempdir().unwrap();
+    let server = keys.server(&["--data-dir", &folder.path().to_string_lossy(), "--batch-concurrency", "2"]);
+    let bodies: Vec<Value> = (0..6).map(|index| chat(index, 2)).collect();
+    // Uploading and creating use up its quota.
+    let waiting = server.begin_batch(keys.key("poor"), (CHAT, "24h"), &bodies);
+    let free = server.begin_batch(keys.key("other"), (CHAT, "24h"), &bodies);
+    let ended = server.ended_batch(keys.key("other"), &free);
+    assert_eq!((&ended["status"], completed(&ended)), (&json!("completed"), 6), "{ended}");
+    // Cancelling costs nothing, even while the batch's own lines use up the quota.
+    let path = format!("/v1/batches/{waiting}/cancel");
+    let response = server.keyed(keys.key("poor"), ("POST", &path), &Value::Null);
+    assert_eq!(response.status, 200);
+    let ended = server.ended_batch(keys.key("poor"), &waiting);
+    assert_eq!(ended["status"], "cancelled", "{ended}");
+}
+
+#[test]
+fn a_line_that_exceeds_a_whole_quota_fails() {
+    let keys = Keys::new(&[("poor", "tokens_per_minute = 20")]);
+    let folder = tempfile::tempdir().unwrap();
+    let server = keys.server(&["--data-dir", &folder.path().to_string_lossy()]);
+    let batch = server.begin_batch(keys.key("poor"), (CHAT, "24h"), &[chat(0, 300)]);
+    let ended = server.ended_batch(keys.key("poor"), &batch);
+    assert_eq!(ended["request_counts"]["failed"], 1, "{ended}");
+    let lines = server.lines(keys.key("poor"), &ended["error_file_id"]);
+    assert_eq!(lines[0]["response"]["status_code"], 429, "{lines:?}");
+}
+
+#[test]
+fn tokens_of_all_parts_of_an_answer_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_options(&["--data-dir", &folder.path().to_string_lossy()]);
+    let case = json!({ "question": "What is it?", "response": "A cat." });
+    let several =
+        json!({ "question": "What is it?", "response": "A cat.", "rubrics": ["helpfulness", "helpfulness"] });
+    let one = server.ok("/judge", &case)["usage"]["prompt_tokens"].as_i64().unwrap();
+    let reward = json!({ "question": "What is it?", "responses": ["A cat.", "A dog."] });
+    let rewarded = server.ok("/reward", &reward)["usage"]["prompt_tokens"].as_i64().unwrap();
+    let prompts = json!({ "prompts": [reward.clone(), reward] });
+    for (endpoint, body, tokens) in [("/judge", several, 2 * one), ("/reward", prompts, 2 * rewarded)] {
+        let batch = server.begin_batch("none", (endpoint, "24h"), &[body]);
+        let ended = server.ended_batch("none", &batch);
+        assert_eq!(ended["usage"]["input_tokens"], tokens, "{ended}");
+    }
+}
+
+#[test]
 fn a_batch_goes_on_where_it_stood_however_often_the_server_is_killed() {
     const LINES: usize = 200;
     let folder = tempfile::tempdir().unwrap();

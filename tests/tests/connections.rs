@@ -124,6 +124,40 @@ fn a_slow_head_is_given_up_and_a_patient_client_is_not() {
 }
 
 #[test]
+fn an_answer_that_is_read_slowly_is_not_cut_off_as_idle() {
+    let server = Server::with_options(&["--keep-alive-s", "0.5"]);
+    // Each text comes back, and equal ones are judged once.
+    let documents = vec!["word ".repeat(1600); 900];
+    let body =
+        json!({ "query": "What is it?", "documents": documents, "return_documents": true }).to_string();
+    let mut stream = connect(&server);
+    let head = format!(
+        "POST /rerank HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    // More than fits into the buffers of both systems, so that the server is still sending when it has waited for the
+    // time between two requests.
+    let (mut answer, mut piece) = (String::new(), vec![0; 64 << 10]);
+    let told: Value = loop {
+        let count = stream.read(&mut piece).unwrap();
+        assert!(count > 0, "cut off after {} bytes", answer.len());
+        answer += std::str::from_utf8(&piece[..count]).unwrap();
+        let body = answer.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok());
+        if let Some(whole) = body.filter(|_| answer.ends_with('}')) {
+            break whole;
+        }
+        if answer.len() < 2 << 20 {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    };
+    assert_eq!(told["results"].as_array().unwrap().len(), 900);
+    // Then the time between two requests counts.
+    assert_eq!(rest(stream), "");
+}
+
+#[test]
 fn bodies_share_their_memory_and_one_that_finds_no_room_is_refused() {
     let server = Server::with_options(&["--max-bodies-mib", "1"]);
     let kind = [("content-type", "application/json")];

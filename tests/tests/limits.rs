@@ -47,6 +47,16 @@ fn random(keys: &Keys, options: &[&str]) -> Server {
 }
 
 #[test]
+fn what_makes_the_critic_write_counts_whatever_its_method() {
+    let keys = Keys::new(&[("poor", "requests_per_minute = 2")]);
+    let server = keys.server(&[]);
+    let health = || keys.get(&server, "poor", "/health_generate");
+    assert_eq!([health().status, health().status], [200, 200]);
+    refused(health(), "requests per min");
+    assert_eq!(keys.get(&server, "poor", "/v1/models").status, 200);
+}
+
+#[test]
 fn exactly_as_many_requests_are_let_in_as_the_key_has() {
     let keys = Keys::new(&[("few", "requests_per_minute = 5"), ("free", "")]);
     let server = keys.server(&[]);

@@ -66,6 +66,17 @@ fn an_admin_listener_for_other_machines_wants_an_admin_key() {
         send(&here, ("GET", "/metrics"), &headers, b"").status
     };
     assert_eq!([None, Some("a"), Some("admin")].map(status), [401, 403, 200]);
+    // Without it nobody could reload the keys any more.
+    let text = std::fs::read_to_string(keys.path()).unwrap();
+    keys.put(&text.replace("admin = true", ""));
+    let bearer = format!("Bearer {}", keys.key("admin"));
+    let reload = || send(&here, ("POST", "/reload"), &[("authorization", &bearer)], b"");
+    let refused = reload();
+    let (code, told) = (refused.status, refused.text());
+    assert!(code == 422 && told.contains("admin = true"), "{code} {told}");
+    assert_eq!(status(Some("admin")), 200);
+    keys.put(&text);
+    assert_eq!(reload().status, 200);
 }
 
 #[test]

@@ -321,6 +321,18 @@ fn an_image_that_does_not_come_is_given_up_and_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_request_waits_for_its_images_no_longer_than_its_time() {
+    let slow = Origin::start();
+    let server = fetching(&slow.address);
+    let case = json!({ "question": "What is it?", "response": "A cat.", "images": [slow.url("silent")] });
+    for (path, body) in [(CHAT, asking(&[&slow.url("silent")])), ("/judge", case)] {
+        let headers = [("content-type", "application/json"), ("x-request-timeout-ms", "300")];
+        let response = server.send("POST", path, &headers, body.to_string().as_bytes());
+        assert_eq!((response.status, &response.json()["code"]), (504, &json!("deadline_exceeded")), "{path}");
+    }
+}
+
+#[test]
 fn no_proxy_of_the_environment_is_asked() {
     let (origin, proxy) = (Origin::start(), Origin::start());
     let model = gavel_tests::reference().join("models/tiny56");

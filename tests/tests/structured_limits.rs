@@ -62,8 +62,24 @@ fn rules_that_grow_while_a_text_is_written_are_the_client_s_error() {
         server.ok("/tokenize", &json!({ "prompt": "a", "add_special_tokens": false }))["tokens"].clone();
     let bias: Map<String, Value> = [(tokens[0].to_string(), json!(100))].into_iter().collect();
     let asked = json!({ "guided_regex": "[ab]*a[ab]{900}", "logit_bias": bias, "max_tokens": 3000 });
-    let message = refused(server.post(CHAT, &chat(&asked)), "growing");
+    // The prompt that it shares with others stays cached, and no step has failed.
+    let long = |extra: &Value| {
+        let mut body = chat(extra);
+        body["messages"][0]["content"] = json!("Is it red? ".repeat(20));
+        body
+    };
+    let cached = || {
+        let answer = server.ok(CHAT, &long(&json!({ "max_tokens": 1 })));
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].clone()
+    };
+    cached();
+    let before = cached();
+    assert!(before.as_u64().unwrap() > 0, "{before}");
+    let message = refused(server.post(CHAT, &long(&asked)), "growing");
     assert!(message.contains("too complex"), "{message}");
+    assert_eq!(cached(), before);
+    let figures = server.get("/metrics").text();
+    assert!(!figures.contains("gavel_step_failures_total 1"), "{figures}");
     let mut streamed = chat(&asked);
     streamed["stream"] = json!(true);
     let last = server.post(CHAT, &streamed).events().last().unwrap();

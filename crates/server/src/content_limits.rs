@@ -24,6 +24,7 @@ impl From<&LimitOptions> for ContentLimits {
                 depth: options.max_json_depth,
                 members: options.max_json_members,
                 elements: options.max_json_elements,
+                values: options.max_json_values,
                 text_bytes: options.max_text_mib << 20,
                 messages: options.max_messages,
                 parts: options.max_parts,

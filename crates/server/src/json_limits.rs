@@ -28,6 +28,8 @@ pub(crate) struct JsonLimits {
     pub(crate) members: usize,
     /// Maximum elements of a list.
     pub(crate) elements: usize,
+    /// Maximum values of the whole body: parsed, each takes a few dozen bytes and has two in JSON.
+    pub(crate) values: usize,
     /// Maximum bytes of all strings that are not images, together.
     pub(crate) text_bytes: usize,
     /// Maximum elements of `messages`, or of a `prompt` of messages, that are objects or lists.
@@ -55,8 +57,16 @@ pub(crate) const NOT_JSON: &str = "invalid_json";
 /// `invalid_json` when it is not JSON, `invalid_request` when an object has a key twice, and otherwise the code and
 /// the value of the first limit that is exceeded.
 pub(crate) fn check(body: &[u8], limits: &JsonLimits, texts: TextKind) -> Result<(), ApiError> {
-    let mut look =
-        Look { limits, texts, path: Vec::new(), text_bytes: 0, images: 0, prompt_images: 0, refused: None };
+    let mut look = Look {
+        limits,
+        texts,
+        path: Vec::new(),
+        values: 0,
+        text_bytes: 0,
+        images: 0,
+        prompt_images: 0,
+        refused: None,
+    };
     let mut source = serde_json::Deserializer::from_slice(body);
     let looked = Node { look: &mut look, images: false }.deserialize(&mut source).and_then(|()| source.end());
     match (look.refused, looked) {
@@ -88,6 +98,7 @@ struct Look<'a> {
     limits: &'a JsonLimits,
     texts: TextKind,
     path: Vec<Step>,
+    values: usize,
     text_bytes: usize,
     images: usize,
     /// Images in the current element of the body's `prompts`.
@@ -216,6 +227,13 @@ impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, source: D) -> Result<(), D::Error> {
+        let most = self.look.limits.values;
+        self.look.values += 1;
+        if self.look.values > most {
+            let what =
+                format_args!("is one of more than {most} values, which is the limit (max_json_values)");
+            return Err(self.look.refuse("array_too_long", what));
+        }
         source.deserialize_any(self)
     }
 }
@@ -325,6 +343,7 @@ impl JsonLimits {
         depth: 8,
         members: 16,
         elements: 16,
+        values: 256,
         text_bytes: 1024,
         messages: 16,
         parts: 16,
@@ -344,6 +363,7 @@ mod tests {
         depth: 4,
         members: 3,
         elements: 5,
+        values: 12,
         text_bytes: 40,
         messages: 2,
         parts: 3,
@@ -374,6 +394,8 @@ mod tests {
             (json!({ "a": 1, "b": 2, "c": 3, "d": 4 }).to_string(), some("object_too_large", "")),
             (json!([1, 2, 3, 4, 5]).to_string(), None),
             (json!([1, 2, 3, 4, 5, 6]).to_string(), some("array_too_long", "")),
+            (json!([[1, 2, 3, 4, 5], [6, 7, 8, 9]]).to_string(), None),
+            (json!([[1, 2, 3, 4, 5], [6, 7, 8, 9, 0]]).to_string(), some("array_too_long", "[1][4]")),
             (json!({ "messages": [{}, {}] }).to_string(), None),
             (json!({ "messages": ["a", "b", "c"] }).to_string(), None),
             (json!({ "messages": [{}, {}, {}] }).to_string(), some("array_too_long", "messages")),

@@ -1,21 +1,16 @@
 //! The phases of the server from its start to its end, and which requests are admitted in each.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
-    body::{Body, Bytes},
+    body::Body,
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http_body::{Frame, SizeHint};
 
-use crate::{error::ApiError, sync::watch};
+use crate::{error::ApiError, held_body::Held, sync::watch};
 
 /// `Retry-After` of a refused request, in seconds: by then another server has taken over, or this one is replaced.
 const COME_AGAIN_S: u64 = 2;
@@ -169,36 +164,4 @@ pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, 
         () = lifecycle.giving_up() => last(refused("draining", "The server stopped before the request was answered.")),
     };
     response.map(|body| Body::new(Held::new(body, running)))
-}
-
-/// The body of a response that holds a guard until it is dropped, such as the count of running requests.
-pub(crate) struct Held<G> {
-    body: Body,
-    _held: G,
-}
-
-impl<G> Held<G> {
-    pub(crate) fn new(body: Body, held: G) -> Self {
-        Self { body, _held: held }
-    }
-}
-
-impl<G: Unpin> http_body::Body for Held<G> {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

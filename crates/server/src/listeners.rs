@@ -104,8 +104,11 @@ async fn admin_listener(
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let taken = listener.local_addr().map_err(failed)?;
     let allowed = admin::access_at(taken.ip(), open);
-    if allowed == AdminAccess::Keyed && !access.keys().has_admin() {
-        return Err(ListenError::NoAdminKey(address));
+    if allowed == AdminAccess::Keyed {
+        if !access.keys().has_admin() {
+            return Err(ListenError::NoAdminKey(address));
+        }
+        access.needs_admin();
     }
     tracing::info!(address = %taken, "the listener for administration is open");
     Ok((listener, allowed))

@@ -102,16 +102,14 @@ fn admitted(
 /// The routes with the middleware for every request and every response.
 fn around_all(routes: Router<AppState>, state: &AppState) -> Router<AppState> {
     let checkpoint = HeaderValue::from_str(state.names.checkpoint_name()).ok();
-    // The panic handler is inside, so that its JSON response gets a request id too.
-    let outermost = ServiceBuilder::new()
-        .layer(middleware::from_fn(request_id::name_request))
-        .layer(CatchPanicLayer::custom(panicked));
     routes
+        // Inside all others, which treat its JSON response as any other.
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(state.limits.head, request_head::check))
         // A layer of the routes, so that it knows which one was matched.
         .layer(middleware::from_fn_with_state(state.metrics.clone(), metrics::count_request))
         .layer(middleware::map_response(move |response: Response| named(checkpoint.clone(), response)))
-        .layer(outermost)
+        .layer(middleware::from_fn(request_id::name_request))
 }
 
 /// Aliases of documented paths, without those of reward servers.

@@ -83,6 +83,10 @@ mod sync {
 }
 #[path = "../src/connections/address_limit.rs"]
 mod address_limit;
+#[path = "../src/client_network.rs"]
+mod client_network;
+#[path = "../src/held_body.rs"]
+mod held_body;
 #[path = "../src/lifecycle.rs"]
 #[expect(dead_code, reason = "only what threads share is tried here")]
 mod lifecycle;

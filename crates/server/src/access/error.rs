@@ -34,6 +34,9 @@ pub(crate) enum KeysError {
     /// All keys were removed while the server runs.
     #[error("no key would be left, and the server be open to all")]
     NoneLeft,
+    /// All keys for administration were removed while the server runs.
+    #[error("no key for administration (admin = true) would be left, and nobody could reload the keys")]
+    NoAdminLeft,
 }
 
 fn in_lines(path: &Path, problems: &[KeyProblem]) -> String {

@@ -6,12 +6,13 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::bucket::Bucket;
+use crate::client_network::network;
 
 /// The largest number of addresses to remember, at some hundred bytes each. Further addresses share one bucket.
 const REMEMBERED: usize = 4096;
@@ -50,15 +51,6 @@ impl FailedAuthLimit {
         };
         // 1 never exceeds the limit, so `take` always returns a time to wait.
         bucket.take(1, now).map_err(Option::unwrap_or_default)
-    }
-}
-
-/// The network that an address is counted under: the /64 prefix of an IPv6 address, since a client usually controls
-/// all addresses below it; an IPv4 address itself.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        IpAddr::V4(address) => address.into(),
     }
 }
 

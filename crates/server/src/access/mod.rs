@@ -14,7 +14,10 @@ mod rate_limit;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 pub(crate) use account::Grant;
@@ -94,6 +97,10 @@ struct Inner {
     failed_auth: FailedAuthLimit,
     /// Whether metrics are served on the main port even if keys are configured.
     figures_on_main: bool,
+    /// Held while keys are reloaded, so that keys that were read earlier do not replace later ones.
+    reloading: Mutex<()>,
+    /// Whether there must always be a key for administration.
+    needs_admin: AtomicBool,
 }
 
 /// No keys: every client may send requests, under the hosts that the default [`HostRule`] accepts.
@@ -105,6 +112,8 @@ impl Default for Access {
             hosts: HostRule::default(),
             failed_auth: FailedAuthLimit::new(1),
             figures_on_main: false,
+            reloading: Mutex::default(),
+            needs_admin: AtomicBool::new(false),
         }))
     }
 }
@@ -122,7 +131,16 @@ impl Access {
         }
         let keys = RwLock::new(Arc::new(KeyRing::new(keys, None)));
         let failed_auth = FailedAuthLimit::new(wrong_keys_per_minute);
-        Ok(Self(Arc::new(Inner { source, keys, hosts, failed_auth, figures_on_main })))
+        let (reloading, needs_admin) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner {
+            source,
+            keys,
+            hosts,
+            failed_auth,
+            figures_on_main,
+            reloading,
+            needs_admin,
+        })))
     }
 
     /// The limit of wrong keys per address.
@@ -140,6 +158,11 @@ impl Access {
         &self.0.hosts
     }
 
+    /// Keeps a key for administration through all reloads, since the listener for administration accepts no others.
+    pub(crate) fn needs_admin(&self) {
+        self.0.needs_admin.store(true, Relaxed);
+    }
+
     /// Whether metrics are served on the main port.
     pub(crate) fn shows_figures_on_main(&self) -> bool {
         self.0.figures_on_main || self.keys().is_empty()
@@ -153,9 +176,11 @@ impl Access {
     /// Reloads the keys and returns their number. Quota usage is kept.
     ///
     /// # Errors
-    /// If a key file cannot be read or is invalid, or if no key would be left and the server would be open to
-    /// everyone; the old keys then stay active.
+    /// If a key file cannot be read or is invalid, if no key would be left and the server would be open to everyone,
+    /// or if a key for administration is [needed](Self::needs_admin) and none would be left; the old keys then stay
+    /// active.
     pub(crate) fn reload(&self) -> Result<usize, KeysError> {
+        let _one_at_a_time = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.0.source.read()?;
         let before = self.keys();
         if keys.is_empty() && !before.is_empty() {
@@ -163,6 +188,9 @@ impl Access {
         }
         let count = keys.len();
         let after = Arc::new(KeyRing::new(keys, Some(&before)));
+        if self.0.needs_admin.load(Relaxed) && !after.has_admin() {
+            return Err(KeysError::NoAdminLeft);
+        }
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = after;
         Ok(count)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{Extensions, HeaderName, HeaderValue, Method},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -17,9 +17,12 @@ use super::account::{Account, Grant, RunningRequest};
 use crate::{
     caller::{ArrivedAt, OnBehalfOf, time_limit},
     error::ApiError,
-    lifecycle::Held,
+    held_body::Held,
     metrics::Refusal,
 };
+
+/// The only lookup that makes the critic write.
+const HEALTH_GENERATE: &str = "/health_generate";
 
 /// How to treat a request whose key has no quota left.
 #[derive(Debug, Clone, Copy)]
@@ -87,11 +90,17 @@ impl Admitted {
     }
 }
 
+/// Whether a request counts: one that causes work, and none that looks something up or ends work.
+fn counts(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if *request.method() == Method::POST { !route.ends_with("/cancel") } else { route == HEALTH_GENERATE }
+}
+
 /// Middleware that admits requests whose key has quota left, and adds the rate-limit headers of OpenAI's interface
-/// to every response. Only POST requests count: lookups are free.
+/// to every response that [counts].
 pub(crate) async fn rate_limit(State(policy): State<QuotaPolicy>, request: Request, next: Next) -> Response {
     let grant = request.extensions().get::<Arc<Grant>>().cloned();
-    let Some(grant) = grant.filter(|_| request.method() == Method::POST) else {
+    let Some(grant) = grant.filter(|_| counts(&request)) else {
         return next.run(request).await;
     };
     // The batch runner retries by itself.

@@ -11,6 +11,7 @@ use judge::{Caller, Tenant, Urgency};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Batch, BatchUsage, LineResult};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use super::{Runner, line::Line};
@@ -53,6 +54,15 @@ struct AnswerUsage {
     usage: UsageBody,
 }
 
+/// The parts of an answer with token counts of their own: the verdicts of several rubrics, and the rewards of several
+/// questions.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AnswerParts {
+    verdicts: Vec<AnswerUsage>,
+    results: Vec<AnswerUsage>,
+}
+
 /// Token counts, with those that only some dialects have.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -84,9 +94,14 @@ struct RequestMembers {
 }
 
 impl Runner {
-    /// Runs a line and returns its answer. A refusal for lack of capacity (429 or 503) is retried without a limit.
-    /// `None` if the server stops, or the time of the batch ends, before there is an answer.
-    pub(super) async fn answer(&self, batch: &Batch, line: &Line) -> Option<LineResult> {
+    /// Runs a line, which has a permit, and returns its answer. A refusal for lack of capacity (429 or 503) is retried
+    /// without a limit. `None` if the server stops, or the time of the batch ends, before there is an answer.
+    pub(super) async fn answer(
+        &self,
+        batch: &Batch,
+        line: &Line,
+        mut permit: OwnedSemaphorePermit,
+    ) -> Option<LineResult> {
         let members: Option<RequestMembers> = serde_json::from_str(line.body.get()).ok();
         if members.is_some_and(|members| members.stream == true) {
             let error = ApiError::invalid("stream", "A line of a batch cannot be answered as a stream.");
@@ -103,7 +118,9 @@ impl Runner {
             }
             attempts += 1;
             let is_retried = match status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
+                StatusCode::SERVICE_UNAVAILABLE => true,
+                // Without a time to wait, the line exceeds a whole minute's quota of its key.
+                StatusCode::TOO_MANY_REQUESTS => response.headers().contains_key(header::RETRY_AFTER),
                 // The deadline of the request is the end of the batch.
                 StatusCode::GATEWAY_TIMEOUT if self.storage.store().now() >= batch.expires_at => return None,
                 StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR => attempts < MAX_ATTEMPTS,
@@ -113,10 +130,23 @@ impl Runner {
                 return Some(result_of_response(line, response).await);
             }
             self.metrics.batch_line(LineOutcome::Retried);
+            let kib = u32::try_from(body.len().div_ceil(1024)).unwrap_or(u32::MAX);
+            let paused = self.paused_kib.clone().try_acquire_many_owned(kib).ok();
+            let kept = match paused {
+                Some(_) => {
+                    drop(permit);
+                    None
+                }
+                None => Some(permit),
+            };
             tokio::select! {
                 () = self.lifecycle.draining() => return None,
                 () = tokio::time::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)) => {}
             }
+            permit = match kept {
+                Some(permit) => permit,
+                None => self.line_permit().await?,
+            };
         }
     }
 
@@ -168,6 +198,20 @@ async fn result_of_response(line: &Line, response: Response) -> LineResult {
     line_result(line, head.status, id, &on_one_line(&body))
 }
 
+/// The token counts of an answer and of its parts.
+fn usage_of(body: &RawValue) -> BatchUsage {
+    let whole: AnswerUsage = serde_json::from_str(body.get()).unwrap_or_default();
+    let parts: AnswerParts = serde_json::from_str(body.get()).unwrap_or_default();
+    let mut sum = BatchUsage::default();
+    for AnswerUsage { usage } in [whole].into_iter().chain(parts.verdicts).chain(parts.results) {
+        sum.input_tokens += usage.prompt_tokens;
+        sum.cached_tokens += usage.cached_tokens + usage.prompt_tokens_details.cached_tokens;
+        sum.output_tokens += usage.completion_tokens;
+        sum.reasoning_tokens += usage.completion_tokens_details.reasoning_tokens;
+    }
+    sum
+}
+
 /// The body of an answer as JSON without line breaks; a body that is not JSON becomes a JSON string.
 fn on_one_line(body: &[u8]) -> Box<RawValue> {
     match serde_json::from_slice::<Box<RawValue>>(body) {
@@ -182,7 +226,6 @@ fn on_one_line(body: &[u8]) -> Box<RawValue> {
 
 /// The result of a line with this response.
 fn line_result(line: &Line, status: StatusCode, request_id: &str, body: &RawValue) -> LineResult {
-    let AnswerUsage { usage } = serde_json::from_str(body.get()).unwrap_or_default();
     let output = OutputLine {
         id: format!("batch_req_{}", request_id::fresh_id()),
         custom_id: &line.custom_id,
@@ -193,11 +236,6 @@ fn line_result(line: &Line, status: StatusCode, request_id: &str, body: &RawValu
         line: line.number,
         failed: !status.is_success(),
         text: serde_json::to_string(&output).expect("our own lines can be written as JSON"),
-        usage: BatchUsage {
-            input_tokens: usage.prompt_tokens,
-            cached_tokens: usage.cached_tokens + usage.prompt_tokens_details.cached_tokens,
-            output_tokens: usage.completion_tokens,
-            reasoning_tokens: usage.completion_tokens_details.reasoning_tokens,
-        },
+        usage: usage_of(body),
     }
 }

@@ -34,6 +34,9 @@ use crate::{
 /// can run one. Each keeps its input file open; the lines of all batches share the slots for running lines.
 const MAX_ACTIVE_BATCHES: usize = 16;
 
+/// The size of all lines that may pause without a permit, in kibibytes: some thousand lines, or some dozens with images.
+const PAUSED_KIB: usize = 64 << 10;
+
 /// Pause after a failure of the disk, before the batch is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,9 @@ pub(crate) struct Runner {
     metrics: Metrics,
     /// One permit for each line that may run. It bounds the memory for lines, whatever the size of their files.
     line_permits: Arc<Semaphore>,
+    /// Kibibytes of lines that may pause without a permit, so that those of a key without quota do not keep the lines
+    /// of other keys from running. Lines beyond that keep their permits.
+    paused_kib: Arc<Semaphore>,
 }
 
 /// A batch that has not ended.
@@ -92,7 +98,8 @@ impl Runner {
     ) -> Self {
         metrics.begin_batches();
         let line_permits = Arc::new(Semaphore::new(storage.batch_concurrency));
-        Self { storage, router, lifecycle, metrics, line_permits }
+        let paused_kib = Arc::new(Semaphore::new(PAUSED_KIB));
+        Self { storage, router, lifecycle, metrics, line_permits, paused_kib }
     }
 
     /// Runs batches until the server drains, then waits for the lines that are running.

@@ -101,11 +101,7 @@ impl Runner {
             .await?
             .map(|line| async {
                 match line {
-                    Ok((line, permit)) => {
-                        let answer = self.answer(batch, &line).await;
-                        drop(permit);
-                        Ok(answer)
-                    }
+                    Ok((line, permit)) => Ok(self.answer(batch, &line, permit).await),
                     Err(error) => Err(error),
                 }
             })
@@ -153,21 +149,24 @@ impl Runner {
         let (done, input) = self.storage.run(open).await?;
         let state = (Lines::new(input, MAX_BODY_BYTES), Arc::new(done), batch.endpoint.clone());
         Ok(stream::try_unfold(state, move |(lines, done, endpoint)| async move {
-            // Acquire the permit first, so that no line waits in memory.
-            let permit = self.line_permits.clone().acquire_owned();
-            let permit = tokio::select! {
-                permit = permit => permit,
-                () = self.lifecycle.draining() => return Ok(None),
-            };
-            let Ok(permit) = permit else { return Ok(None) };
             let read = move |_: &Arc<store::Store>| {
                 let mut lines = lines;
                 let line = next_without_result(&mut lines, &done, &endpoint)?;
                 Ok((line, (lines, done, endpoint)))
             };
+            // Before the permit: one line of each batch waits in memory, and a batch at its end needs no permit.
             let (line, state) = self.storage.run(read).await?;
-            Ok(line.map(|line| ((line, permit), state)))
+            let Some(line) = line else { return Ok(None) };
+            Ok(self.line_permit().await.map(|permit| ((line, permit), state)))
         }))
+    }
+
+    /// Waits for a permit to run a line; `None` if the server stops.
+    pub(super) async fn line_permit(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            permit = self.line_permits.clone().acquire_owned() => permit.ok(),
+            () = self.lifecycle.draining() => None,
+        }
     }
 
     /// Stores the results of lines, and counts them in the metrics.

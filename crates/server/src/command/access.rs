@@ -60,7 +60,7 @@ pub(crate) struct ConnectionOptions {
     /// The most connections at once; further ones wait to be accepted.
     #[arg(long, default_value_t = 4096, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_connections: usize,
-    /// The most connections from one address; further ones are closed.
+    /// The most connections from one address, or from one /64 network of IPv6 addresses; further ones are closed.
     #[arg(long, default_value_t = 1024, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_connections_per_ip: usize,
     /// How long the head of a request, and a TLS handshake, may take, in seconds.

@@ -4,6 +4,9 @@ use clap::Args;
 
 use super::numbers::{MANY, MOST_MIB, some_seconds, whole};
 
+/// The deepest JSON that the parser reads, by its own limit.
+const DEEPEST: u64 = 127;
+
 /// The most images of a question or a request, of which each may have [`MOST_MEGAPIXELS`].
 const MOST_IMAGES: u64 = 1 << 16;
 
@@ -18,7 +21,7 @@ const MOST_SIDE: u64 = 1 << 20;
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitOptions {
     /// How deep JSON objects and lists may be nested.
-    #[arg(long, default_value_t = 32, value_parser = whole::<1, MANY, usize>)]
+    #[arg(long, default_value_t = 32, value_parser = whole::<1, DEEPEST, usize>)]
     pub(crate) max_json_depth: usize,
     /// The most members of a JSON object.
     #[arg(long, default_value_t = 4096, value_parser = whole::<1, MANY, usize>)]
@@ -26,6 +29,9 @@ pub(crate) struct LimitOptions {
     /// The most elements of a JSON list.
     #[arg(long, default_value_t = 65_536, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_json_elements: usize,
+    /// The most values of a body in JSON, at all depths together.
+    #[arg(long, default_value_t = 1 << 20, value_parser = whole::<1, MANY, usize>)]
+    pub(crate) max_json_values: usize,
     /// Text in all strings together, without images, in mebibytes.
     #[arg(long, default_value_t = 8, value_parser = whole::<1, MOST_MIB, usize>)]
     pub(crate) max_text_mib: usize,

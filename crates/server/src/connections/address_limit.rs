@@ -1,8 +1,11 @@
-//! Limits the number of connections per client address.
+//! Limits the number of connections per client address, or per network of IPv6 addresses.
 
 use std::{collections::HashMap, net::IpAddr, sync::PoisonError};
 
-use crate::sync::{Arc, Mutex};
+use crate::{
+    client_network::network,
+    sync::{Arc, Mutex},
+};
 
 /// The limit on connections per address. Clones share the same counts.
 #[derive(Debug, Clone)]
@@ -27,8 +30,7 @@ impl AddressLimit {
 
     /// Counts a new connection; `None` if the address already has the maximum.
     pub(crate) fn enter(&self, address: IpAddr) -> Option<ConnectionSlot> {
-        // An IPv4-mapped IPv6 address counts as the IPv4 address.
-        let address = address.to_canonical();
+        let address = network(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(address).or_default();
         if *count >= self.most {

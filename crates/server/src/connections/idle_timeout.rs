@@ -133,6 +133,9 @@ pub(super) struct TimedStream<S> {
     sleep: Pin<Box<Sleep>>,
     /// The deadline for the client to read something; `None` while it reads, which is nearly always.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Whether data was written and not flushed yet. An answer's body ends before the last of it is sent, and the client
+    /// does not idle until then.
+    unsent: bool,
 }
 
 impl<S> TimedStream<S> {
@@ -140,7 +143,10 @@ impl<S> TimedStream<S> {
     pub(super) fn new(stream: S, timeouts: StreamTimeouts) -> (Self, ConnectionState) {
         let state = ConnectionState::default();
         let sleep = Box::pin(sleep_until(Instant::now() + timeouts.head));
-        (Self { stream, state: state.clone(), timeouts, armed: None, sleep, stall: None }, state)
+        (
+            Self { stream, state: state.clone(), timeouts, armed: None, sleep, stall: None, unsent: false },
+            state,
+        )
     }
 
     /// Ready when the head or idle timeout of the current turn has passed.
@@ -148,6 +154,7 @@ impl<S> TimedStream<S> {
         let turn = self.state.turn();
         let time = match turn.stage {
             Stage::Head => self.timeouts.head,
+            Stage::Idle if self.unsent => return Poll::Pending,
             Stage::Idle => self.timeouts.idle,
             Stage::Busy | Stage::GivenUp | Stage::Stalled => return Poll::Pending,
         };
@@ -206,6 +213,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.unsent = true;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.taken(written, context)
     }
@@ -215,6 +223,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.unsent = true;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
         self.taken(written, context)
     }
@@ -225,6 +234,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() && std::mem::take(&mut self.unsent) {
+            // The client idles from now on, and nothing else may wake the connection.
+            self.armed = None;
+            let _ = self.poll_timeout(context);
+        }
         self.taken(flushed, context)
     }
 

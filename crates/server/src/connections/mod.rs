@@ -34,7 +34,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::lifecycle::Held;
+use crate::held_body::Held;
 use address_limit::AddressLimit;
 pub(crate) use figures::{ConnectionFigures, Lost};
 use idle_timeout::{ConnectionState, StreamTimeouts, TimedStream};

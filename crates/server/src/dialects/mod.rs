@@ -3,7 +3,9 @@
 mod content;
 pub(crate) mod engines;
 pub(crate) mod native;
+mod one_or_many;
 pub(crate) mod openai;
+mod parameters;
 pub(crate) mod scoring;
 
 use serde::{Deserialize, Deserializer};

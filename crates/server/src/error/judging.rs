@@ -14,6 +14,11 @@ impl ApiError {
     #[expect(clippy::needless_pass_by_value, reason = "whoever tells a failure is done with it")]
     pub(crate) fn from_judge(error: JudgeError, dialect: Dialect) -> Self {
         let told = judging(&error, dialect);
+        if matches!(error, JudgeError::Unparsable { .. }) {
+            // Its causes quote the critic's text, which is not for the log.
+            tracing::error!(code = told.code, "the critic's text has no verdict");
+            return told;
+        }
         let error: &dyn Error = &error;
         match told.status {
             // It exceeded the time limit of its client or of the server: nothing failed.

@@ -1,4 +1,5 @@
-//! API errors: every failure as a JSON body with a status. The only module that maps failures to statuses.
+//! API errors: every failure as a JSON body with a status. The errors of other crates get their status here; a module
+//! that refuses a request chooses the status itself.
 
 mod judging;
 mod storing;
@@ -57,9 +58,10 @@ impl ApiError {
     /// Creates an error with a message for people and a code for programs.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        // Messages with these statuses may quote the client's input, so their length is limited. Messages about our
-        // own files are kept whole.
-        let quotes = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND].contains(&status);
+        // Messages with these statuses may quote the client's input or the critic's text, so their length is limited.
+        // Messages about our own files are kept whole.
+        let quotes =
+            [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::BAD_GATEWAY].contains(&status);
         let message = if quotes { brief(message, LONGEST_MESSAGE) } else { message };
         Self {
             status,

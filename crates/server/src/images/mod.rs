@@ -18,10 +18,10 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use futures::future::try_join_all;
-use judge::{EncodedImage, Tenant};
+use judge::{Caller, EncodedImage, Failure};
 
 use crate::{
-    error::ApiError,
+    error::{ApiError, Dialect},
     remote_images::{ImageUrl, NotFetched, RemoteImages},
     state::AppState,
 };
@@ -54,10 +54,11 @@ pub(crate) struct ImageReader<'a> {
 /// fetched once.
 ///
 /// # Errors
-/// An error of `make`, or an image that cannot be fetched or is not registered by `tenant`.
+/// An error of `make`, an image that cannot be fetched or is not registered by the caller's tenant, or the end of the
+/// caller's time.
 pub(crate) async fn with_images<T>(
     state: &AppState,
-    tenant: &Tenant,
+    caller: &Caller,
     make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
     let remote = &state.remote_images;
@@ -73,13 +74,25 @@ pub(crate) async fn with_images<T>(
             ImageSource::Remote(url) => fetched(state, url, &param).await?,
             ImageSource::Registered(name) => {
                 let limit = state.limits.content.shape.image_bytes;
-                registered::find((&state.storage, limit), tenant, (name.clone(), param)).await?
+                registered::find((&state.storage, limit), &caller.tenant, (name.clone(), param)).await?
             }
         };
         Ok::<_, ApiError>((source, image))
     };
-    let found = try_join_all(wanted.into_iter().map(find)).await?.into_iter().collect();
+    let found = try_join_all(wanted.into_iter().map(find));
+    let found = match caller.deadline {
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline.into(), found).await.unwrap_or_else(|_| Err(expired()))
+        }
+        None => found.await,
+    };
+    let found = found?.into_iter().collect();
     make(&ImageReader { found, ..ImageReader::new(remote) })
+}
+
+/// The error for a request whose time was over before its images had come.
+fn expired() -> ApiError {
+    ApiError::from_judge(Failure::Expired.into(), Dialect::Native)
 }
 
 /// Fetches the image at a URL, and counts the attempt in metrics.

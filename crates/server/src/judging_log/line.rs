@@ -185,6 +185,9 @@ fn whole(images: &[EncodedImage]) -> Vec<String> {
     images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
 }
 
+/// The members of a verdict with a text of the critic. The message of an error may quote it.
+const CRITIC_TEXTS: [&str; 3] = ["justification", "text", "message"];
+
 /// Redacts the critic's texts, which repeat what they judge, in a verdict and in those inside it: each order of a pair,
 /// each sample, each rubric and the blind verdict has its own justification, or text in which there was none.
 fn hide_texts(value: &mut Value, redact: &dyn Fn(String) -> String) {
@@ -193,7 +196,7 @@ fn hide_texts(value: &mut Value, redact: &dyn Fn(String) -> String) {
         Value::Object(members) => {
             for (name, member) in members {
                 match member {
-                    Value::String(text) if ["justification", "text"].contains(&name.as_str()) => {
+                    Value::String(text) if CRITIC_TEXTS.contains(&name.as_str()) => {
                         *text = redact(std::mem::take(text));
                     }
                     member => hide_texts(member, redact),

@@ -135,6 +135,7 @@ impl Observer for EngineMetrics {
         let ending = match sequence.ending {
             Ending::Finished => "finished",
             Ending::Failed => "failed",
+            Ending::Unwritable => "unwritable",
             Ending::Abandoned => "abandoned",
             Ending::Expired => "expired",
             Ending::QueueTimedOut => "waited",
@@ -151,7 +152,7 @@ impl Observer for EngineMetrics {
                 metrics.counter(&names::ADMISSION_REJECTIONS_TOTAL, ["queue_timeout"]).increment(1);
             }
             (Ending::Failed, _) => metrics.counter(&names::STEP_FAILURES_TOTAL, []).increment(1),
-            (Ending::Expired | Ending::Finished, _) => {}
+            (Ending::Expired | Ending::Finished | Ending::Unwritable, _) => {}
         }
         metrics.histogram(&names::QUEUE_SECONDS, [lane]).record(sequence.queued);
         self.times(lane, sequence);

@@ -18,15 +18,13 @@ use crate::{
     dialects::{
         content::ImageUrl,
         null_as_default,
+        one_or_many::OneOrMany,
         openai::{
             FORM_HEADER, WantedForm,
             completions::{self, CompletionPlan, ContinuedPrompts},
             detached_images, with_form_header,
         },
-        scoring::{
-            bodies::OneOrMany,
-            parameters::{self, Members},
-        },
+        parameters::{self, Members},
     },
     error::{ApiError, Dialect, ErrorBody, image_of},
     images::{ImageReader, with_images},
@@ -220,8 +218,7 @@ pub(super) async fn generate_text(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     check(&body)?;
-    let request =
-        with_images(&state, &caller.tenant, |reader| body.parse::<GenerateBody>()?.into_request(reader));
+    let request = with_images(&state, &caller, |reader| body.parse::<GenerateBody>()?.into_request(reader));
     let request = request.await?;
     let _memory = body.into_memory();
     RequestKind::Completion.note();

@@ -18,14 +18,15 @@ use std::convert::Infallible;
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
     },
 };
-use futures::{StreamExt, future::join_all};
-use judge::{Caller, Case, JudgeError, JudgeOptions, VerdictEvent, VerdictStream};
+use futures::{StreamExt, stream};
+use judge::{Caller, Case, JudgeError, JudgeOptions, VerdictEvent, VerdictStream, at_once};
 use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -33,6 +34,7 @@ use crate::{
     affinity,
     caller::RequestCaller,
     error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_unserved},
+    held_body::Held,
     images::with_images,
     json_body::JsonBytes,
     judging_log::{Note, Recorder},
@@ -114,16 +116,18 @@ async fn judge(
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
     let request = read_request(&state, &caller, &body).await?;
-    let _memory = body.into_memory();
+    let memory = body.into_memory();
     RequestKind::from(request.case.kind()).note();
     let affinity = affinity::of(&request.case);
-    let response = respond(state.with_fixed_rules(), recorder, request).await;
-    Ok(affinity::named(Some(affinity), response.into_response()))
+    let response = respond(state.with_fixed_rules(), recorder, request).await.into_response();
+    // A streamed verdict that will be logged holds its case.
+    let response = response.map(|body| Body::new(Held::new(body, memory)));
+    Ok(affinity::named(Some(affinity), response))
 }
 
 /// Parses and validates the body of a request to `/judge`, and reads its images.
 async fn read_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<JudgeRequest, ApiError> {
-    let read = with_images(state, &caller.tenant, |reader| {
+    let read = with_images(state, caller, |reader| {
         let body: JudgeBody = body.parse()?;
         body.check(&state.limits.content)?;
         body.into_request(caller.clone(), reader, &state.limits.content)
@@ -168,12 +172,13 @@ async fn respond(state: AppState, recorder: Recorder, request: JudgeRequest) -> 
         }
         RequestedAnswer::Several(rubrics, procedure) => {
             // Concurrently, so that the engine computes the common part of their prompts once.
+            let concurrent = at_once(rubrics.len(), judging.case.text_bytes());
             let verdicts = rubrics.into_iter().map(|rubric| judging.judge_by(rubric, procedure));
-            let verdicts =
-                unless_unserved(join_all(verdicts).await)?.into_iter().map(|verdict| match verdict {
-                    Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
-                    Err(error) => error.into(),
-                });
+            let verdicts = stream::iter(verdicts).buffered(concurrent).collect().await;
+            let verdicts = unless_unserved(verdicts)?.into_iter().map(|verdict| match verdict {
+                Ok(verdict) => VerdictOrError::Verdict(Box::new(verdict)),
+                Err(error) => error.into(),
+            });
             JudgedBody::Several(VerdictsBody { verdicts: verdicts.collect() })
         }
     };

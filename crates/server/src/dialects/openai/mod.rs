@@ -230,11 +230,10 @@ async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Re
 
 /// Parses a chat request and reads its images, whether it is to be answered or tokenized.
 async fn read(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
-    unsupported::check(&body.parse()?, unsupported::CHAT)?;
+    unsupported::check(body, unsupported::CHAT)?;
     let vocabulary = state.judge.vocabulary();
-    let read = with_images(state, &caller.tenant, |reader| {
-        body.parse::<ChatBody>()?.into_request(vocabulary, reader)
-    });
+    let read =
+        with_images(state, caller, |reader| body.parse::<ChatBody>()?.into_request(vocabulary, reader));
     read.await
 }
 

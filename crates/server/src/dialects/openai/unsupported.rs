@@ -1,11 +1,9 @@
 //! Parameters that would change the meaning of an answer and are not supported. They are refused by name, never
 //! ignored.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
-use crate::error::ApiError;
+use crate::{dialects::parameters, error::ApiError, json_body::JsonBytes};
 
 /// Whether a value requests nothing.
 type AsksForNothing = fn(&Value) -> bool;
@@ -91,21 +89,14 @@ const EXTENSIONS: &[Unsupported] = &[
 ];
 
 /// Refuses the parameters in `unsupported` and the extensions. All other unknown parameters are ignored.
-///
-/// The values must be parsed for this, so a body with large images is parsed once more, which takes less time than
-/// decoding them.
-pub(super) fn check(body: &HashMap<String, Value>, unsupported: &[Unsupported]) -> Result<(), ApiError> {
-    for (name, asks_for_nothing) in unsupported.iter().chain(EXTENSIONS) {
-        if let Some(value) = body.get(*name)
-            && !value.is_null()
-            && !asks_for_nothing(value)
-        {
-            let message =
-                format!("This server does not offer {name}; without it the request can be answered.");
-            return Err(ApiError::invalid(*name, message).with_code("unsupported_parameter"));
-        }
-    }
-    Ok(())
+pub(super) fn check(body: &JsonBytes, unsupported: &[Unsupported]) -> Result<(), ApiError> {
+    let unsupported = || unsupported.iter().chain(EXTENSIONS);
+    let is_one = |name: &str| unsupported().any(|(known, _)| *known == name);
+    let Some(members) = parameters::members_if(body, is_one)? else { return Ok(()) };
+    let refused = unsupported().find(|(name, asks_for_nothing)| {
+        members.get(*name).is_some_and(|value| !value.is_null() && !asks_for_nothing(value))
+    });
+    refused.map_or(Ok(()), |(name, _)| Err(parameters::unsupported(name)))
 }
 
 fn never(_: &Value) -> bool {
@@ -155,9 +146,18 @@ fn is_text_only(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::{CHAT, COMPLETIONS, check};
+    use super::{CHAT, COMPLETIONS, JsonBytes, Unsupported};
+    use crate::{
+        error::ApiError,
+        json_limits::{JsonLimits, TextKind},
+    };
+
+    fn check(name: &str, value: &Value, unsupported: &[Unsupported]) -> Result<(), ApiError> {
+        let body = json!({ (name): value }).to_string().into();
+        super::check(&JsonBytes::checked(body, &JsonLimits::SMALL, TextKind::Plain).unwrap(), unsupported)
+    }
 
     #[test]
     fn what_is_not_offered_is_refused_unless_it_asks_for_nothing() {
@@ -179,10 +179,10 @@ mod tests {
             ("session_params", json!({ "id": "x" })),
             ("kv_transfer_params", json!({ "do_remote_prefill": true })),
         ] {
-            let error = check(&[(name.to_owned(), value)].into(), CHAT).unwrap_err();
+            let error = check(name, &value, CHAT).unwrap_err();
             assert!(serde_json::to_string(&error.body()).unwrap().contains(name));
         }
-        assert!(check(&[("suffix".to_owned(), json!("."))].into(), COMPLETIONS).is_err());
+        assert!(check("suffix", &json!("."), COMPLETIONS).is_err());
         for (name, value) in [
             ("bad_words", json!(null)),
             ("bad_words", json!([])),
@@ -195,7 +195,7 @@ mod tests {
             ("lora_path", json!(null)),
             ("session_params", json!({})),
         ] {
-            assert!(check(&[(name.to_owned(), value)].into(), CHAT).is_ok(), "{name}");
+            assert!(check(name, &value, CHAT).is_ok(), "{name}");
         }
     }
 }

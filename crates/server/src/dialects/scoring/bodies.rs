@@ -1,31 +1,11 @@
 //! Parts of bodies that several interfaces of this module share.
 
 use judge::Usage;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::scorer::SampleScore;
 use crate::dialects::openai::PromptDetails;
-
-/// A value, or a list of values.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(in crate::dialects) enum OneOrMany<T> {
-    /// A list.
-    Many(Vec<T>),
-    /// A single value.
-    One(T),
-}
-
-impl<T> OneOrMany<T> {
-    /// All values, in order.
-    pub(in crate::dialects) fn into_vec(self) -> Vec<T> {
-        match self {
-            Self::Many(values) => values,
-            Self::One(value) => vec![value],
-        }
-    }
-}
 
 /// Figures of a sample in SGLang's own form.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,8 +8,9 @@ use super::{
     bodies::ScoreUsage,
     examples,
     failures::Failures,
-    sample::{Sample, TextOrParts},
+    sample::Sample,
     scorer::{SampleScore, ScoreQuery, Scorer},
+    text_or_parts::TextOrParts,
     transcript::Transcript,
 };
 use crate::{

@@ -1,11 +1,11 @@
 //! Multiple-choice questions: each is put to the critic in one message, and the answer is read from its logits.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use judge::{
     CompletionEvent, CompletionParams, CompletionStream, Distribution, EncodedImage, JudgeError, Message,
-    Outcome, Part, Prompt, RawPrompt, ReplyPart, Role, TokenId, Usage,
+    Outcome, Part, Prompt, RawPrompt, ReplyPart, Role, TokenId, Usage, at_once,
 };
 use serde_json::{Map, Value, json};
 
@@ -110,9 +110,24 @@ pub(super) fn question_text(text: &str, options: &[String]) -> String {
     format!("{text}\n\n{}\nAnswer with the letter alone.", lines.collect::<String>())
 }
 
+/// The temperature by which differences between logits are divided before probabilities are computed; 1 by default.
+///
+/// # Errors
+/// When it is not a finite number above 0.
+pub(super) fn temperature(requested: Option<f64>) -> Result<f64, ApiError> {
+    let temperature = requested.unwrap_or(1.0);
+    if temperature.is_finite() && temperature > 0.0 {
+        return Ok(temperature);
+    }
+    Err(ApiError::out_of_bounds("temperature", "temperature must be above 0."))
+}
+
 /// A question, ready to be asked.
 pub(super) struct Question {
-    /// The full text for the critic, with the options.
+    /// The text before the question. Questions share it: a body may have tens of thousands of them about a text of
+    /// megabytes.
+    pub(super) context: Arc<str>,
+    /// The question with its options.
     pub(super) text: String,
     /// The number of options.
     pub(super) option_count: usize,
@@ -148,21 +163,24 @@ impl Chooser<'_> {
         &self,
         questions: Vec<Question>,
     ) -> Result<Vec<AnswerProbabilities>, ApiError> {
+        let bytes = questions.iter().map(|question| question.context.len() + question.text.len()).max();
+        let concurrent = at_once(MAX_CONCURRENT, bytes.unwrap_or_default());
         let probabilities = questions.into_iter().map(|question| self.answer(question));
-        stream::iter(probabilities).buffered(MAX_CONCURRENT).try_collect().await
+        stream::iter(probabilities).buffered(concurrent).try_collect().await
     }
 
     /// Asks a question.
     async fn answer(&self, question: Question) -> Result<AnswerProbabilities, ApiError> {
-        let Question { text, option_count, path } = question;
+        let Question { context, text, option_count, path } = question;
         let texts = (0..option_count).map(|index| option_code(index, option_count)).collect();
         let params = self.params(ReplyPart::Choose { texts, distribution: true });
-        // Images first, so that all questions about them share their part of the prompt.
-        let images = self.images.iter().cloned().map(Part::Image);
-        let parts = images.chain([Part::Text(text)]).collect();
-        let prompt = Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() };
-        let probabilities =
-            self.read_choice(|| self.scorer.judge().complete(prompt.clone(), &params, 1)).await;
+        let prompt = || {
+            // Images first, so that all questions about them share their part of the prompt.
+            let images = self.images.iter().cloned().map(Part::Image);
+            let parts = images.chain([Part::Text(format!("{context}\n\n{text}"))]).collect();
+            Prompt { messages: vec![Message { role: Role::User, parts }], ..Prompt::default() }
+        };
+        let probabilities = self.read_choice(|| self.scorer.judge().complete(prompt(), &params, 1)).await;
         probabilities.map_err(|error| {
             let path = image_of(&error).map_or(path, |index| format!("images[{index}]"));
             ApiError::from_judge(error, Dialect::Native).with_param(path)
@@ -250,5 +268,14 @@ mod tests {
         assert!((warm.probabilities[0] - 2.0 / 3.0).abs() < 1e-6);
         assert_eq!((warm.label_mass, &warm.logprobs), (plain.label_mass, &plain.logprobs));
         assert_eq!(probabilities(&[0.4, 0.1], 1e-300).probabilities, [1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_temperature_is_above_0() {
+        assert_eq!(temperature(None).ok(), Some(1.0));
+        assert_eq!(temperature(Some(0.5)).ok(), Some(0.5));
+        for wrong in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+            assert_eq!(temperature(Some(wrong)).unwrap_err().param(), Some("temperature"));
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{MetaInfo, OneOrMany, ScoreUsage},
+    bodies::{MetaInfo, ScoreUsage},
     chat_reward::{self, ChatTurn},
     examples,
     failures::Failures,
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     clock::unix_seconds,
+    dialects::one_or_many::OneOrMany,
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,

@@ -1,6 +1,6 @@
 //! `POST /v1/decisions`, in the forms of SGLang and vLLM: decisions read from logits.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
@@ -9,14 +9,17 @@ use utoipa::ToSchema;
 
 use super::{
     bodies::DecisionsUsage,
-    choices::{AnswerProbabilities, Answers, Chooser, Question, question_text, text_of},
+    choices::{self, AnswerProbabilities, Answers, Chooser, Question, question_text, text_of},
     examples,
     failures::Failures,
-    parameters::{self, Members},
     scorer::Scorer,
 };
 use crate::{
-    dialects::{content::ImageUrl, null_as_default},
+    dialects::{
+        content::ImageUrl,
+        null_as_default,
+        parameters::{self, Members},
+    },
     error::{ApiError, ErrorBody, quoted},
     json_body::JsonBytes,
     json_object::only_from_objects,
@@ -236,19 +239,20 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<Decis
     });
     let (mut body, images) = read.await?;
     let model = scorer.response_model(body.model.take())?;
-    let temperature = parameters::temperature(body.temperature)?;
+    let temperature = choices::temperature(body.temperature)?;
     if let Some(other) = body.prompt_format_version.filter(|version| *version != PROMPT_FORMAT_VERSION) {
         let message = format!("This server words questions by version {PROMPT_FORMAT_VERSION}, not {other}.");
         return Err(ApiError::invalid("prompt_format_version", message));
     }
     check_ids(&body.questions)?;
-    let context = text_of(body.input);
+    let context: Arc<str> = text_of(body.input).into();
     let (mut questions, mut names) = (Vec::new(), Vec::new());
     for (index, question) in body.questions.iter().enumerate() {
         let path = format!("questions[{index}]");
         let answers = question.answers(&path)?;
-        let text = format!("{context}\n\n{}", question_text(&question.question, &answers.option_texts));
-        questions.push(Question { text, option_count: answers.names.len(), path });
+        let text = question_text(&question.question, &answers.option_texts);
+        let context = Arc::clone(&context);
+        questions.push(Question { context, text, option_count: answers.names.len(), path });
         names.push(answers.names);
     }
     let probabilities = Chooser { scorer: &scorer, images, temperature }.answer_all(questions).await?;

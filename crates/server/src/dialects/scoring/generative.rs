@@ -10,10 +10,16 @@ use judge::{RawPrompt, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{bodies::TokensRead, choices::Chooser, examples, failures::Failures, parameters, scorer::Scorer};
+use super::{
+    bodies::TokensRead,
+    choices::{self, Chooser},
+    examples,
+    failures::Failures,
+    scorer::Scorer,
+};
 use crate::{
     clock::unix_seconds,
-    dialects::null_as_default,
+    dialects::{null_as_default, parameters},
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     request_id,
@@ -253,7 +259,7 @@ pub(super) async fn probabilities(
     body: GenerativeBody,
 ) -> Result<GenerativeResponse, ApiError> {
     let model = scorer.response_model(body.model)?;
-    let temperature = parameters::temperature(body.temperature)?;
+    let temperature = choices::temperature(body.temperature)?;
     let among_labels = body.apply_softmax.unwrap_or(true);
     if !among_labels && body.temperature.is_some_and(|temperature| temperature != 1.0) {
         let message = "A temperature needs apply_softmax: what is told is then among the labels alone.";

@@ -1,7 +1,7 @@
 //! The interfaces of other reward and ranking servers, one file each. A handler converts its body to samples, which
 //! the common [`Scorer`] scores, and the scores to the body of its interface.
 
-pub(in crate::dialects) mod bodies;
+mod bodies;
 mod chat_reward;
 mod choices;
 mod classify;
@@ -11,7 +11,6 @@ mod failures;
 mod generative;
 mod llama_factory;
 mod openrlhf;
-pub(in crate::dialects) mod parameters;
 mod rerank;
 mod sample;
 mod score;
@@ -19,6 +18,7 @@ mod scorer;
 mod slime;
 mod systemone;
 mod tei;
+mod text_or_parts;
 mod trainers;
 mod transcript;
 

@@ -6,7 +6,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    bodies::OneOrMany,
     examples,
     failures::Failures,
     sample::Sample,
@@ -15,6 +14,7 @@ use super::{
     trainers::RewardForm,
 };
 use crate::{
+    dialects::one_or_many::OneOrMany,
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,

@@ -11,17 +11,21 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{MetaInfo, OneOrMany, ScoreUsage},
+    bodies::{MetaInfo, ScoreUsage},
     examples,
     failures::Failures,
-    parameters::{self, Members},
-    sample::{Sample, TextOrParts},
+    sample::Sample,
     score::{self, MemberNames},
     scorer::{SampleScore, ScoreQuery, Scorer},
     tei::{self, TeiError},
+    text_or_parts::TextOrParts,
 };
 use crate::{
-    dialects::null_as_default,
+    dialects::{
+        null_as_default,
+        one_or_many::OneOrMany,
+        parameters::{self, Members},
+    },
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
@@ -284,7 +288,7 @@ fn read(
     };
     let members = MemberNames { questions: "query", answers: form.member() };
     let samples = score::samples(body.query, answers, members, reader)?;
-    let samples = score::with_instruction(samples, instruction.as_deref());
+    let samples = score::with_instruction(samples, instruction);
     // Version 2 of Cohere's interface and text-embeddings-inference return no texts by default, the others do.
     let default = form != RankingForm::Tei && path != "/v2/rerank";
     let return_documents = body.return_documents.unwrap_or(default);

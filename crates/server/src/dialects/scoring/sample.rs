@@ -5,14 +5,10 @@ use std::sync::Arc;
 use judge::{Case, EncodedImage, JudgeError, Responses};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
-use utoipa::ToSchema;
 
-use super::{
-    bodies::OneOrMany,
-    transcript::{Question, Transcript},
-};
+use super::transcript::{Question, Transcript};
 use crate::{
-    dialects::content::{Content, ContentPart, ImageUrl},
+    dialects::{content::ImageUrl, one_or_many::OneOrMany},
     error::{ApiError, LONGEST_VALUE, brief, image_of},
     images::{self, ImageReader},
     json_errors,
@@ -21,6 +17,8 @@ use crate::{
 /// A question and the answer to score, with images and a reference.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample {
+    /// What the answer is scored for, before the question; shared by all samples of a request.
+    pub(super) instruction: Option<Arc<str>>,
     /// Shared by all answers to the question: a body may have tens of thousands of answers to a question of
     /// megabytes.
     pub(super) question: Arc<str>,
@@ -100,30 +98,11 @@ enum Reference {
     Number(Number),
 }
 
-/// A text, or a question with images, in the forms that rankers use.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum TextOrParts {
-    /// Text alone.
-    Text(String),
-    /// Text and images as parts.
-    Parts {
-        /// The parts.
-        content: Content,
-    },
-    /// Text in an object.
-    Object {
-        /// The text.
-        text: String,
-    },
-    /// A bare list of parts.
-    List(Vec<ContentPart>),
-}
-
 impl Sample {
     /// A sample with a question and an answer only.
     pub(super) fn new(question: impl Into<Arc<str>>, response: impl Into<String>) -> Self {
         Self {
+            instruction: None,
             question: question.into(),
             response: response.into(),
             images: Vec::new(),
@@ -233,58 +212,33 @@ impl Sample {
         Ok(self)
     }
 
+    /// The number of bytes of its texts.
+    pub(super) fn text_bytes(&self) -> usize {
+        let optional = |text: Option<&str>| text.map_or(0, str::len);
+        let more = optional(self.instruction.as_deref()) + optional(self.reference.as_deref());
+        self.question.len() + self.response.len() + more
+    }
+
+    /// The question that the critic reads.
+    fn whole_question(&self) -> String {
+        match &self.instruction {
+            Some(instruction) => format!("{instruction}\n\n{}", self.question),
+            None => String::from(&*self.question),
+        }
+    }
+
     /// The case to judge.
     pub(super) fn into_case(self) -> Case {
+        let question = self.whole_question();
         let responses = Responses::One(self.response);
-        Case { images: self.images, reference: self.reference, ..Case::new(&*self.question, responses) }
+        Case { images: self.images, reference: self.reference, ..Case::new(question, responses) }
     }
 
     /// The case to compare the response, which is the first, with the reference; `None` without a reference.
     pub(super) fn into_pair(self) -> Option<Case> {
+        let question = self.whole_question();
         let responses = Responses::Pair(self.response, self.reference?);
-        Some(Case { images: self.images, ..Case::new(&*self.question, responses) })
-    }
-}
-
-impl TextOrParts {
-    /// The text, and the images among the parts.
-    pub(super) fn read(
-        self,
-        path: &str,
-        reader: &ImageReader<'_>,
-    ) -> Result<(String, Vec<EncodedImage>), ApiError> {
-        match self {
-            Self::Text(text) | Self::Object { text } => Ok((text, Vec::new())),
-            Self::List(parts) => Content::Parts(parts).into_text_and_images(path, reader),
-            Self::Parts { content } => content.into_text_and_images(path, reader),
-        }
-    }
-
-    /// The text of an answer to score, and the images that belong to it.
-    ///
-    /// # Errors
-    /// When there are images without a text: the critic scores text.
-    pub(super) fn answer(
-        self,
-        path: &str,
-        reader: &ImageReader<'_>,
-    ) -> Result<(String, Vec<EncodedImage>), ApiError> {
-        let (text, images) = self.read(path, reader)?;
-        if images.is_empty() || !text.trim().is_empty() {
-            return Ok((text, images));
-        }
-        let message = "An image alone cannot be scored: give the text of the answer beside it.";
-        Err(ApiError::invalid(path, message).with_code("unsupported_content"))
-    }
-
-    /// The text, for content that must not have images.
-    pub(super) fn text(self, path: &str, reader: &ImageReader<'_>) -> Result<String, ApiError> {
-        let (text, images) = self.read(path, reader)?;
-        if images.is_empty() {
-            return Ok(text);
-        }
-        let message = "Images belong to the question; what is scored is text.";
-        Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+        Some(Case { images: self.images, ..Case::new(question, responses) })
     }
 }
 

@@ -8,16 +8,20 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{OneOrMany, ScoreUsage},
+    bodies::ScoreUsage,
     examples,
     failures::Failures,
     generative::{self, GenerativeBody, GenerativeResponse},
-    parameters::{self, Members},
-    sample::{MemberSamples, Sample, TextOrParts},
+    sample::{MemberSamples, Sample},
     scorer::{SampleScore, ScoreQuery, Scorer},
+    text_or_parts::TextOrParts,
 };
 use crate::{
     clock::unix_seconds,
+    dialects::{
+        one_or_many::OneOrMany,
+        parameters::{self, Members},
+    },
     error::{ApiError, ErrorBody},
     images::ImageReader,
     json_body::JsonBytes,
@@ -212,19 +216,12 @@ pub(super) fn instruction(
 }
 
 /// Puts an instruction before the question of each sample.
-pub(super) fn with_instruction(samples: Vec<Sample>, instruction: Option<&str>) -> Vec<Sample> {
-    let Some(instruction) = instruction else { return samples };
-    // Samples that share a question share the new one, too.
-    let mut last: Option<(Arc<str>, Arc<str>)> = None;
-    let instructed = |sample: Sample| {
-        let question = match last.take() {
-            Some((original, new)) if Arc::ptr_eq(&original, &sample.question) => new,
-            _ => format!("{instruction}\n\n{}", sample.question).into(),
-        };
-        last = Some((sample.question, Arc::clone(&question)));
-        Sample { question, ..sample }
-    };
-    samples.into_iter().map(instructed).collect()
+pub(super) fn with_instruction(mut samples: Vec<Sample>, instruction: Option<String>) -> Vec<Sample> {
+    let instruction: Option<Arc<str>> = instruction.map(Arc::from);
+    for sample in &mut samples {
+        sample.instruction.clone_from(&instruction);
+    }
+    samples
 }
 
 impl ScoreBody {
@@ -313,7 +310,7 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<Scored
                 body.chat_template_kwargs.take(),
             )?;
             let MemberSamples { samples, member } = body.samples(reader)?;
-            let samples = with_instruction(samples, instruction.as_deref());
+            let samples = with_instruction(samples, instruction);
             Ok(ScoreRequest::Answers { model, samples: MemberSamples { samples, member } })
         }
     });

@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use futures::{StreamExt, stream};
 use judge::{
     BothOrders, Caller, Direction, EncodeError, JudgeError, JudgeOptions, Judgement, Mode, Outcome,
-    RubricChoice, Ticket, Usage,
+    RubricChoice, Ticket, Usage, at_once,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -160,7 +160,7 @@ impl Scorer {
         &self,
         make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        images::with_images(&self.state, &self.caller.tenant, make).await
+        images::with_images(&self.state, &self.caller, make).await
     }
 
     /// The judge of the server.
@@ -191,7 +191,8 @@ impl Scorer {
             let label_path = |error: &JudgeError| label.as_ref().and_then(|label| label.at_fault(error));
             self.score_one(sample).await.map_err(|error| (label_path(&error), error))
         };
-        let scores = stream::iter(samples).map(score).buffered(MAX_CONCURRENT);
+        let bytes = samples.iter().map(Sample::text_bytes).max().unwrap_or_default();
+        let scores = stream::iter(samples).map(score).buffered(at_once(MAX_CONCURRENT, bytes));
         let mut scores = std::pin::pin!(scores.enumerate());
         let mut scored = Vec::new();
         while let Some((index, result)) = scores.next().await {

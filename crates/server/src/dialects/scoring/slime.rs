@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use super::{
     examples,
     failures::Failures,
-    sample::{Sample, TextOrParts},
+    sample::Sample,
     scorer::{ScoreQuery, Scorer},
+    text_or_parts::TextOrParts,
     trainers::RewardForm,
     transcript::Transcript,
 };

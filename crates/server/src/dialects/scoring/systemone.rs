@@ -1,6 +1,6 @@
 //! `POST /v1/systemone` of vLLM: predicates about a state and images.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,14 @@ use super::{
     choices::{AnswerProbabilities, Answers, Chooser, Question, question_text, text_of},
     examples,
     failures::Failures,
-    parameters::{self, Members},
     scorer::Scorer,
 };
 use crate::{
-    dialects::{content::ImageUrl, null_as_default},
+    dialects::{
+        content::ImageUrl,
+        null_as_default,
+        parameters::{self, Members},
+    },
     error::{ApiError, ErrorBody},
     json_body::JsonBytes,
     json_object::only_from_objects,
@@ -167,14 +170,17 @@ pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Syste
     let (mut body, images) = read.await?;
     let model = scorer.response_model(body.model.take())?;
     let state = text_of(body.state);
-    let context =
-        body.instructions.map_or(state.clone(), |instructions| format!("{state}\n\n{instructions}"));
+    let context: Arc<str> = match body.instructions {
+        Some(instructions) => format!("{state}\n\n{instructions}").into(),
+        None => state.into(),
+    };
     let (mut questions, mut names) = (Vec::new(), Vec::new());
     for (name, question) in &body.questions {
         let path = format!("questions.{name}");
         let answers = question.answers(&path)?;
-        let text = format!("{context}\n\n{}", question_text(&question.instructions, &answers.option_texts));
-        questions.push(Question { text, option_count: answers.names.len(), path });
+        let text = question_text(&question.instructions, &answers.option_texts);
+        let context = Arc::clone(&context);
+        questions.push(Question { context, text, option_count: answers.names.len(), path });
         names.push(answers.names);
     }
     let chooser = Chooser { scorer: &scorer, images, temperature: 1.0 };

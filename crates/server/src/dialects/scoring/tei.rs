@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::{
-    examples, parameters,
+    examples,
     sample::Sample,
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
-use crate::{error::ApiError, images::ImageReader, json_body::JsonBytes};
+use crate::{dialects::parameters, error::ApiError, images::ImageReader, json_body::JsonBytes};
 
 /// An error in the form of text-embeddings-inference.
 #[derive(Debug, Serialize, ToSchema)]

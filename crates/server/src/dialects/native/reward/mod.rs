@@ -7,6 +7,7 @@ use std::convert::Infallible;
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
     response::{
         IntoResponse, Response, Sse,
@@ -24,6 +25,7 @@ use crate::{
     caller::RequestCaller,
     dialects::scoring::{NativeOrTrainer, ScoreQuery},
     error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_unserved},
+    held_body::Held,
     images::with_images,
     metrics::RequestKind,
     state::AppState,
@@ -93,16 +95,19 @@ async fn reward(
         NativeOrTrainer::Native(body) => body,
         NativeOrTrainer::Trainer(request) => return Ok(request.answer().await),
     };
-    let request = with_images(&state, &caller.tenant, |reader| {
+    let request = with_images(&state, &caller, |reader| {
         let body: RewardBody = body.parse()?;
         body.check(&state.limits.content)?;
         body.into_request(caller.clone(), reader, &state.limits.content)
     });
     let request = request.await?;
-    let _memory = body.into_memory();
+    let memory = body.into_memory();
     let affinity = request.prompts.first().map(|prompt| affinity::of(&prompt.candidates.case));
     RequestKind::Reward.note();
-    Ok(affinity::named(affinity, respond(state.with_fixed_rules(), request).await.into_response()))
+    let response = respond(state.with_fixed_rules(), request).await.into_response();
+    // A stream holds the questions that are still to be judged.
+    let response = response.map(|body| Body::new(Held::new(body, memory)));
+    Ok(affinity::named(affinity, response))
 }
 
 /// Computes the rewards of a request, and returns them in the form that it asks for.

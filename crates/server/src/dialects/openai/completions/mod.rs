@@ -75,7 +75,7 @@ pub(super) async fn complete(
     wanted: WantedForm,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    unsupported::check(&body.parse()?, unsupported::COMPLETIONS)?;
+    unsupported::check(&body, unsupported::COMPLETIONS)?;
     let request = body.parse::<CompletionBody>()?.into_request(state.judge.vocabulary())?;
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;

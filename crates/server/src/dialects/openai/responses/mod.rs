@@ -62,9 +62,9 @@ pub(super) async fn respond(
     wanted: WantedForm,
     body: JsonBytes,
 ) -> Result<Response, ApiError> {
-    unsupported::check(&body.parse()?, unsupported::RESPONSES)?;
+    unsupported::check(&body, unsupported::RESPONSES)?;
     let (vocabulary, max_messages) = (state.judge.vocabulary(), state.limits.content.shape.messages);
-    let read = with_images(&state, &caller.tenant, |reader| {
+    let read = with_images(&state, &caller, |reader| {
         let body: ResponsesBody = body.parse()?;
         body.check(max_messages)?;
         body.into_request(vocabulary, reader)

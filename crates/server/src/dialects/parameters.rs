@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The members of an object by name.
-pub(in crate::dialects) type Members = BTreeMap<String, Value>;
+pub(super) type Members = BTreeMap<String, Value>;
 
 /// Members for other servers that change no number here: names of requests, tasks and users, cache partitioning,
 /// priority, the encoding of numbers, and how a text that is too long would be truncated (here it is refused).
@@ -46,21 +46,25 @@ const HARMLESS: [&str; 17] = [
 const TRUE_BY_DEFAULT: [&str; 4] = ["activation", "add_special_tokens", "softmax", "use_activation"];
 
 /// Refuses a body with a member that is neither in `read` nor harmless; the error names the first one.
-pub(in crate::dialects) fn check(body: &JsonBytes, read: &[&str]) -> Result<(), ApiError> {
-    // Names only, without parsing the values, which may be large.
-    let names: HashMap<String, IgnoredAny> = body.parse()?;
-    if names.keys().all(|name| is_known(name, read)) {
-        return Ok(());
+pub(super) fn check(body: &JsonBytes, read: &[&str]) -> Result<(), ApiError> {
+    match members_if(body, |name| !is_known(name, read))? {
+        Some(members) => check_members(&members, read, ""),
+        None => Ok(()),
     }
-    check_members(&body.parse()?, read, "")
+}
+
+/// The members of a body that has one whose name `concerns` the caller; `None` if it has none. Most bodies have none, and
+/// then their values are not parsed: they may be images, and take much memory once parsed.
+pub(super) fn members_if(
+    body: &JsonBytes,
+    concerns: impl Fn(&str) -> bool,
+) -> Result<Option<Members>, ApiError> {
+    let names: HashMap<String, IgnoredAny> = body.parse()?;
+    names.keys().any(|name| concerns(name)).then(|| body.parse()).transpose()
 }
 
 /// The same for an object at `path`, which is empty or ends with a dot.
-pub(in crate::dialects) fn check_members(
-    members: &Members,
-    read: &[&str],
-    path: &str,
-) -> Result<(), ApiError> {
+pub(super) fn check_members(members: &Members, read: &[&str], path: &str) -> Result<(), ApiError> {
     let is_refused =
         |(name, value): &(&String, &Value)| !is_known(name, read) && !asks_for_nothing(name, value);
     let Some((name, _)) = members.iter().find(is_refused) else { return Ok(()) };
@@ -71,18 +75,6 @@ pub(in crate::dialects) fn check_members(
 pub(super) fn unsupported(path: &str) -> ApiError {
     let message = format!("This server does not offer {path}; without it the request can be answered.");
     ApiError::invalid(path, message).with_code("unsupported_parameter")
-}
-
-/// The temperature by which differences between logits are divided before probabilities are computed; 1 by default.
-///
-/// # Errors
-/// When it is not a finite number above 0.
-pub(super) fn temperature(requested: Option<f64>) -> Result<f64, ApiError> {
-    let temperature = requested.unwrap_or(1.0);
-    if temperature.is_finite() && temperature > 0.0 {
-        return Ok(temperature);
-    }
-    Err(ApiError::out_of_bounds("temperature", "temperature must be above 0."))
 }
 
 /// Whether a route that reads the members in `read` accepts this one.
@@ -135,15 +127,6 @@ mod tests {
             (json!({ "rank_fields": ["text"] }), "rank_fields"),
         ] {
             assert_eq!(refused(members), Some(format!("questions[0].{name}")));
-        }
-    }
-
-    #[test]
-    fn a_temperature_is_above_0() {
-        assert_eq!(temperature(None).ok(), Some(1.0));
-        assert_eq!(temperature(Some(0.5)).ok(), Some(0.5));
-        for wrong in [0.0, -1.0, f64::INFINITY, f64::NAN] {
-            assert_eq!(temperature(Some(wrong)).unwrap_err().param(), Some("temperature"));
         }
     }
 }
