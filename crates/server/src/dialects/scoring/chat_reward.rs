@@ -106,11 +106,11 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     )
 )]
 pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatRewardResponse>, ApiError> {
-    let read = scorer.with_images(|reader| {
+    let read = scorer.read(body, |body, reader| {
         let ChatRewardBody { model, messages } = body.parse()?;
         Ok((model, sample(messages, reader)?))
     });
-    let (model, sample) = read.await?;
+    let ((model, sample), _memory) = read.await?;
     let model = scorer.response_model(model)?;
     let scored = scorer.score(vec![sample], |_| "messages".into()).await?;
     let reward = |(index, scored): (usize, &SampleScore)| ChatReward {

@@ -129,14 +129,14 @@ struct Classified {
 
 impl Classified {
     /// Scores the samples of a body.
-    async fn score(scorer: &Scorer, body: &JsonBytes) -> Result<Self, ApiError> {
-        let read = scorer.with_images(|reader| {
+    async fn score(scorer: &Scorer, body: JsonBytes) -> Result<Self, ApiError> {
+        let read = scorer.read(body, |body, reader| {
             let mut body: ClassifyBody = body.parse()?;
             let model = scorer.response_model(body.model.take())?;
             let encoding = body.encoding_format.unwrap_or_default();
             Ok(((model, encoding), body.samples(reader)?))
         });
-        let ((model, encoding), MemberSamples { samples, member }) = read.await?;
+        let (((model, encoding), MemberSamples { samples, member }), _memory) = read.await?;
         let scored = scorer.score(samples, |index| format!("{member}[{index}]")).await?;
         Ok(Self { model, member, encoding, scored })
     }
@@ -170,7 +170,7 @@ description = "The rewards, in order.",
     )
 )]
 pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<ClassifiedBody>, ApiError> {
-    let Classified { model, member, scored, .. } = Classified::score(&scorer, &body).await?;
+    let Classified { model, member, scored, .. } = Classified::score(&scorer, body).await?;
     if member == "text" {
         let reward = |scored: &SampleScore| RewardVector {
             embedding: [scored.reward],
@@ -257,7 +257,7 @@ impl EncodingFormat {
     )
 )]
 pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
-    vectors(&scorer, &body, "pooling").await
+    vectors(&scorer, body, "pooling").await
 }
 
 /// Score transcripts, in SGLang's interface of reward models: the embedding has the reward as its only number.
@@ -274,13 +274,13 @@ pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<Vect
     )
 )]
 pub(super) async fn embeddings(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
-    vectors(&scorer, &body, "embedding").await
+    vectors(&scorer, body, "embedding").await
 }
 
 /// The scores of a body as vectors; `object` is `pooling` or `embedding`.
 async fn vectors(
     scorer: &Scorer,
-    body: &JsonBytes,
+    body: JsonBytes,
     object: &'static str,
 ) -> Result<Json<VectorsResponse>, ApiError> {
     let Classified { model, encoding, scored, .. } = Classified::score(scorer, body).await?;

@@ -231,13 +231,13 @@ impl QuestionBody {
     )
 )]
 pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {
-    let read = scorer.with_images(|reader| {
+    let read = scorer.read(body, |body, reader| {
         let mut read: DecisionsBody = body.parse()?;
-        check_names(&body)?;
+        check_names(body)?;
         let images = ImageUrl::read_all(std::mem::take(&mut read.images), reader)?;
         Ok((read, images))
     });
-    let (mut body, images) = read.await?;
+    let ((mut body, images), _memory) = read.await?;
     let model = scorer.response_model(body.model.take())?;
     let temperature = choices::temperature(body.temperature)?;
     if let Some(other) = body.prompt_format_version.filter(|version| *version != PROMPT_FORMAT_VERSION) {

@@ -298,7 +298,7 @@ pub(super) async fn probabilities(
     )
 )]
 pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
-    let body = read(&body)?;
+    let (body, _memory) = (read(&body)?, body.into_memory());
     if body.return_token_logprobs {
         return Err(parameters::unsupported("return_token_logprobs"));
     }

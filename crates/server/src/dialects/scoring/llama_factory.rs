@@ -52,15 +52,16 @@ pub(super) struct EvaluationResponse {
     )
 )]
 pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {
-    let EvaluationBody { model, messages } = body.parse()?;
-    let model = scorer.response_model(model)?;
     let path = |index: usize| format!("messages[{index}]");
-    let samples = scorer.with_images(|reader| {
+    let read = scorer.read(body, |body, reader| {
+        let EvaluationBody { model, messages } = body.parse()?;
+        let model = scorer.response_model(model)?;
         let samples = messages.iter().enumerate();
         let samples = samples.map(|(index, text)| Sample::of_transcript(text, None, &path(index), reader));
-        samples.collect::<Result<_, _>>()
+        Ok((model, samples.collect::<Result<Vec<_>, _>>()?))
     });
-    let scored = scorer.score(samples.await?, path).await?;
+    let ((model, samples), _memory) = read.await?;
+    let scored = scorer.score(samples, path).await?;
     Ok(Json(EvaluationResponse {
         id: format!("scoreval-{}", request_id::fresh_id()),
         object: "score.evaluation",

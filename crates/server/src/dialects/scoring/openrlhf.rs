@@ -76,12 +76,13 @@ struct ExtraLogs {
     )
 )]
 pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
-    RewardForm::of(&body, RewardForm::OpenRlhf).answer(&scorer, &body).await
+    RewardForm::of(&body, RewardForm::OpenRlhf).answer(&scorer, body).await
 }
 
 /// The rewards of a body in this form.
-pub(super) async fn rewards(scorer: &Scorer, body: &JsonBytes) -> Result<GetRewardResponse, ApiError> {
-    let samples = scorer.with_images(|reader| samples(body.parse()?, reader)).await?;
+pub(super) async fn rewards(scorer: &Scorer, body: JsonBytes) -> Result<GetRewardResponse, ApiError> {
+    let read = scorer.read(body, |body, reader| samples(body.parse()?, reader));
+    let (samples, _memory) = read.await?;
     let scored = scorer.score(samples, |index| format!("query[{index}]")).await?;
     Ok(GetRewardResponse {
         rewards: scored.iter().map(|scored| scored.reward).collect(),

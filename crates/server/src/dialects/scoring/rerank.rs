@@ -235,9 +235,10 @@ description = "The ranking, best first.",
     )
 )]
 pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: JsonBytes) -> Response {
-    match rank(&scorer, &uri, &body).await {
+    let has_tei_form = tei::has_tei_form(&body);
+    match rank(&scorer, &uri, body).await {
         Ok(body) => Json(body).into_response(),
-        Err(error) if tei::has_tei_form(&body) => tei::error_response(error),
+        Err(error) if has_tei_form => tei::error_response(error),
         Err(error) => error.into_response(),
     }
 }
@@ -246,9 +247,9 @@ pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: 
 const SGLANG_PATH: &str = "/v1/rerank";
 
 /// Ranks the answers of a body that came to `uri`.
-async fn rank(scorer: &Scorer, uri: &Uri, body: &JsonBytes) -> Result<RankingBody, ApiError> {
-    let request = scorer.with_images(|reader| read(scorer, uri.path(), body, reader)).await?;
-    let RankingRequest { samples, params } = request;
+async fn rank(scorer: &Scorer, uri: &Uri, body: JsonBytes) -> Result<RankingBody, ApiError> {
+    let read = scorer.read(body, |body, reader| read(scorer, uri.path(), body, reader));
+    let (RankingRequest { samples, params }, _memory) = read.await?;
     let texts = samples.iter().map(|sample| sample.response.clone()).collect();
     let member = params.form.member();
     let scored = scorer.score(samples, |index| format!("{member}[{index}]")).await?;

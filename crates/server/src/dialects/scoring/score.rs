@@ -301,7 +301,7 @@ description = "The scores, in order.",
     )
 )]
 pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<ScoredBody>, ApiError> {
-    let request = scorer.with_images(|reader| match ScoreOrTokensBody::read(&body)? {
+    let read = scorer.read(body, |body, reader| match ScoreOrTokensBody::read(body)? {
         ScoreOrTokensBody::Tokens(body) => Ok(ScoreRequest::Tokens(body)),
         ScoreOrTokensBody::Answers(mut body) => {
             let model = scorer.response_model(body.model.take())?;
@@ -314,7 +314,8 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<Scored
             Ok(ScoreRequest::Answers { model, samples: MemberSamples { samples, member } })
         }
     });
-    match request.await? {
+    let (request, _memory) = read.await?;
+    match request {
         ScoreRequest::Tokens(body) => {
             generative::probabilities(&scorer, body).await.map(ScoredBody::Tokens).map(Json)
         }

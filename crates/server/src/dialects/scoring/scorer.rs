@@ -20,8 +20,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::sample::Sample;
 use crate::{
+    body_memory::BodyReservation,
     error::{ApiError, Dialect, count_failed_verdict},
     images::{self, ImageReader},
+    json_body::JsonBytes,
     metrics::Task,
     state::AppState,
 };
@@ -155,12 +157,15 @@ impl Scorer {
         self.state.names.response_name(requested)
     }
 
-    /// Calls `make` with a reader of the body's images, as [`images::with_images`] does.
-    pub(super) async fn with_images<T>(
+    /// Converts a body by `make`, which gets a reader of its images, as [`images::with_images`] does. The body itself is
+    /// dropped; hold the returned reservation as long as what was made of it.
+    pub(super) async fn read<T>(
         &self,
-        make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
-    ) -> Result<T, ApiError> {
-        images::with_images(&self.state, &self.caller, make).await
+        body: JsonBytes,
+        make: impl Fn(&JsonBytes, &ImageReader<'_>) -> Result<T, ApiError>,
+    ) -> Result<(T, Option<BodyReservation>), ApiError> {
+        let made = images::with_images(&self.state, &self.caller, |reader| make(&body, reader)).await?;
+        Ok((made, body.into_memory()))
     }
 
     /// The judge of the server.

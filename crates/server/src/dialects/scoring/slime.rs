@@ -90,12 +90,12 @@ impl PromptBody {
     )
 )]
 pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
-    RewardForm::of(&body, RewardForm::Slime).answer(&scorer, &body).await
+    RewardForm::of(&body, RewardForm::Slime).answer(&scorer, body).await
 }
 
 /// The reward of a body in this form.
-pub(super) async fn reward(scorer: &Scorer, body: &JsonBytes) -> Result<f64, ApiError> {
-    let sample = scorer.with_images(|reader| sample(body.parse()?, reader)).await?;
+pub(super) async fn reward(scorer: &Scorer, body: JsonBytes) -> Result<f64, ApiError> {
+    let (sample, _memory) = scorer.read(body, |body, reader| sample(body.parse()?, reader)).await?;
     let scored = scorer.score(vec![sample], |_| "response".into()).await?;
     Ok(scored[0].reward)
 }

@@ -161,13 +161,13 @@ fn diagnosis(answers: &AnswerProbabilities) -> Value {
     )
 )]
 pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<SystemOneResponse>, ApiError> {
-    let read = scorer.with_images(|reader| {
+    let read = scorer.read(body, |body, reader| {
         let mut read: SystemOneBody = body.parse()?;
-        check_names(&body)?;
+        check_names(body)?;
         let images = ImageUrl::read_all(std::mem::take(&mut read.images), reader)?;
         Ok((read, images))
     });
-    let (mut body, images) = read.await?;
+    let ((mut body, images), _memory) = read.await?;
     let model = scorer.response_model(body.model.take())?;
     let state = text_of(body.state);
     let context: Arc<str> = match body.instructions {

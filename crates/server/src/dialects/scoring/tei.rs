@@ -151,8 +151,8 @@ fn sample(texts: &[String], path: &str, reader: &ImageReader<'_>) -> Result<Samp
     )
 )]
 pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Result<Json<PredictedBody>, ApiError> {
-    let read = scorer.with_images(|reader| {
-        parameters::check(&body, &["inputs"])?;
+    let read = scorer.read(body, |body, reader| {
+        parameters::check(body, &["inputs"])?;
         Ok(match body.parse::<PredictBody>()?.inputs {
             PredictInputs::Transcript(text) => (vec![sample(&[text], "inputs", reader)?], InputCount::One),
             PredictInputs::Pair(texts) => (vec![sample(&texts, "inputs", reader)?], InputCount::One),
@@ -164,7 +164,7 @@ pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Result<Json<Pred
             }
         })
     });
-    let (samples, count): (Vec<Sample>, InputCount) = read.await?;
+    let ((samples, count), _memory): ((Vec<Sample>, InputCount), _) = read.await?;
     let scored = scorer.score(samples, |index| format!("inputs[{index}]")).await?;
     let mut classes: Vec<_> = scored.iter().map(TeiClass::of).collect();
     Ok(Json(match count {

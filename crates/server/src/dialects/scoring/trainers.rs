@@ -69,7 +69,7 @@ impl RewardForm {
     }
 
     /// The answer to a body in this form.
-    pub(super) async fn answer(self, scorer: &Scorer, body: &JsonBytes) -> Result<Response, ApiError> {
+    pub(super) async fn answer(self, scorer: &Scorer, body: JsonBytes) -> Result<Response, ApiError> {
         Ok(match self {
             Self::OpenRlhf => Json(openrlhf::rewards(scorer, body).await?).into_response(),
             Self::Slime => Json(slime::reward(scorer, body).await?).into_response(),
@@ -123,7 +123,7 @@ impl TrainerRequest {
     /// The answer, as on the trainers' own paths.
     pub(crate) async fn answer(self) -> Response {
         let Self { form, body, scorer, without_image } = self;
-        let response = form.answer(&scorer, &body).await.into_response();
+        let response = form.answer(&scorer, body).await.into_response();
         with_image_header(retold(response, error_for_trainers), &without_image)
     }
 }
