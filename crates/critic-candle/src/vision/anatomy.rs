@@ -25,6 +25,19 @@ pub(crate) struct VisionAnatomy {
 }
 
 impl VisionAnatomy {
+    /// The tower `siglip-so400m-patch14-384` of the published critics. The native code builds 27 layers and deletes the
+    /// last.
+    pub(crate) const SO400M: Self = Self {
+        hidden_size: 1152,
+        intermediate_size: 4304,
+        layers: 26,
+        heads: 16,
+        image_size: 384,
+        patch_size: 14,
+        norm_epsilon: 1e-6,
+        activation: Activation::GeluTanh,
+    };
+
     /// Number of weights of the matrix products of all layers.
     pub(crate) fn product_weights(&self) -> usize {
         self.layers * (4 * self.hidden_size.pow(2) + 2 * self.hidden_size * self.intermediate_size)
@@ -69,17 +82,7 @@ impl VisionAnatomy {
 mod tests {
     use super::*;
 
-    /// SigLIP's tower.
-    const TOWER: VisionAnatomy = VisionAnatomy {
-        hidden_size: 1152,
-        intermediate_size: 4304,
-        layers: 26,
-        heads: 16,
-        image_size: 384,
-        patch_size: 14,
-        norm_epsilon: 1e-6,
-        activation: Activation::GeluTanh,
-    };
+    const TOWER: VisionAnatomy = VisionAnatomy::SO400M;
 
     #[test]
     fn sizes_for_which_gpus_have_no_kernels_are_named() {

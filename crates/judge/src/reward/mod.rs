@@ -228,24 +228,23 @@ impl Asking<'_> {
         let mut asked = stream::iter(self.candidates.responses.clone())
             .map(|response| self.verdict(Responses::One(response)))
             .buffered(self.at_once(1));
-        let mut verdicts = Vec::with_capacity(self.candidates.responses.len());
-        while let Some(verdict) = asked.next().await {
-            let is_last = verdict.as_ref().is_err_and(is_of_images);
-            verdicts.push(verdict);
-            if is_last {
-                break;
-            }
-        }
-        let scores = verdicts.into_iter().enumerate().map(|(first, verdict)| {
-            let judgement = tally.take(first, None, verdict)?;
+        let score = |judgement: &Judgement| {
             match (self.options.signal, &judgement.distribution, judgement.verdict.outcome) {
                 (Signal::Probability, Some(distribution), _) => distribution.expected_score(),
                 (_, _, Outcome::Score(score)) => Some(score),
                 (_, _, Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_)) => None,
             }
             .map(|score| judgement.direction.goodness(score))
-        });
-        scores.collect()
+        };
+        let mut scores = Vec::with_capacity(self.candidates.responses.len());
+        while let Some(verdict) = asked.next().await {
+            let is_last = verdict.as_ref().is_err_and(is_of_images);
+            scores.push(tally.take(scores.len(), None, verdict).and_then(score));
+            if is_last {
+                break;
+            }
+        }
+        scores
     }
 
     /// The number of concurrent judgements of this many responses each.

@@ -100,8 +100,9 @@ impl Runner {
         &self,
         batch: &Batch,
         line: &Line,
-        mut permit: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) -> Option<LineResult> {
+        let mut permit = Some(permit);
         let members: Option<RequestMembers> = serde_json::from_str(line.body.get()).ok();
         if members.is_some_and(|members| members.stream == true) {
             let error = ApiError::invalid("stream", "A line of a batch cannot be answered as a stream.");
@@ -132,21 +133,16 @@ impl Runner {
             self.metrics.batch_line(LineOutcome::Retried);
             let kib = u32::try_from(body.len().div_ceil(1024)).unwrap_or(u32::MAX);
             let paused = self.paused_kib.clone().try_acquire_many_owned(kib).ok();
-            let kept = match paused {
-                Some(_) => {
-                    drop(permit);
-                    None
-                }
-                None => Some(permit),
-            };
+            if paused.is_some() {
+                permit = None;
+            }
             tokio::select! {
                 () = self.lifecycle.draining() => return None,
                 () = tokio::time::sleep(pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)) => {}
             }
-            permit = match kept {
-                Some(permit) => permit,
-                None => self.line_permit().await?,
-            };
+            if permit.is_none() {
+                permit = Some(self.line_permit().await?);
+            }
         }
     }
 

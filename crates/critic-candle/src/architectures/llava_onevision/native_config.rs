@@ -109,8 +109,7 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     }))
 }
 
-/// The sizes of the tower that native checkpoints refer to by name. The native code builds 27 layers and deletes
-/// the last.
+/// The sizes of the tower that native checkpoints refer to by name.
 fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> {
     if !name.contains("siglip-so400m-patch14-384") {
         return Err(source.unsupported(
@@ -119,14 +118,5 @@ fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> 
             "siglip-so400m-patch14-384, or a vision_config",
         ));
     }
-    Ok(VisionAnatomy {
-        hidden_size: 1152,
-        intermediate_size: 4304,
-        layers: 26,
-        heads: 16,
-        image_size: 384,
-        patch_size: 14,
-        norm_epsilon: 1e-6,
-        activation: Activation::GeluTanh,
-    })
+    Ok(VisionAnatomy::SO400M)
 }
