@@ -131,7 +131,9 @@ fn configuration_values_are_read_and_not_assumed() {
         assert!(worst_difference(&got, &wanted) > 1e-4, "{key} changes nothing");
     }
     let copy = Copy::of("tiny56");
-    copy.edit_json("config.json", |config| config["image_grid_pinpoints"] = serde_json::json!([[56, 56]]));
+    for file in ["config.json", "preprocessor_config.json"] {
+        copy.edit_json(file, |config| config["image_grid_pinpoints"] = serde_json::json!([[56, 56]]));
+    }
     assert_eq!(copy.load().unwrap().processor.encode(&image_prompt()).unwrap().visuals[0].tiles.count(), 2);
     let copy = Copy::of("tiny56");
     let alone = copy.path().join("preprocessor_config.json");

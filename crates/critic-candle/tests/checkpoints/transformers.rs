@@ -201,6 +201,25 @@ fn what_a_processor_does_to_pixels_is_what_its_file_says() {
 }
 
 #[test]
+fn a_processor_that_contradicts_the_model_is_refused() {
+    for (file, key, value) in [
+        ("preprocessor_config.json", "size", json!({ "height": 112, "width": 112 })),
+        ("preprocessor_config.json", "size", json!({ "shortest_edge": 112 })),
+        ("preprocessor_config.json", "size", json!(112)),
+        ("preprocessor_config.json", "image_grid_pinpoints", json!([[56, 56], [56, 112]])),
+        ("video_preprocessor_config.json", "size", json!({ "height": 56, "width": 112 })),
+    ] {
+        let complaint = changed("tiny56", file, |config| config[key] = value.clone()).complaint();
+        assert!(complaint.contains(file) && complaint.contains(key), "{complaint}");
+    }
+    for (key, value) in [("size", json!(56)), ("size", json!({ "shortest_edge": 56 })), ("size", Value::Null)]
+    {
+        let same = changed("tiny56", "preprocessor_config.json", |config| config[key] = value.clone());
+        assert_eq!(answer_of(&same), wanted());
+    }
+}
+
+#[test]
 fn videos_have_a_processor_of_their_own() {
     let frame = EncodedImage::new(fs::read(reference("../images/tiny56-square-0.png")).unwrap());
     let mut message = Message::text(Role::User, "What happens?");

@@ -101,16 +101,18 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     check_grid(source, &grid_sizes, tile)?;
     let aspect = config.vision_aspect_ratio.as_deref().unwrap_or("anyres_max_9");
     let projector = config.projector_hidden_act.as_deref().unwrap_or("gelu");
+    let geometry = Geometry {
+        tile_size: tile,
+        patches_per_side: vision.patches_per_side(),
+        grid_sizes,
+        max_tiles: read_max_tiles(source, "vision_aspect_ratio", aspect)?,
+        rounds_kept_length: true,
+        video_newline: VideoNewline::OneToken,
+    };
+    let normalisations = Normalisations::read(source, &geometry)?;
     Ok(Arc::new(Anatomy {
         layout: Layout::HuggingFace,
-        geometry: Geometry {
-            tile_size: tile,
-            patches_per_side: vision.patches_per_side(),
-            grid_sizes,
-            max_tiles: read_max_tiles(source, "vision_aspect_ratio", aspect)?,
-            rounds_kept_length: true,
-            video_newline: VideoNewline::OneToken,
-        },
+        geometry,
         projector_activation: Activation::read(source, "projector_hidden_act", projector)?,
         projector_bias: match config.multimodal_projector_bias.unwrap_or(true) {
             true => Bias::Present,
@@ -120,7 +122,7 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
             image: Some(TokenId(config.image_token_id.or(config.image_token_index).unwrap_or(151_646))),
             video: Some(TokenId(config.video_token_id.or(config.video_token_index).unwrap_or(151_647))),
         },
-        normalisations: Normalisations::read(source)?,
+        normalisations,
         vision_source: VisionSource::Checkpoint,
         vision,
         text,

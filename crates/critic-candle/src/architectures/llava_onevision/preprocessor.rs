@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::geometry::Geometry;
 use crate::{error::LoadError, source::Source};
 
 /// Where a processor's configuration is, in the order in which transformers looks: a part of the file of the whole
@@ -31,6 +32,27 @@ struct Config {
     do_center_crop: Option<bool>,
     do_rescale: Option<bool>,
     do_normalize: Option<bool>,
+    size: Option<Size>,
+    image_grid_pinpoints: Option<Vec<(usize, usize)>>,
+}
+
+/// The size in pixels to which a tile or a frame is scaled.
+#[derive(Deserialize, Clone, Copy, Debug)]
+#[serde(untagged)]
+enum Size {
+    Side(usize),
+    Sides { height: usize, width: usize },
+    Shortest { shortest_edge: usize },
+}
+
+impl Size {
+    /// Height and width.
+    fn sides(self) -> (usize, usize) {
+        match self {
+            Self::Side(side) | Self::Shortest { shortest_edge: side } => (side, side),
+            Self::Sides { height, width } => (height, width),
+        }
+    }
 }
 
 /// CLIP's mean and standard deviation, the defaults of the class.
@@ -78,13 +100,24 @@ impl Place {
 }
 
 impl Config {
-    /// Refuses settings that are not supported; `file` is the name of the configuration's file.
-    fn check(&self, source: &Source, file: &str) -> Result<(), LoadError> {
+    /// Refuses settings that are not supported, and sizes that contradict the model's `geometry`; `file` is the name
+    /// of the configuration's file.
+    fn check(&self, source: &Source, file: &str, geometry: &Geometry) -> Result<(), LoadError> {
         let refuse = |key, found: String, expected: &str| {
             let expected = expected.into();
             Err(LoadError::Unsupported { file: source.path(file), key, found, expected })
         };
+        let tile = geometry.tile_size;
         match self {
+            Self { size: Some(size), .. } if size.sides() != (tile, tile) => refuse(
+                "size",
+                format!("{:?}", size.sides()),
+                &format!("{tile}, as vision_config.image_size is"),
+            ),
+            Self { image_grid_pinpoints: Some(grid), .. } if *grid != geometry.grid_sizes => {
+                let few = &grid[..grid.len().min(8)];
+                refuse("image_grid_pinpoints", format!("{few:?} of {}", grid.len()), "that of config.json")
+            }
             Self { resample: Some(filter), .. } if *filter != 3 => {
                 refuse("resample", filter.to_string(), "3, which is bicubic")
             }
@@ -124,16 +157,17 @@ impl Normalisations {
         Self { videos: images.clone(), images }
     }
 
-    /// Reads the configurations of the image and video processors. Without one for images, SigLIP's values apply.
+    /// Reads the configurations of the image and video processors of a model that sees images in this `geometry`.
+    /// Without one for images, SigLIP's values apply.
     ///
     /// # Errors
     /// [`LoadError::Read`] and [`LoadError::Json`] for a damaged file, [`LoadError::Unsupported`] for another way
-    /// of scaling images.
-    pub(super) fn read(source: &Source) -> Result<Self, LoadError> {
+    /// of scaling images, or for other sizes than the model's.
+    pub(super) fn read(source: &Source, geometry: &Geometry) -> Result<Self, LoadError> {
         let whole: Option<Value> = source.json(WHOLE, EXPECTED)?;
         let read = |place: Place| -> Result<Option<Normalisation>, LoadError> {
             let Some((file, config)) = place.read(source, whole.as_ref())? else { return Ok(None) };
-            config.check(source, file)?;
+            config.check(source, file, geometry)?;
             Ok(Some(config.normalisation()))
         };
         let (images, videos) = (read(IMAGES)?, read(VIDEOS)?);
