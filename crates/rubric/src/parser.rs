@@ -7,6 +7,7 @@ mod line;
 mod preferences;
 mod quotations;
 mod scores;
+mod sentences;
 mod think;
 
 use std::ops::Range;
@@ -139,7 +140,7 @@ impl VerdictParser {
             AnswerForm::BracketedPreference => return preferences::bracketed(text, ending),
             AnswerForm::ThreeWay => preferences::three_way(text),
             AnswerForm::FiveWay => preferences::five_way(text),
-            AnswerForm::AnswerSentence => preferences::sentence(text, ending),
+            AnswerForm::AnswerSentence => sentences::sentence(text, ending),
             AnswerForm::ThinkAnswer => think::answer(text),
             // The reward head's number is not part of the text.
             AnswerForm::Scalar => Err(VerdictError::Missing),

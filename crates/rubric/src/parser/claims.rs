@@ -34,8 +34,9 @@ pub(super) fn claims(text: &str, quotations: &Quotations<'_>) -> Vec<Claim> {
     // marks.
     static STEP: LazyLock<Regex> = LazyLock::new(|| {
         regex(concat!(
-            r"(?i)(?<stop>[.!?;]|\n\s*)|(?<pause>[,:])|(?-u:\b)even\s+(?:if|though)(?-u:\b)",
+            r"(?i)(?<stop>[.!?;]|\n\s*)|(?<pause>[,:])|(?-u:\b)(?:even\s+(?:if|though)|no\s+doubt)(?-u:\b)",
             r"|(?<negated>(?-u:\b)(?:not|cannot|never|hardly|scarcely|neither|nor|rather\s+than|may|might|could|no\s+longer|far\s+from)(?-u:\b)|n['’]t(?-u:\b))",
+            r"|(?<denied>(?-u:\b)(?:(?:wrong|incorrect|false|untrue|mistaken|unfair|inaccurate|hard)\s+(?:that|to\s+(?:say|claim|state|conclude))|(?:disagree|deny|doubt|doubtful)\s+(?:that|whether|with))(?-u:\b))",
             r"|(?<supposed>(?-u:\b)(?:if|unless|whether)(?-u:\b))",
             r"|(?<both>(?-u:\b)(?:two|both)\s+(?:of\s+)?(?:the\s+)?(?:responses|answers)\s+are\s+equally\s+good(?-u:\b))",
             r"|(?-u:\b)(?<equal>equally\s+good)(?-u:\b)",
@@ -56,7 +57,7 @@ pub(super) fn claims(text: &str, quotations: &Quotations<'_>) -> Vec<Claim> {
             }
         } else if found.name("pause").is_some() {
             negated = false;
-        } else if found.name("negated").is_some() {
+        } else if found.name("negated").or(found.name("denied")).is_some() {
             negated = true;
         } else if found.name("supposed").is_some() {
             supposed = true;

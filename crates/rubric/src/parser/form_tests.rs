@@ -238,12 +238,27 @@ fn a_sentence_decides_only_when_it_says_nothing_else() {
         ("Overall Judgment:\n\n• **Answer 2 is better**.", SECOND),
         ("Answer 1 is better at naming colours.\nOverall, Answer 2 is better than Answer 1.", SECOND),
         ("Both name it.\nTie.", TIE),
+        ("Overall Judgment: tie.", TIE),
+        ("Is it one? Tie.", TIE),
+        (
+            "Accuracy: Answer 1 is better.\nOverall Judgment: Answer 2 is better because only it is right.",
+            SECOND,
+        ),
+        (
+            "1. Accuracy: Answer 2 is better.\n2. Style: Answer 1 is better.\n\nOverall Judgment: Answer 2 is better.",
+            SECOND,
+        ),
+        ("Style: Therefore, Answer 1 is better.\n\n### Overall Judgment\nAnswer 2 is better.", SECOND),
+        ("Therefore, Answer 1 is better because it names the cat.", FIRST),
+        ("Overall Judgment: Answer 2 is better because it names all that he wears: hat, coat; tie.", SECOND),
         ("Both name it. It is a tie.", TIE),
     ] {
         assert_eq!(tell(text), Ok(wanted), "{text}");
     }
     let both = Err(VerdictError::Conflicting("first and second".into()));
     assert_eq!(tell("Answer 1 is better. No: Answer 2 is better."), both);
+    assert_eq!(tell("Answer 1 is better. Answer 2 is better."), both);
+    assert_eq!(tell("Therefore, Answer 1 is better. Hence, Answer 2 is better, as it is longer."), both);
     assert!(is_malformed(&tell("Answer 1 is better than Answer 1.")));
     for text in [
         "Answer 1 is not better.",
@@ -252,7 +267,12 @@ fn a_sentence_decides_only_when_it_says_nothing_else() {
         "Answer 12 is better.",
         "Answer 3 is better.",
         "He wears a tie.",
+        "He wears: tie.",
+        "- tie.",
+        "I like the colour of the\ntie.",
         "Tie the ribbon.",
+        "Style: Answer 1 is better because it is short.",
+        "Therefore, Answer 1 is better at naming colours.",
     ] {
         assert_eq!(tell(text), Err(VerdictError::Missing), "{text}");
     }

@@ -64,6 +64,9 @@ fn a_tie_is_told_by_its_sentence_and_near_the_end_by_its_words() {
         "The second is worse rather than equally good.",
         "I am to write \"Two responses are equally good\" for a tie.",
         "The rubric says “if so, they are equally good” at its end.",
+        "It would be wrong to say that the two responses are equally good.",
+        "It is false that two responses are equally good.",
+        "I disagree that both are equally good.",
         &format!("They are equally good in style. {far}"),
     ] {
         assert_eq!(told(text), Err(VerdictError::Missing), "{text}");
@@ -76,6 +79,8 @@ fn a_label_beside_the_sentence_of_a_tie_contradicts_it_but_a_remark_does_not() {
     for text in [
         "Both responses are equally good at grammar, but the cat is black. The better response: [first]",
         "They are equally good in style. The better response: [1]",
+        "**The better response**: [first]",
+        "Both are wrong and equally good at grammar. **The better response**: **[first]**",
         "The two are not equally good. The better response: [A]",
         "Write \"The better response: [second]\" or \"two responses are equally good\". The better response: [first]",
         "The better response: [first]. [second] comes after it.\n[second]",
@@ -104,6 +109,7 @@ fn other_words_are_a_verdict_only_where_there_is_none_and_are_marked() {
         ("It is right, so response 1 is better.", Preference::First),
         ("I find that the second response is better than the first, as it is longer.", Preference::Second),
         ("The first response is clearly better because it is right.", Preference::First),
+        ("There is no doubt that the first response is better.", Preference::First),
         ("Answer 2 is the better answer overall.", Preference::Second),
         ("So \\boxed{1}.", Preference::First),
         ("\\boxed{\\text{second}}", Preference::Second),
@@ -131,6 +137,7 @@ fn other_words_are_a_verdict_only_where_there_is_none_and_are_marked() {
         "Response 1 is better at colours.",
         "Response 1 is better than response 1.",
         "Is it that response 1 is better?",
+        "It is incorrect to say that the first response is better.",
         "It says \"response 1 is better.\"",
         "It says \"well,\n[first]\nis better\" and no more.",
         "Response 12 is better.",

@@ -17,7 +17,7 @@ use crate::{Confidence, Outcome, Preference, VerdictError, choices::GRADES};
 /// the latter alone give [`Confidence::Fallback`].
 pub(super) fn bracketed(text: &str, ending: Ending) -> Result<(Outcome, Confidence), VerdictError> {
     static BETTER: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"(?i)(?-u:\b)the better response:\s*\**\s*\[\s*(?<label>first|second|1|2|a|b)\s*\]")
+        regex(r"(?i)(?-u:\b)the better response\s*\**\s*:\s*\**\s*\[\s*(?<label>first|second|1|2|a|b)\s*\]")
     });
     let quotations = Quotations::of(text);
     let claims = claims(text, &quotations);
@@ -120,38 +120,6 @@ fn labels(
     let decisions =
         own.map(|found| meaning(&found["label"]).ok_or_else(|| VerdictError::Malformed(found[0].to_owned())));
     agreed(&decisions.collect::<Result<Vec<_>, _>>()?)
-}
-
-/// Reads every sentence that states only which response is better, or that it is a tie; they must agree. A sentence
-/// that states more ("Answer 1 is better at naming colours") is ignored.
-pub(super) fn sentence(text: &str, ending: Ending) -> Result<Outcome, VerdictError> {
-    // Preceded by the start of the text, of a line, of a list item or of a sentence, and by at most one word that
-    // introduces a conclusion. Asterisks, as used for emphasis, count as white space.
-    static SENTENCE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(concat!(
-            r"(?im)(?:^|[.!?:;*>])[\s*]*(?:[-•]\s[\s*]*)?",
-            r"(?:(?:therefore|thus|hence|overall|so|in conclusion),?[\s*]+)?",
-            r"(?:(?:answer|response)[\s*]+(?<label>1|2|a|b)[\s*]+is[\s*]+(?:the[\s*]+)?(?:slightly[\s*]+|much[\s*]+)?better",
-            r"(?:\s+(?:answer|response|one))?(?:\s+than\s+(?:answer|response)[\s*]+(?<other>1|2|a|b))?",
-            r"|(?<tie>(?:it\s+is\s+a\s+)?tie))[ \t]*(?<end>[.!*<]|$)",
-        ))
-    });
-    let mut decisions = Vec::new();
-    for found in SENTENCE.captures_iter(text) {
-        // At the end of a cut text, the sentence may have continued.
-        if ending == Ending::Cut
-            && found["end"].is_empty()
-            && found.get(0).is_some_and(|whole| whole.end() == text.len())
-        {
-            return Err(VerdictError::Truncated);
-        }
-        let better = found.name("label").map_or(Preference::Tie, |label| side(label.as_str()));
-        if found.name("other").is_some_and(|other| side(other.as_str()) == better) {
-            return Err(VerdictError::Malformed(found[0].trim().to_owned()));
-        }
-        decisions.push(Outcome::Preference(better));
-    }
-    agreed(&decisions)
 }
 
 /// The response named by a label, which must be one that the patterns accept.

@@ -34,21 +34,33 @@ pub(super) fn anywhere(
 
 /// The score at the beginning of `text`; `None` if there is no number.
 fn read(text: &str, (scale, ending): (Scale, Ending)) -> Result<Option<f64>, VerdictError> {
+    // The top of a scale follows in the same line; emphasis and a bracket may close before it.
     static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
-            r"(?i)^(?<score>[-+]?\.?[0-9]+(?:\.[0-9]+)?)(?:\s*\]?\s*\(?\s*(?:/|out\s+of|of)\s*\[?\**(?<of>[0-9]+(?:\.[0-9]+)?))?",
-        )
+        regex(concat!(
+            r"(?i)^(?<score>[-+]?\.?[0-9]+(?:\.[0-9]+)?)",
+            r"(?:[^\S\n]*[*\]]*[^\S\n]*(?:(?:stars?|points?)[^\S\n]*)?\(?[^\S\n]*",
+            r"(?:/|out\s+of(?:\s+a\s+possible)?|of|on\s+a\s+scale\s+(?:of|from)\s+[0-9.]+\s*(?:to|-|–))",
+            r"[^\S\n]*\[?\**(?<of>[0-9]+(?:\.[0-9]+)?))?",
+        ))
     });
     // A continuation such as a range, a list, a percentage or a word, which makes the number only a part of
-    // something else. Behind a bracket, a dash with spaces and "and" lead to the reasons.
+    // something else. Behind a bracket, a dash with spaces and "and" lead to the reasons, and so do a dash without a
+    // number behind it and a comma before a number that more words follow.
     static MORE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(
-            r"(?i)^(?:[\w%+~–—/-]|[.,:][0-9]|\s+(?:to|or|and|-|–|—)\s+[-+]?[0-9]|\s*\](?:[-–—]|\s*(?:to|or)\s+)\[?[-+]?[0-9]|\s*\]?\s*\(?\s*(?:/|out\s+of\b))",
-        )
+        regex(concat!(
+            r"(?i)^(?:[\w%+~/-]|[.,:][0-9]|[–—−][^\S\n]*[-+]?[0-9]",
+            r"|[^\S\n]+(?:to|or|and|vs\.?|[-–—−~])[^\S\n]+[-+]?[0-9]",
+            r"|[*\]]+(?:[-–—−~]|[^\S\n]*(?:to|or|vs\.?)[^\S\n]+)[*\[]*[-+]?[0-9]",
+            r"|[*\]]*[^\S\n]*(?:[;,|&]|\.{2,}|…|\][^\S\n]*\[)[^\S\n]*[*\[]*[-+]?[0-9]+(?:\.[0-9]+)?[*\].]*[^\S\n]*(?:\n|$)",
+            r"|[^\S\n]*[*\]]*[^\S\n]*\(?[^\S\n]*(?:/|out\s+of\b))",
+        ))
     });
     // A possible beginning of a continuation where a text is cut.
     static MAYBE_MORE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"(?i)^(?:[.,:]|[^\S\n]*\(?[^\S\n]*(?:/|o|of|ou|out\s*|out\s+of?|t|to|a|an|and|or|-|–|—)?\s*)$")
+        regex(concat!(
+            r"(?i)^\**(?:[.,:;|&…–—−]+|[^\S\n]*(?:(?:stars?|points?)[^\S\n]*)?\(?[^\S\n]*",
+            r"(?:/|o|of|ou|out\s*|out\s+of?|on?(?:\s+a(?:\s+scale.*)?)?|t|to|a|an|and|or|vs?\.?|[-–—−~])?\s*)$",
+        ))
     });
     let Some(found) = NUMBER.captures(text) else { return Ok(None) };
     let rest = &text[found[0].len()..];

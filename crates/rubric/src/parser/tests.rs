@@ -94,12 +94,37 @@ fn a_bracketed_score_stands_anywhere_and_must_be_the_only_one() {
     assert_eq!(read("score: 90 out of 100").unwrap().0, 90.0);
     assert_eq!(read("Score: [80] … Score: [85]"), Err(VerdictError::Conflicting("80 and 85".into())));
     assert_eq!(read("Score: 8/10"), Err(VerdictError::OutOfScale { found: "8/10".into(), scale: HUNDRED }));
-    for whole in
-        ["Score: 85 (out of 100)", "Score: [85] of 100", "Score: [85] (85/100)", "Score: [85] - 2 errors"]
-    {
+    for whole in [
+        "Score: 85 (out of 100)",
+        "Score: [85] of 100",
+        "Score: [85] (85/100)",
+        "Score: [85] - 2 errors",
+        "Score: **85**/100",
+        "**Score: 85** out of 100",
+        "Score: 85 points (out of a possible 100)",
+        "Score: 85 on a scale of 0 to 100",
+        "Score: 85\n- 2 of the objects are named",
+        "Score: [85]\n\nOut of 5 claims, 4 are right.",
+        "Score: 85\n\nOf 12 facts, 10 are right.",
+        "Score: 85—The response is right",
+        "Score: 85, 2 errors",
+        "Score: [85]; 90 would need the colour.",
+        "**Score**: **85** - 2 errors",
+    ] {
         assert_eq!(read(whole).unwrap().0, 85.0, "{whole}");
     }
-    for other in ["Score: 8 (out of 10)", "Score: 8 of 10", "Score: [8] out of [10]"] {
+    for other in [
+        "Score: 8 (out of 10)",
+        "Score: 8 of 10",
+        "Score: [8] out of [10]",
+        "Score: **8**/10",
+        "**Score: 8**/10",
+        "**Score: 8** out of 10",
+        "Score: *8*/10",
+        "Score: 8 stars out of 10",
+        "Score: 8 points (out of 10)",
+        "Score: 8 on a scale of 1 to 10",
+    ] {
         let found = "8/10".to_owned();
         assert_eq!(read(other), Err(VerdictError::OutOfScale { found, scale: HUNDRED }), "{other}");
     }
@@ -109,8 +134,18 @@ fn a_bracketed_score_stands_anywhere_and_must_be_the_only_one() {
         "Score: [70]-90",
         "Score: [70]–[90]",
         "Score: 70 (out of",
+        "Score: 70 – 90",
+        "Score: 70−90",
+        "Score: 70 ~ 90",
+        "Score: **70**–**90**",
+        "Score: 70 vs 90",
+        "Score: [70, 90]",
+        "Score: [70; 90]\nIt is right.",
+        "Score: 70 .. 90",
+        "Score: 70...90",
+        "Score: [70] [90]",
     ] {
-        assert!(matches!(read(range), Err(VerdictError::Malformed(_))), "{range}");
+        assert!(matches!(read(range), Err(VerdictError::Malformed(_))), "{range}: {:?}", read(range));
     }
     assert_eq!(read("Score: [101]"), Err(VerdictError::OutOfScale { found: "101".into(), scale: HUNDRED }));
     assert_eq!(read("I scored it 85."), Err(VerdictError::Missing));
@@ -148,6 +183,19 @@ fn a_cut_text_is_a_verdict_only_when_that_was_whole() {
     let verdict = cut(AnswerForm::ScoreLine, Some(TEN), "Score: 1\nIt nam").unwrap();
     assert_eq!((verdict.outcome, verdict.justification.as_str()), (Outcome::Score(1.0), "It nam"));
     assert!(cut(AnswerForm::BracketedScore, Some(HUNDRED), "Score: [80] since").is_ok());
+    for text in [
+        "Score: **8**",
+        "Score: 8 points",
+        "Score: 8 points (out o",
+        "Score: 8 on a scale of 1 t",
+        "Score: 8 vs",
+    ] {
+        assert_eq!(
+            cut(AnswerForm::BracketedScore, Some(HUNDRED), text),
+            Err(VerdictError::Truncated),
+            "{text}"
+        );
+    }
 }
 
 #[test]
