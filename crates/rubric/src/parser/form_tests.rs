@@ -239,7 +239,7 @@ fn a_sentence_decides_only_when_it_says_nothing_else() {
         ("Answer 1 is better at naming colours.\nOverall, Answer 2 is better than Answer 1.", SECOND),
         ("Both name it.\nTie.", TIE),
         ("Overall Judgment: tie.", TIE),
-        ("Is it one? Tie.", TIE),
+        ("Is it one? **Tie.**", TIE),
         (
             "Accuracy: Answer 1 is better.\nOverall Judgment: Answer 2 is better because only it is right.",
             SECOND,
@@ -267,6 +267,7 @@ fn a_sentence_decides_only_when_it_says_nothing_else() {
         "Answer 12 is better.",
         "Answer 3 is better.",
         "He wears a tie.",
+        "He wears a **tie**.",
         "He wears: tie.",
         "- tie.",
         "I like the colour of the\ntie.",

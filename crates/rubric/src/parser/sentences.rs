@@ -94,6 +94,6 @@ fn is_tie(text: &str, found: &Captures<'_>, tie: &str) -> bool {
             let above = text[..found.get_match().start()].trim_end();
             !tie.starts_with('t') || !above.ends_with(|last: char| last.is_alphanumeric() || last == ',')
         }
-        before => matches!(before, "." | "!" | "?" | "*") || found["gap"].contains('\n'),
+        before => matches!(before, "." | "!" | "?") || found["gap"].contains('\n'),
     }
 }
