@@ -4,7 +4,7 @@ use critic::{Message, Part, Prompt, Role};
 use serde::Deserialize;
 
 use crate::{
-    AnswerForm, Case, CaseField, Choices, Kind, Rubric, RubricError, VerdictParser,
+    AnswerForm, Case, CaseField, Choices, Direction, Kind, Rubric, RubricError, VerdictParser,
     problem::KeyProblem,
     template::{Field, Template},
 };
@@ -79,6 +79,16 @@ impl Format {
         })
     }
 
+    /// Whether the critic learns from this format which scores `rubric` has and which of them are good. Without a word,
+    /// it takes a scale to begin with 0 or 1, and more to be better. A reward head has a scale of its own.
+    fn tells_scale(&self, rubric: &Rubric) -> bool {
+        let is_clear = rubric.scale.is_none_or(|scale| {
+            let begins_as_usual = scale.min == 0.0 || scale.min == 1.0;
+            rubric.direction == Direction::Higher && (begins_as_usual || self.names(Field::Min))
+        });
+        is_clear || self.names(Field::Instruction) || self.answer == AnswerForm::Scalar
+    }
+
     fn names(&self, field: Field) -> bool {
         self.parts.iter().any(|part| part.names(field))
     }
@@ -126,19 +136,24 @@ impl Profile {
 
     /// The format for `rubric`: the one called `name`, or else the first that is not held out and has the answer
     /// form that the rubric requests, by training if possible, or else by instruction. Without such a format, the
-    /// default of the kind.
+    /// default of the kind. Formats that tell the critic an unusual scale go before those that do not.
     ///
     /// # Errors
     /// [`RubricError::UnknownFormat`] when no format of this kind has the name.
     pub fn format(&self, rubric: &Rubric, name: Option<&str>) -> Result<&Format, RubricError> {
         let of_kind = || self.formats.iter().filter(|format| format.kind == rubric.kind);
-        let usual = || of_kind().filter(|format| !format.held_out);
+        let mut usual: Vec<&Format> = of_kind().filter(|format| !format.held_out).collect();
+        usual.sort_by_key(|format| !format.tells_scale(rubric));
+        let answers = |wanted, trained: bool| {
+            let answer = move |format: &Format| if trained { format.answer } else { format.answer(rubric) };
+            usual.iter().copied().find(|format| answer(format) == wanted)
+        };
         let found = match (name, rubric.answer) {
             (Some(name), _) => of_kind().find(|format| format.name == name),
-            (None, Some(wanted)) => (usual().find(|format| format.answer == wanted))
-                .or_else(|| usual().find(|format| format.answer(rubric) == wanted))
-                .or_else(|| usual().next()),
-            (None, None) => usual().next(),
+            (None, Some(wanted)) => {
+                answers(wanted, true).or_else(|| answers(wanted, false)).or_else(|| usual.first().copied())
+            }
+            (None, None) => usual.first().copied(),
         };
         found.ok_or_else(|| RubricError::UnknownFormat {
             name: name.unwrap_or_default().to_owned(),

@@ -56,8 +56,9 @@ impl Scale {
 
     /// Whether `score` is a whole number of steps above `min`.
     fn is_step(&self, score: f64) -> bool {
-        let steps = (score - self.min) / self.step;
-        (steps - steps.round()).abs() < 1e-6
+        let nearest = self.min + ((score - self.min) / self.step).round() * self.step;
+        // Scores are written with six decimals.
+        (score - nearest).abs() <= 1e-6_f64.min(self.step * 1e-3)
     }
 
     /// The position of `score` between `min` (0) and `max` (1).
@@ -70,8 +71,8 @@ impl Scale {
         const MOST: f64 = 1000.0;
         let Self { min, max, step, .. } = self;
         let steps = ((max - min) / step).round();
-        // Rounded to 1e-6, so that multiples of 0.1 are printed without rounding errors.
-        let score = move |index: u32| ((min + f64::from(index) * step) * 1e6).round() / 1e6;
+        // Rounded to 1e-6, so that multiples of 0.1 are printed without rounding errors; and no 0 is negative.
+        let score = move |index: u32| ((min + f64::from(index) * step) * 1e6).round() / 1e6 + 0.0;
         (steps <= MOST).then(|| (0..=steps as u32).map(score))
     }
 
@@ -331,6 +332,13 @@ mod tests {
         assert!([0.0, 0.1, 0.3, 0.7, 1.0].into_iter().all(|score| tenths.contains(score)));
         assert!(![-0.1, 0.05, 1.1, f64::NAN].into_iter().any(|score| tenths.contains(score)));
         assert_eq!(tenths.to_string(), "from 0 to 1 in steps of 0.1");
+        let thirds = Scale { step: 1.0 / 3.0, ..tenths };
+        assert!(thirds.scores().unwrap().all(|score| thirds.contains(score)), "as they are written");
+        assert!(!thirds.contains(0.3334));
+        for (least, step) in [(-0.9, 0.3), (-1.8, 0.6)] {
+            let around = Scale { min: least, max: -least, step, decimals: false };
+            assert!(around.scores().unwrap().all(|score| score.to_string() != "-0"));
+        }
     }
 
     #[test]

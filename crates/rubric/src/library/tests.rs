@@ -4,7 +4,8 @@ use critic::{EncodedImage, Part, Role};
 
 use super::{Origin, RubricLibrary};
 use crate::{
-    AnswerForm, Case, CaseField, Ending, Kind, Problems, Responses, Rubric, RubricError, Scale, VerdictError,
+    AnswerForm, Case, CaseField, Direction, Ending, Kind, Problems, Responses, Rubric, RubricError, Scale,
+    VerdictError,
 };
 
 fn case(responses: Responses) -> Case {
@@ -215,6 +216,26 @@ fn a_rubric_answer_is_asked_for_where_a_format_can_ask_and_else_left_to_the_crit
     assert!(text.contains("<answer>"), "{text}");
     assert_eq!(asked("CodeGoat24/UnifiedReward-7b", "overall").1, AnswerForm::FinalScore);
     assert_eq!(asked("CodeGoat24/UnifiedReward-7b", "better").1, AnswerForm::AnswerSentence);
+}
+
+#[test]
+fn an_unusual_scale_is_told_where_a_format_can_tell_it() {
+    let library = RubricLibrary::compiled_in().unwrap();
+    let scale = |min, max| Some(Scale { min, max, step: 1.0, decimals: false });
+    let chosen = |critic: &str, scale, direction| {
+        let rubric =
+            Rubric { scale, direction, answer: None, ..library.rubric("helpfulness").unwrap().clone() };
+        library.profile_for(critic).format(&rubric, None).unwrap().name.clone()
+    };
+    let (critic, mini) = ("llava-critic-7b", "gavel-mini");
+    for min in [0.0, 1.0] {
+        assert_eq!(chosen(critic, scale(min, 10.0), Direction::Higher), "card-pointwise");
+        assert_eq!(chosen(critic, scale(min, 10.0), Direction::Lower), "asked-pointwise");
+    }
+    assert_eq!(chosen(critic, scale(-5.0, 5.0), Direction::Higher), "asked-pointwise");
+    // This critic is told both ends of the scale, and can be told nothing else.
+    assert_eq!(chosen(mini, scale(-5.0, 5.0), Direction::Higher), "plain");
+    assert_eq!(chosen(mini, scale(0.0, 10.0), Direction::Lower), "plain");
 }
 
 #[test]
