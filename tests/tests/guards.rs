@@ -290,6 +290,20 @@ fn orders_that_disagree_are_a_tie_where_they_must_agree() {
     assert_eq!(reward["position_bias"]["flips"], 1.0);
     let plain = server.ok("/judge", &pair(json!({ "order": "agreed" })));
     assert_eq!((&plain["consistent"], &plain["preference"]), (&json!(true), &json!("first")));
+    // Reasons are those for the preference that is told, or none.
+    let explained = |mut more: Value| {
+        more["order"] = json!("agreed");
+        more["mode"] = json!("explain_then_score");
+        server.ok("/judge", &pair(more))
+    };
+    let disagreeing = explained(json!({ "responses": responses }));
+    assert_eq!((&disagreeing["preference"], &disagreeing["consistent"]), (&json!("tie"), &json!(false)));
+    assert_ne!(disagreeing["orders"][0]["justification"], "");
+    assert_eq!(disagreeing["justification"], "");
+    let agreeing = explained(json!({}));
+    assert_eq!(agreeing["preference"], agreeing["orders"][0]["preference"]);
+    assert_eq!(agreeing["justification"], agreeing["orders"][0]["justification"]);
+    assert_ne!(agreeing["justification"], "");
     let single = server.post("/judge", &one("Orange.", json!({ "order": "agreed" })));
     assert_eq!((single.status, &single.json()["error"]["param"]), (400, &json!("order")));
 }

@@ -16,6 +16,18 @@ use crate::{
     label_cache::{LabelCache, LabelTexts, Tokenised},
 };
 
+/// A piece of a reply, before it is known how much room the others leave to its text.
+enum Piece {
+    /// A piece whose tokens are known.
+    Fixed(Part),
+    /// The first word of a text: one token by these rules.
+    FirstWord(Guided),
+    /// Free text.
+    Text,
+    /// Text by rules.
+    TextBy(Guided),
+}
+
 /// Tokenises the pieces of replies for one critic.
 pub(crate) struct Scripts {
     processor: Arc<dyn Processor>,
@@ -37,7 +49,7 @@ impl Scripts {
     /// [`JudgeError::Encode`] when a text cannot be tokenised, [`JudgeError::Texts`] when labels cannot be
     /// distinguished.
     pub(crate) fn parts(&self, params: &CompletionParams, room: usize) -> Result<Vec<Part>, JudgeError> {
-        let mut parts = Vec::with_capacity(params.script.len());
+        let mut pieces = Vec::with_capacity(params.script.len());
         let mut script = &params.script[..];
         while let Some((piece, after)) = script.split_first() {
             script = after;
@@ -45,20 +57,20 @@ impl Scripts {
                 (ReplyPart::Say(lead), [ReplyPart::Choose { texts, distribution }, after @ ..]) => {
                     let Tokenised { lead, labels } = &*self.tokenised(lead, texts, params)?;
                     let (labels, distribution) = (labels.clone(), *distribution);
-                    parts.extend([Part::Say(lead.clone()), Part::Choose { labels, distribution }]);
+                    let choice = Part::Choose { labels, distribution };
+                    pieces.extend([Part::Say(lead.clone()), choice].map(Piece::Fixed));
                     script = after;
                 }
                 // A limit of one token leaves no text after the first word.
                 (ReplyPart::Say(text), [ReplyPart::Write, ..]) if params.max_tokens > 1 => {
-                    parts.extend(self.before_text(text)?);
+                    pieces.extend(self.before_text(text)?);
                 }
-                (piece, _) => parts.push(self.part(piece, params)?),
+                (piece, _) => pieces.push(self.piece(piece, params)?),
             }
         }
         // Empty pieces are dropped, such as the end of the turn if the chat format does not define it.
-        parts.retain(|part| !matches!(part, Part::Say(tokens) if tokens.is_empty()));
-        limit_text(&mut parts, params, room);
-        Ok(parts)
+        pieces.retain(|piece| !matches!(piece, Piece::Fixed(Part::Say(tokens)) if tokens.is_empty()));
+        Ok(limited(pieces, params, room))
     }
 
     /// The labels of each choice as bytes, in the order of the choices.
@@ -74,10 +86,10 @@ impl Scripts {
     }
 
     /// A piece that does not depend on those beside it.
-    fn part(&self, piece: &ReplyPart, params: &CompletionParams) -> Result<Part, JudgeError> {
-        Ok(match piece {
-            ReplyPart::Write => Part::Write(0),
-            ReplyPart::WriteBy(rules) => Part::WriteBy { tokens: 0, rules: rules.clone() },
+    fn piece(&self, piece: &ReplyPart, params: &CompletionParams) -> Result<Piece, JudgeError> {
+        Ok(Piece::Fixed(match piece {
+            ReplyPart::Write => return Ok(Piece::Text),
+            ReplyPart::WriteBy(rules) => return Ok(Piece::TextBy(rules.clone())),
             ReplyPart::Say(text) | ReplyPart::SayApart(text) => Part::Say(self.processor.tokenize(text)?),
             ReplyPart::Choose { texts, distribution } => {
                 let labels = self.tokenised("", texts, params)?.labels.clone();
@@ -89,7 +101,7 @@ impl Scripts {
             }
             ReplyPart::EndTurn => Part::Say(self.processor.turn_end()),
             ReplyPart::Rate => Part::Rate,
-        })
+        }))
     }
 
     /// The labels for `texts` after the fixed text `lead`, tokenised once for each list in use.
@@ -118,11 +130,11 @@ impl Scripts {
 
     /// A fixed text and the critic's first word, which has the text's last space. If there is no such space or no such
     /// word, the text as it is.
-    fn before_text(&self, text: &str) -> Result<Vec<Part>, JudgeError> {
+    fn before_text(&self, text: &str) -> Result<Vec<Piece>, JudgeError> {
         let begun = text.strip_suffix(' ').zip(self.spaced.as_ref());
-        let mut parts = vec![Part::Say(self.processor.tokenize(begun.map_or(text, |(text, _)| text))?)];
-        parts.extend(begun.map(|(_, rules)| Part::WriteBy { tokens: 1, rules: rules.clone() }));
-        Ok(parts)
+        let said = self.processor.tokenize(begun.map_or(text, |(text, _)| text))?;
+        let word = begun.map(|(_, rules)| Piece::FirstWord(rules.clone()));
+        Ok([Piece::Fixed(Part::Say(said))].into_iter().chain(word).collect())
     }
 }
 
@@ -147,19 +159,24 @@ fn split(
     Ok((shared, labels))
 }
 
-/// Sets the limits of the texts whose limit is 0: what `params` allow, in the part of `room` that the other pieces
-/// leave.
-fn limit_text(parts: &mut [Part], params: &CompletionParams, room: usize) {
-    let others: usize = parts.iter().map(Part::max_tokens).sum();
+/// The pieces with the limits of their texts: what `params` allow, in the part of `room` that the other pieces leave.
+fn limited(pieces: Vec<Piece>, params: &CompletionParams, room: usize) -> Vec<Part> {
+    let tokens = |piece: &Piece| match piece {
+        Piece::Fixed(part) => part.max_tokens(),
+        Piece::FirstWord(_) | Piece::Text | Piece::TextBy(_) => 0,
+    };
+    let others: usize = pieces.iter().map(tokens).sum();
     // The first words are text of the critic too.
-    let words = parts.iter().filter(|part| matches!(part, Part::WriteBy { tokens: 1, .. })).count();
-    let room = room.saturating_sub(others);
-    let text = params.bound.of_text(params.max_tokens.saturating_sub(words), others - words);
-    for part in parts {
-        if let Part::Write(most @ 0) | Part::WriteBy { tokens: most @ 0, .. } = part {
-            *most = text.clamp(1, room.max(1));
-        }
-    }
+    let words = pieces.iter().filter(|piece| matches!(piece, Piece::FirstWord(_))).count();
+    let room = room.saturating_sub(others + words);
+    let text = params.bound.of_text(params.max_tokens.saturating_sub(words), others).clamp(1, room.max(1));
+    let limited = |piece| match piece {
+        Piece::Fixed(part) => part,
+        Piece::FirstWord(rules) => Part::WriteBy { tokens: 1, rules },
+        Piece::Text => Part::Write(text),
+        Piece::TextBy(rules) => Part::WriteBy { tokens: text, rules },
+    };
+    pieces.into_iter().map(limited).collect()
 }
 
 /// The rules of one token that begins with a space; `None` if the critic has no such token.

@@ -1,16 +1,45 @@
 //! A matrix of pairwise comparisons, and the rewards computed from it.
 
+use rubric::Preference;
+
 use super::{
     Signal,
+    ranking::rounded,
     strengths::{Contest, strengths},
 };
 
-/// The result for every ordered pair of responses. An entry is the advantage of the response in second place over
-/// that in first place, from -1 to 1 or in points of a scale; failed comparisons are absent.
+/// The result of comparing two responses in one order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Comparison {
+    /// The advantage of the response in second place over that in first place, from -1 to 1 or in points of a scale.
+    pub(crate) advantage: f64,
+    /// The better one, if the verdict names one.
+    pub(crate) winner: Option<Winner>,
+}
+
+/// The place of the better response of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Winner {
+    First,
+    Second,
+}
+
+impl Winner {
+    /// The winner of a verdict; `None` for a tie.
+    pub(crate) fn of(preference: Preference) -> Option<Self> {
+        match preference {
+            Preference::First => Some(Self::First),
+            Preference::Second => Some(Self::Second),
+            Preference::Tie => None,
+        }
+    }
+}
+
+/// The result for every ordered pair of responses; failed comparisons are absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     size: usize,
-    advantages: Vec<Option<f64>>,
+    comparisons: Vec<Option<Comparison>>,
     signal: Signal,
     greatest: f64,
 }
@@ -29,7 +58,7 @@ pub struct PositionBias {
 impl Matrix {
     /// An empty matrix for `size` responses, whose advantages are at most `greatest`.
     pub(crate) fn new(size: usize, signal: Signal, greatest: f64) -> Self {
-        Self { size, advantages: vec![None; size * size], signal, greatest }
+        Self { size, comparisons: vec![None; size * size], signal, greatest }
     }
 
     /// The number of responses.
@@ -39,23 +68,28 @@ impl Matrix {
 
     /// The advantage of `second` over `first`, compared in this order; `None` if there is no result.
     pub fn advantage(&self, first: usize, second: usize) -> Option<f64> {
-        self.advantages[first * self.size + second]
+        self.comparison(first, second).map(|comparison| comparison.advantage)
     }
 
-    pub(crate) fn set(&mut self, first: usize, second: usize, advantage: f64) {
-        self.advantages[first * self.size + second] = Some(advantage);
+    fn comparison(&self, first: usize, second: usize) -> Option<Comparison> {
+        self.comparisons[first * self.size + second]
+    }
+
+    pub(crate) fn set(&mut self, first: usize, second: usize, comparison: Comparison) {
+        self.comparisons[first * self.size + second] = Some(comparison);
     }
 
     /// The results of both orders of `a` and `b`; `None` when one is missing. A single order reflects the position
     /// as much as the responses, so that it is not used.
-    fn both(&self, a: usize, b: usize) -> Option<(f64, f64)> {
-        Some((self.advantage(a, b)?, self.advantage(b, a)?))
+    fn both(&self, a: usize, b: usize) -> Option<(Comparison, Comparison)> {
+        Some((self.comparison(a, b)?, self.comparison(b, a)?))
     }
 
     /// The lead of `b` over `a`, as the mean of both orders, in which a constant position bias cancels. With
     /// [`Signal::Agreed`], 0 if the orders disagree.
     pub(crate) fn lead(&self, a: usize, b: usize) -> Option<f64> {
         let (there, back) = self.both(a, b)?;
+        let (there, back) = (there.advantage, back.advantage);
         match self.signal {
             // A response that wins in both orders is second in one of them and first in the other, so that the
             // signs differ.
@@ -63,6 +97,15 @@ impl Matrix {
             Signal::Agreed | Signal::Probability | Signal::Verdict | Signal::Scores => {
                 Some((there - back) / 2.0)
             }
+        }
+    }
+
+    /// Whether `worse` lost: against `better` if they were compared, otherwise against any other response.
+    pub(crate) fn lost(&self, worse: usize, better: usize) -> bool {
+        let leads = |other: usize| self.lead(worse, other).is_some_and(|lead| lead > 0.0);
+        match self.lead(worse, better) {
+            Some(lead) => lead > 0.0,
+            None => (0..self.size).any(|other| other != worse && leads(other)),
         }
     }
 
@@ -82,21 +125,23 @@ impl Matrix {
                 .filter_map(|k| self.lead(k, i))
                 .map(|lead| 2.0 * lead)
                 .collect();
-            (!terms.is_empty()).then(|| terms.iter().sum())
+            (!terms.is_empty()).then(|| rounded(terms.iter().sum(), 12))
         };
         (0..self.size).map(reward).collect()
     }
 
     /// The position bias; `None` when no pair has results in both orders.
     pub(crate) fn position_bias(&self) -> Option<PositionBias> {
-        let both: Vec<(f64, f64)> = self.pairs().filter_map(|(a, b)| self.both(a, b)).collect();
+        let both: Vec<_> = self.pairs().filter_map(|(a, b)| self.both(a, b)).collect();
         if both.is_empty() {
             return None;
         }
         let count = both.len() as f64;
-        let second_place = both.iter().map(|(there, back)| there + back).sum::<f64>() / (2.0 * count);
-        // Equal signs mean different winners, since the places are swapped.
-        let flips = both.iter().filter(|(there, back)| there * back > 0.0).count() as f64 / count;
+        let advantages = both.iter().map(|(there, back)| there.advantage + back.advantage);
+        let second_place = advantages.sum::<f64>() / (2.0 * count);
+        // The places are swapped, so that the same place is another response.
+        let flips = both.iter().filter(|(there, back)| there.winner.is_some() && there.winner == back.winner);
+        let flips = flips.count() as f64 / count;
         Some(PositionBias { second_place, pairs: both.len(), flips })
     }
 
@@ -114,7 +159,17 @@ impl Matrix {
 
 #[cfg(test)]
 mod tests {
-    use super::{Matrix, Signal};
+    use super::{Comparison, Matrix, Signal, Winner};
+
+    /// The comparison of a critic that prefers what has an advantage.
+    fn comparison(advantage: f64) -> Comparison {
+        let winner = match advantage {
+            advantage if advantage > 0.0 => Some(Winner::Second),
+            advantage if advantage < 0.0 => Some(Winner::First),
+            _ => None,
+        };
+        Comparison { advantage, winner }
+    }
 
     fn matrix<const N: usize>(rows: [[f64; N]; N]) -> Matrix {
         matrix_of(Signal::Probability, rows)
@@ -124,7 +179,7 @@ mod tests {
         let mut matrix = Matrix::new(N, signal, 1.0);
         for (first, row) in rows.iter().enumerate() {
             for (second, advantage) in row.iter().enumerate().filter(|(_, advantage)| !advantage.is_nan()) {
-                matrix.set(first, second, *advantage);
+                matrix.set(first, second, comparison(*advantage));
             }
         }
         matrix
@@ -158,6 +213,11 @@ mod tests {
         let bias = second_always.position_bias().unwrap();
         assert_eq!((bias.second_place, bias.flips), (1.0, 1.0));
         assert_eq!(second_always.rewards(), [Some(0.0), Some(0.0)]);
+        // A tie names no winner, whichever place is the more probable one beside it.
+        let mut ties = Matrix::new(2, Signal::Probability, 1.0);
+        ties.set(0, 1, Comparison { advantage: 0.1, winner: None });
+        ties.set(1, 0, Comparison { advantage: 0.1, winner: None });
+        assert_eq!(ties.position_bias().unwrap().flips, 0.0);
     }
 
     #[test]
@@ -174,8 +234,8 @@ mod tests {
         // Scores from 1 to 10; the first place costs a point, which cancels.
         let points = |there, back| {
             let mut matrix = Matrix::new(2, Signal::Scores, 9.0);
-            matrix.set(0, 1, there);
-            matrix.set(1, 0, back);
+            matrix.set(0, 1, comparison(there));
+            matrix.set(1, 0, comparison(back));
             matrix
         };
         assert_eq!(points(4.0, -2.0).rewards(), [Some(-6.0), Some(6.0)]);

@@ -18,6 +18,7 @@ use futures::{StreamExt, stream};
 use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
 use crate::{Judge, JudgeError, JudgeOptions, Judgement, Usage, at_once, reply::Mode};
+use matrix::{Comparison, Winner};
 use ranking::{pick, ranked};
 
 pub use matrix::{Matrix, PositionBias};
@@ -47,7 +48,7 @@ pub struct Reward {
     pub rewards: Vec<Option<f64>>,
     /// Indices of the responses with a reward, best first; equal ones in their original order.
     pub ranking: Vec<usize>,
-    /// The best and the worst response; `None` if all are equal.
+    /// The best and the worst response; `None` if all are equally good.
     pub pick: Option<Pick>,
     /// The comparisons; `None` if responses were judged one by one.
     pub matrix: Option<Matrix>,
@@ -134,7 +135,7 @@ impl Judge {
         let nothing = rewards.iter().all(Option::is_none);
         match tally.failures.iter().position(|failure| nothing || concerns_all(&failure.error)) {
             Some(index) => Err(tally.failures.swap_remove(index).error),
-            None => Ok(Reward::new(rewards, matrix, tally)),
+            None => Ok(Reward::new(rewards, matrix, tally, &asking)),
         }
     }
 
@@ -264,7 +265,9 @@ impl Asking<'_> {
         while let Some(((first, second), verdict)) = verdicts.next().await {
             let is_last = verdict.as_ref().is_err_and(is_of_images);
             if let Some(judgement) = tally.take(first, Some(second), verdict) {
-                matrix.set(first, second, advantage(judgement, self.options.signal, self.greatest));
+                let advantage = advantage(judgement, self.options.signal, self.greatest);
+                let winner = judgement.verdict.outcome.preference().and_then(Winner::of);
+                matrix.set(first, second, Comparison { advantage, winner });
             }
             if is_last {
                 // A damaged image is decoded again for each comparison.
@@ -342,10 +345,20 @@ impl Tally {
 }
 
 impl Reward {
-    fn new(rewards: Vec<Option<f64>>, matrix: Option<Matrix>, tally: Tally) -> Self {
+    fn new(
+        rewards: Vec<Option<f64>>,
+        matrix: Option<Matrix>,
+        tally: Tally,
+        Asking { candidates, options, .. }: &Asking<'_>,
+    ) -> Self {
         let Tally { ties, failures, judgements, rubric, usage } = tally;
         let ranked: Vec<(usize, f64)> = ranked(&rewards);
-        let pick = pick(&ranked);
+        let pick = pick(&ranked, |worse, better| {
+            // In a tournament, a response also goes out because it comes later than one that is as good.
+            let lost = || matrix.as_ref().is_none_or(|matrix| matrix.lost(worse, better));
+            candidates.responses[worse] != candidates.responses[better]
+                && (options.method != Method::Tournament || lost())
+        });
         let position_bias = matrix.as_ref().and_then(Matrix::position_bias);
         let ranking = ranked.into_iter().map(|(index, _)| index).collect();
         let flips = position_bias.is_some_and(|bias| bias.flips > 0.0);

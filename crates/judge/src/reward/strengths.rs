@@ -1,5 +1,7 @@
 //! Strengths of the Bradley-Terry model, fitted to comparisons.
 
+use super::ranking::rounded;
+
 /// A comparison of two responses, by their indices.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Contest {
@@ -32,7 +34,9 @@ pub(super) fn strengths(count: usize, contests: &[Contest]) -> Vec<Option<f64>> 
         found.into_iter().zip(compared).map(|(strength, compared)| compared.then_some(strength)).collect();
     let number = known.iter().flatten().count() as f64;
     let mean = known.iter().flatten().sum::<f64>() / number;
-    known.into_iter().map(|strength| strength.map(|strength| strength - mean)).collect()
+    // Newton's method ends far closer than its last step, so that only rounding errors are cut, by which responses
+    // with equal results would differ.
+    known.into_iter().map(|strength| strength.map(|strength| rounded(strength - mean, 12))).collect()
 }
 
 /// The maximum-likelihood strengths, where the opponent of [`PRIOR`] has strength 0. The log-likelihood is strictly

@@ -80,7 +80,8 @@ pub(crate) struct VerdictBody {
     /// only report.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<&'static str>,
-    /// The critic's reasons; empty if none were written.
+    /// The critic's reasons; empty if none were written. With `order`, those for the given order, and empty if they
+    /// are for another preference: each order has its own.
     justification: String,
     /// `stop`, or `length` if the justification was cut by `max_tokens`.
     #[serde(serialize_with = "finish_reason")]
@@ -243,6 +244,14 @@ impl VerdictBody {
     pub(super) fn both(both: BothOrders, model: &str) -> Self {
         let BothOrders { given, turned, distribution, preference, consistent, flags } = both;
         let usage = given.usage + turned.usage;
+        // Reasons for another preference are no reasons, and those for the reverse order call the responses by the
+        // names of each other.
+        let (justification, finish_reason) = match given.verdict.outcome.preference() {
+            Some(own) if own == preference => {
+                (given.verdict.justification.clone(), given.finish_reason)
+            }
+            Some(_) | None => (String::new(), FinishReason::Stop),
+        };
         Self {
             preference: Some(preference),
             // The mean has only a preference; the rest is in each order.
@@ -254,6 +263,8 @@ impl VerdictBody {
             // In each order.
             prior: None,
             orders: Some(vec![Self::new(given.clone(), model), Self::new(turned, model)]),
+            justification,
+            finish_reason,
             usage: usage.into(),
             receipt: None,
             ..Self::new(given, model)
