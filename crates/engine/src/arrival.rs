@@ -5,7 +5,7 @@ use std::time::Instant;
 use critic::SequenceId;
 
 use crate::{
-    backlog::QueueSlot, prefix_cache::BlockKey, request::Request, subscribers::Subscribers,
+    prefix_cache::BlockKey, queue::backlog::QueueSlot, request::Request, subscribers::Subscribers,
     suspects::Fingerprint,
 };
 

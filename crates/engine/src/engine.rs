@@ -16,20 +16,22 @@ use tokio::sync::{futures::Notified, mpsc};
 
 use crate::{
     arrival::{Arrival, Identity},
-    backlog::{Asker, Backlog, NoRoom, Preparation, QueueEntry, QueueSlot},
     config::Config,
     error::{EngineError, Failure},
     observer::{Observer, Unobserved},
     prefix_cache::{BlockKey, block_keys, root},
-    queue_timeout::QueueTimeout,
+    queue::{
+        backlog::{Backlog, NoRoom, Preparation, QueueClient, QueueEntry, QueueSlot},
+        ticket::Ticket,
+        timeout::QueueTimeout,
+        waiters::Place,
+    },
     request::{Part, Request, Tenant, Terms, Urgency},
     scheduler::Scheduler,
     stats::{Counters, Stats},
     stream::TokenStream,
     subscribers::{Subscriber, Subscribers},
     suspects::{Fingerprint, Standing, Suspect, Suspects},
-    ticket::Ticket,
-    waiters::Place,
     worker::Worker,
 };
 
@@ -149,8 +151,8 @@ impl Engine {
             let woken = ticket.woken();
             let free = self.config.max_sequences.saturating_sub(self.counters.running());
             let share = terms.queue_share;
-            let asker = Asker { ticket, tenant, share, urgency, place: place.as_ref() };
-            let prepared = self.backlog.prepare(asker, &self.config, free);
+            let client = QueueClient { ticket, tenant, share, urgency, place: place.as_ref() };
+            let prepared = self.backlog.prepare(client, &self.config, free);
             if let Some(most) = queue_timeout.and_then(QueueTimeout::timed_out) {
                 return Err(self.queue_timed_out(most).into());
             }
@@ -275,7 +277,7 @@ impl Engine {
     ) -> Result<QueueSlot, NoRoom> {
         let Request { tenant, terms, urgency, encoded, .. } = request;
         let entry = QueueEntry {
-            asker: Asker { ticket, tenant, share: terms.queue_share, urgency: *urgency, place },
+            client: QueueClient { ticket, tenant, share: terms.queue_share, urgency: *urgency, place },
             lane: request.lane(),
             tokens: encoded.tokens.len(),
             keys: &named.block_keys,

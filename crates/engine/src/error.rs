@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use critic::{BackendError, TokenId};
 
-use crate::guide::GuideError;
+use crate::decoding::guide::GuideError;
 
 /// Why a request was rejected.
 #[derive(Debug, Clone, thiserror::Error)]

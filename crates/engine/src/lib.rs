@@ -8,51 +8,34 @@
 
 mod arrival;
 mod average;
-mod backlog;
-#[cfg(test)]
-mod backlog_tests;
 mod block_allocator;
 mod config;
-mod draw;
+mod decoding;
 mod engine;
 mod error;
-mod fair_share;
-mod guide;
-mod labels;
 mod observer;
 mod parallel;
 mod prefix_cache;
-mod probability;
-mod queue_load;
-mod queue_timeout;
-mod recent_tenants;
-mod reply;
+mod queue;
 mod request;
-mod sampler;
 mod scheduler;
 mod sequence;
 mod stats;
-mod step_budget;
 mod stream;
 mod subscribers;
 mod suspects;
 mod sync;
-mod ticket;
-mod turns;
-mod waiters;
-#[cfg(test)]
-mod waiters_tests;
 mod worker;
 
 pub use config::{Config, OnPanic};
+pub use decoding::guide::{Allowed, Guide, GuideError, Guided, Rule, TokenOutcome};
+pub use decoding::labels::{Labels, LabelsError};
 pub use engine::{Claim, Engine, PrepareError, Preparing};
 pub use error::{EngineError, Failure};
-pub use guide::{Allowed, Guide, GuideError, Guided, Rule, TokenOutcome};
-pub use labels::{Labels, LabelsError};
 pub use observer::{Ending, Observer, SequenceReport, Stage, StepReport, Unobserved};
-pub use queue_timeout::QueueTimeout;
+pub use queue::ticket::Ticket;
+pub use queue::timeout::QueueTimeout;
 pub use request::{Lane, Part, Request, Tenant, Terms, Urgency};
 pub use stats::{MANY_NON_FINITE, Stats};
 pub use stream::{Choice, Event, FinishReason, Reported, Sampled, TokenStream};
 pub use suspects::{Fingerprint, QUARANTINE, Suspect};
-pub use ticket::Ticket;

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use critic::{Encoded, SamplingParams, TokenId};
 
-use crate::{guide::Guided, labels::Labels, queue_timeout::QueueTimeout};
+use crate::{
+    decoding::{guide::Guided, labels::Labels},
+    queue::timeout::QueueTimeout,
+};
 
 /// A piece of a reply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -7,6 +7,10 @@
 //! come before all others.
 
 mod admission;
+mod admission_order;
+pub(crate) mod fair_share;
+mod recent_tenants;
+mod step_budget;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -16,22 +20,19 @@ use std::{
 
 use critic::{Batch, CacheFigures, Limits, StepOutput};
 
+use self::{fair_share::FairShare, recent_tenants::RecentTenants, step_budget::StepBudget};
 use crate::{
     arrival::Identity,
     average::MovingAverage,
-    backlog::Backlog,
     block_allocator::BlockAllocator,
     config::Config,
     error::Failure,
-    fair_share::FairShare,
     observer::{Ending, SequenceReport},
     parallel,
     prefix_cache::{BlockKey, PrefixCache},
-    queue_timeout::QueueTimeout,
-    recent_tenants::RecentTenants,
+    queue::{backlog::Backlog, timeout::QueueTimeout},
     request::{Lane, Tenant, Urgency},
     sequence::Sequence,
-    step_budget::StepBudget,
     stream::Event,
     suspects::Fingerprint,
 };

@@ -6,11 +6,11 @@ use critic::{BlockId, Chunk, Encoded, SequenceId, StepOutput, Visual, Wants};
 
 use crate::{
     arrival::{Arrival, Identity},
-    backlog::QueueSlot,
+    decoding::reply::{Accepted, Progress, Reply},
     error::Failure,
     observer::{Ending, SequenceReport, Stage},
     prefix_cache::BlockKey,
-    reply::{Accepted, Progress, Reply},
+    queue::backlog::QueueSlot,
     request::{Lane, Part, Tenant, Urgency},
     scheduler::Outcome,
     stream::{Event, FinishReason},

@@ -7,7 +7,7 @@ use std::{
 
 use critic::{BackendFigures, CacheFigures};
 
-use crate::{backlog::Backlog, request::Lane, scheduler::Scheduler};
+use crate::{queue::backlog::Backlog, request::Lane, scheduler::Scheduler};
 
 /// A snapshot. The fields are read one after another, so that they may differ by one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     error::Failure,
     observer::Ending,
-    queue_timeout::QueueTimeout,
+    queue::timeout::QueueTimeout,
     stream::{Event, TokenStream},
 };
 

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     arrival::Arrival,
-    backlog::Backlog,
     config::{Config, OnPanic},
     error::Failure,
     observer::{Observer, StepReport},
     parallel,
+    queue::backlog::Backlog,
     scheduler::{Outcome, Scheduler},
     sequence::Sequence,
     stats::Counters,

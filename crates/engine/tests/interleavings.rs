@@ -34,19 +34,21 @@ mod sync {
 }
 #[path = "../src/average.rs"]
 mod average;
-#[path = "../src/backlog.rs"]
+#[path = "../src/queue/backlog.rs"]
 #[expect(dead_code, reason = "only what threads share is tried here")]
 mod backlog;
-#[path = "../src/queue_load.rs"]
-mod queue_load;
-#[path = "../src/ticket.rs"]
+#[path = "../src/queue/load.rs"]
+mod load;
+#[path = "../src/queue/state.rs"]
+mod state;
+#[path = "../src/queue/ticket.rs"]
 #[expect(
     dead_code,
     unreachable_pub,
     reason = "only what threads share is tried here, and nobody else uses it"
 )]
 mod ticket;
-#[path = "../src/waiters.rs"]
+#[path = "../src/queue/waiters.rs"]
 mod waiters;
 
 use std::{
@@ -54,7 +56,7 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-use backlog::{Asker, Backlog, NoRoom, Preparation, QueueEntry, QueueSlot};
+use backlog::{Backlog, NoRoom, Preparation, QueueClient, QueueEntry, QueueSlot};
 use engine::{Config, Lane, Tenant, Urgency};
 use loom::{sync::Notify, thread};
 use prefix_cache::BlockKey;
@@ -83,14 +85,16 @@ fn part(
     (tokens, keys): (usize, &[BlockKey]),
     config: &Config,
 ) -> Result<QueueSlot, NoRoom> {
-    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now, place: None };
-    line.join(QueueEntry { asker, lane: Lane::Score, tokens, keys, block_size: BLOCK }, config)
+    let client =
+        QueueClient { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now, place: None };
+    line.join(QueueEntry { client, lane: Lane::Score, tokens, keys, block_size: BLOCK }, config)
 }
 
 /// A part of the request of `ticket` is prepared, when no sequence is free.
 fn prepare(line: &Arc<Backlog>, ticket: &Ticket, config: &Config) -> Result<Preparation, NoRoom> {
-    let asker = Asker { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now, place: None };
-    line.prepare(asker, config, 0)
+    let client =
+        QueueClient { ticket, tenant: &Tenant::default(), share: 1.0, urgency: Urgency::Now, place: None };
+    line.prepare(client, config, 0)
 }
 
 /// A part of the request of `ticket`, which was accepted, joins or takes a place among the waiters.
@@ -102,9 +106,9 @@ fn join_or_line_up(
 ) -> Option<QueueSlot> {
     let tenant = Tenant::default();
     loop {
-        let asker =
-            Asker { ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now, place: place.as_ref() };
-        let entry = QueueEntry { asker, lane: Lane::Score, tokens: 1, keys: &[], block_size: BLOCK };
+        let client =
+            QueueClient { ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now, place: place.as_ref() };
+        let entry = QueueEntry { client, lane: Lane::Score, tokens: 1, keys: &[], block_size: BLOCK };
         match line.join(entry, config) {
             Ok(queue_slot) => {
                 *place = None;

@@ -3,10 +3,10 @@
 //! A sequence is admitted when blocks for its whole prompt and reply are free, so that a running sequence never
 //! waits for memory; the cached prefix of its prompt is read from the prefix cache. When a running sequence is
 //! about to compute the same prefix, the later one waits for it: one leads, and the others follow with the whole
-//! prefix at once. [`FairShare`](crate::fair_share::FairShare) determines whose turn it is, but a sequence that has
+//! prefix at once. [`FairShare`](crate::scheduler::fair_share::FairShare) determines whose turn it is, but a sequence that has
 //! waited very long comes first. Some slots are reserved for sequences that write no text. Sequences of low urgency
 //! come last, and leave room for urgent ones. A tenant with a running sequence leaves memory for others that have
-//! sent requests recently ([`RecentTenants`](crate::recent_tenants::RecentTenants)), so that those are admitted at once.
+//! sent requests recently ([`RecentTenants`](crate::scheduler::recent_tenants::RecentTenants)), so that those are admitted at once.
 
 use std::time::Instant;
 
@@ -15,8 +15,8 @@ use critic::Limits;
 use super::Scheduler;
 use crate::{
     request::{Lane, Urgency},
+    scheduler::admission_order::AdmissionOrder,
     sequence::Sequence,
-    turns::Turns,
 };
 
 /// A tenant with a running sequence leaves this fraction of the blocks (1 of 8) free for others, but no more than a
@@ -27,7 +27,7 @@ const PART_FOR_OTHERS: usize = 8;
 const PART_FOR_URGENT: usize = 4;
 
 /// The sequences held up by one that cannot start now.
-enum HoldsUp {
+enum HeldUp {
     /// Only itself: the obstacle will pass without further action.
     Itself,
     /// All of its tenant, which leaves memory for others.
@@ -44,20 +44,20 @@ impl Scheduler {
             return;
         }
         let max_age = self.config.max_age;
-        let mut turns = Turns::new(&self.waiting, |sequence| sequence.has_waited(max_age, now));
+        let mut order = AdmissionOrder::new(&self.waiting, |sequence| sequence.has_waited(max_age, now));
         let mut line: Vec<Option<Box<Sequence>>> = self.waiting.drain(..).map(Some).collect();
         while self.running.len() < self.config.max_sequences && !self.running.iter().any(Sequence::runs_alone)
         {
-            let Some(index) = turns.next(&self.share) else { break };
+            let Some(index) = order.next(&self.share) else { break };
             let Some(sequence) = line[index].take() else { continue };
-            match self.hindrance(&sequence, now) {
+            match self.obstacle(&sequence, now) {
                 None => self.start(sequence, now),
-                Some(holds_up) => {
+                Some(held_up) => {
                     let sequence = line[index].insert(sequence);
-                    match holds_up {
-                        HoldsUp::Itself => {}
-                        HoldsUp::ItsTenant => turns.pass_over(sequence.tenant()),
-                        HoldsUp::Everybody => break,
+                    match held_up {
+                        HeldUp::Itself => {}
+                        HeldUp::ItsTenant => order.pass_over(sequence.tenant()),
+                        HeldUp::Everybody => break,
                     }
                 }
             }
@@ -66,15 +66,15 @@ impl Scheduler {
     }
 
     /// The reason why a waiting sequence cannot start, if there is one.
-    fn hindrance(&self, sequence: &Sequence, now: Instant) -> Option<HoldsUp> {
+    fn obstacle(&self, sequence: &Sequence, now: Instant) -> Option<HeldUp> {
         if sequence.runs_alone() && !self.running.is_empty() {
-            return Some(HoldsUp::Everybody);
+            return Some(HeldUp::Everybody);
         }
         if !self.may_start(sequence) {
-            return Some(HoldsUp::Itself);
+            return Some(HeldUp::Itself);
         }
-        let (left, holds_up) = self.left_to_others(sequence, now);
-        (!self.fits(sequence, left)).then_some(holds_up)
+        let (left, held_up) = self.left_to_others(sequence, now);
+        (!self.fits(sequence, left)).then_some(held_up)
     }
 
     /// Whether a waiting sequence may start: its lane has room, and it does not follow a running sequence. One that
@@ -101,21 +101,21 @@ impl Scheduler {
 
     /// The number of blocks that must stay free for others when a sequence starts, and the sequences held up
     /// otherwise. Slots are not reserved, since they become free at nearly every step.
-    fn left_to_others(&self, sequence: &Sequence, now: Instant) -> (usize, HoldsUp) {
+    fn left_to_others(&self, sequence: &Sequence, now: Instant) -> (usize, HeldUp) {
         let tenant = sequence.tenant();
         let total = self.allocator.total();
         let is_old = sequence.has_waited(self.config.max_age, now);
         match sequence.urgency() {
-            Urgency::Whenever if !self.running.is_empty() => (total / PART_FOR_URGENT, HoldsUp::Everybody),
+            Urgency::Whenever if !self.running.is_empty() => (total / PART_FOR_URGENT, HeldUp::Everybody),
             Urgency::Now
                 if !is_old
                     && self.recent_tenants.has_others(tenant, now)
                     && self.running.iter().any(|running| running.tenant() == tenant) =>
             {
                 let Limits { context_length, block_size, .. } = self.limits;
-                ((total / PART_FOR_OTHERS).min(context_length.div_ceil(block_size)), HoldsUp::ItsTenant)
+                ((total / PART_FOR_OTHERS).min(context_length.div_ceil(block_size)), HeldUp::ItsTenant)
             }
-            Urgency::Now | Urgency::Whenever => (0, HoldsUp::Everybody),
+            Urgency::Now | Urgency::Whenever => (0, HeldUp::Everybody),
         }
     }
 

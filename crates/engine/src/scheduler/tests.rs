@@ -1,9 +1,9 @@
 //! Tests of the scheduler with a memory that records the token of each slot.
 
+mod admission_order;
 mod properties;
 mod sharing;
 mod tokens_left;
-mod turns;
 
 use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
@@ -12,14 +12,16 @@ use critic::{Chunk, Encoded, SamplingParams, SequenceId, TokenId, Wants};
 use super::*;
 use crate::{
     arrival::Arrival,
-    backlog::{Asker, QueueEntry, QueueSlot},
-    labels::Labels,
+    decoding::labels::Labels,
     prefix_cache::{block_keys, root},
-    queue_timeout::QueueTimeout,
+    queue::{
+        backlog::{QueueClient, QueueEntry, QueueSlot},
+        ticket::Ticket,
+        timeout::QueueTimeout,
+    },
     request::{Lane, Part, Request, Tenant, Terms, Urgency},
     stream::TokenStream,
     subscribers::{Subscriber, Subscribers},
-    ticket::Ticket,
 };
 
 const LIMITS: Limits = Limits {

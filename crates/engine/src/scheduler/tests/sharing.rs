@@ -49,7 +49,13 @@ fn blocks_that_were_only_promised_are_not_known_when_nobody_computes_them() {
     let counted = |prompt: &[u32]| {
         let (ticket, tenant) = (Ticket::default(), Tenant::default());
         let entry = QueueEntry {
-            asker: Asker { ticket: &ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now, place: None },
+            client: QueueClient {
+                ticket: &ticket,
+                tenant: &tenant,
+                share: 1.0,
+                urgency: Urgency::Now,
+                place: None,
+            },
             lane: Lane::Explain,
             tokens: prompt.len(),
             keys: &keys(prompt),

@@ -230,8 +230,9 @@ fn whoever_waits_for_the_place_of_a_request_finds_that_it_has_begun() {
     let mut bench = Bench::new(1);
     let backlog = bench.scheduler.backlog.clone();
     let (ticket, tenant) = (Ticket::default(), Tenant::default());
-    let asker = Asker { ticket: &ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now, place: None };
-    let entry = QueueEntry { asker, lane: Lane::Explain, tokens: 6, keys: &[], block_size: 4 };
+    let client =
+        QueueClient { ticket: &ticket, tenant: &tenant, share: 1.0, urgency: Urgency::Now, place: None };
+    let entry = QueueEntry { client, lane: Lane::Explain, tokens: 6, keys: &[], block_size: 4 };
     bench.queue_slot = Some(backlog.join(entry, &bench.scheduler.config).unwrap());
     let queue_timeout = QueueTimeout::new(bench.now, Duration::from_secs(1));
     let traits = Traits { queue_timeout: Some(queue_timeout.clone()), ..Traits::default() };

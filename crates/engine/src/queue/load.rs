@@ -1,6 +1,7 @@
 //! The load of the queue, its bounds, and whether a demand exceeds them.
 
-use crate::{request::Lane, ticket::Comes};
+use super::ticket::JoinOrder;
+use crate::request::Lane;
 
 /// The load of the queue or of one tenant.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,7 +18,7 @@ pub(crate) struct Load {
 
 /// A part in the queue.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
+pub(crate) struct QueuedPart {
     pub(crate) lane: Lane,
     /// Number of prompt tokens that neither are nor will be in the prefix cache.
     pub(crate) tokens: usize,
@@ -40,7 +41,7 @@ pub(crate) enum Room {
 /// A demand for room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    pub(crate) comes: Comes,
+    pub(crate) join_order: JoinOrder,
     /// Whether the request is not counted yet.
     pub(crate) is_new: bool,
     pub(crate) demand: Demand,
@@ -54,7 +55,7 @@ pub(crate) enum Demand {
     /// A part to be prepared beside other parts of the request, which waits until there is room.
     FurtherPreparation,
     /// A part that joins the queue.
-    Join(Part),
+    Join(QueuedPart),
 }
 
 /// Upper bounds on a load.
@@ -77,12 +78,12 @@ pub(crate) enum Bound {
 impl Wanted {
     /// The kind of room that it needs; `None` if it is accepted without a limit.
     pub(crate) fn room(&self) -> Option<Room> {
-        match (self.demand, self.comes) {
+        match (self.demand, self.join_order) {
             (Demand::FurtherPreparation, _) => Some(Room::FurtherPreparation),
-            (Demand::Preparation | Demand::Join(_), Comes::First) if self.is_new => Some(Room::Request),
-            (Demand::Preparation, _) | (Demand::Join(_), Comes::Next) => None,
-            (Demand::Join(_), Comes::First) => Some(Room::FirstPart),
-            (Demand::Join(_), Comes::Beside) => Some(Room::FurtherPart),
+            (Demand::Preparation | Demand::Join(_), JoinOrder::First) if self.is_new => Some(Room::Request),
+            (Demand::Preparation, _) | (Demand::Join(_), JoinOrder::Next) => None,
+            (Demand::Join(_), JoinOrder::First) => Some(Room::FirstPart),
+            (Demand::Join(_), JoinOrder::Beside) => Some(Room::FurtherPart),
         }
     }
 }
@@ -95,20 +96,20 @@ impl Load {
 
     /// The bound exceeded by a demand, if there is one.
     pub(crate) fn lacks(&self, wanted: Wanted, most: Bounds) -> Option<Bound> {
-        if wanted.is_new && wanted.comes == Comes::First && self.requests >= most.requests {
+        if wanted.is_new && wanted.join_order == JoinOrder::First && self.requests >= most.requests {
             return Some(Bound::Requests);
         }
-        let Part { tokens, .. } = match wanted.demand {
+        let QueuedPart { tokens, .. } = match wanted.demand {
             Demand::Preparation => return None,
             Demand::FurtherPreparation => {
                 return (self.preparing + self.parts >= most.requests).then_some(Bound::Requests);
             }
             Demand::Join(part) => part,
         };
-        match wanted.comes {
-            Comes::Next => None,
-            Comes::First => self.lacks_tokens(tokens, most),
-            Comes::Beside => {
+        match wanted.join_order {
+            JoinOrder::Next => None,
+            JoinOrder::First => self.lacks_tokens(tokens, most),
+            JoinOrder::Beside => {
                 let room = most.beside();
                 if self.parts >= room.requests {
                     Some(Bound::Requests)
@@ -128,7 +129,7 @@ impl Load {
         self.requests += usize::from(wanted.is_new);
         match wanted.demand {
             Demand::Preparation | Demand::FurtherPreparation => self.preparing += 1,
-            Demand::Join(Part { tokens, .. }) => {
+            Demand::Join(QueuedPart { tokens, .. }) => {
                 (self.parts, self.tokens) = (self.parts + 1, self.tokens + tokens);
             }
         }

@@ -14,12 +14,10 @@
 
 use std::collections::BTreeMap;
 
+use super::{backlog::Backlog, load::Room, ticket::Ticket};
 use crate::{
-    backlog::Backlog,
-    queue_load::Room,
     request::{Tenant, Urgency},
     sync::Arc,
-    ticket::Ticket,
 };
 
 /// What is waited for; equal values share a queue.
@@ -141,7 +139,7 @@ impl Place {
         if place.as_ref().is_some_and(|place| place.waits_for == waits_for) {
             return false;
         }
-        let number = backlog.line().waiters.add(waits_for.clone(), ticket.clone());
+        let number = backlog.queue().waiters.add(waits_for.clone(), ticket.clone());
         *place = Some(Self { backlog: backlog.clone(), waits_for, number });
         true
     }
@@ -149,7 +147,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let called = self.backlog.line().waiters.remove(&self.waits_for, self.number);
+        let called = self.backlog.queue().waiters.remove(&self.waits_for, self.number);
         called.iter().for_each(Ticket::wake);
     }
 }

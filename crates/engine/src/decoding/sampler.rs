@@ -5,12 +5,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 use critic::{Report, SamplingParams, TokenId};
 use rand::rngs::StdRng;
 
-use crate::{
+use super::{
     draw::{draw, ranked},
     guide::Allowed,
     probability::{argmax, log_sum_exp},
-    stream::{Reported, Sampled},
 };
+use crate::stream::{Reported, Sampled};
 
 /// The tokens among which one is chosen.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! Labels: texts of which a critic must write one, and their probabilities under the logits.
 //!
 //! Labels of several tokens share prefixes ("1", "10", "100"), so that they form a tree. Logits are read at its
-//! root and at its branches, where labels with a common prefix continue in different ways, and give the probability
-//! of each way. The probability of a label is the product of those along its path. Tokens without an alternative
+//! root and at its branches, where labels with a common prefix continue with different tokens, its children, and give the
+//! probability of each child. The probability of a label is the product of those along its path. Tokens without an alternative
 //! are not read: neither the rest of a label after its last branch, nor what several labels share up to the next
 //! branch ("The better response: [first]" and "… [second]" beside "Two responses are equally good").
 //!
@@ -35,32 +35,32 @@ pub enum LabelsError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Branch {
     pub(crate) path: Vec<TokenId>,
-    pub(crate) ways: Vec<TokenId>,
-    /// The way to the end mark of a label that the other ways continue.
+    pub(crate) children: Vec<TokenId>,
+    /// The child that is the end mark of a label which the other children continue.
     end: Option<usize>,
-    /// The turn that leads here; `None` for the empty prefix.
-    above: Option<Turn>,
+    /// The edge that leads here; `None` for the empty prefix.
+    above: Option<Edge>,
 }
 
 impl Branch {
-    /// The log-probability of a way, by those of the tokens of all ways.
-    fn logprob(&self, tokens: &[f32], way: usize) -> f32 {
-        if self.end != Some(way) {
-            return tokens[way];
+    /// The log-probability of a child, by those of the tokens of all children.
+    fn logprob(&self, tokens: &[f32], child: usize) -> f32 {
+        if self.end != Some(child) {
+            return tokens[child];
         }
-        let probability = |way: usize| f64::from(tokens[way]).exp();
-        let others = (0..tokens.len()).filter(|other| *other != way);
+        let probability = |child: usize| f64::from(tokens[child]).exp();
+        let others = (0..tokens.len()).filter(|other| *other != child);
         let continued: f64 = others.map(probability).sum();
         // The end mark itself is one of the tokens that do not continue the label, so that less is a rounding error.
-        (1.0 - continued).max(probability(way)).ln() as f32
+        (1.0 - continued).max(probability(child)).ln() as f32
     }
 }
 
-/// One of the ways of a branch.
+/// From a branch to one of its children, by the index of the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Turn {
+struct Edge {
     branch: usize,
-    way: usize,
+    child: usize,
 }
 
 /// The labels as tokens, in the order in which their probabilities are reported.
@@ -69,8 +69,8 @@ pub struct Labels {
     texts: Vec<Vec<TokenId>>,
     /// The empty prefix first; every prefix comes after its own prefixes.
     branches: Vec<Branch>,
-    /// For each label, the turn after which it has no alternative.
-    ends: Vec<Turn>,
+    /// For each label, the edge after which it has no alternative.
+    ends: Vec<Edge>,
 }
 
 impl Labels {
@@ -98,7 +98,7 @@ impl Labels {
         if sorted.windows(2).any(|pair| pair[1].0.starts_with(pair[0].0)) {
             return Err(LabelsError::Ambiguous);
         }
-        let ends = vec![Turn { branch: 0, way: 0 }; texts.len()];
+        let ends = vec![Edge { branch: 0, child: 0 }; texts.len()];
         let mut tree = Tree { branches: Vec::new(), ends, end_mark: shared_end(&texts).min(end_mark) };
         tree.grow(&sorted, None);
         let Tree { branches, ends, end_mark: _ } = tree;
@@ -115,9 +115,9 @@ impl Labels {
         self.texts.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// The turns that lead to the end of a label, from the last one to the first.
-    fn turns(&self, label: usize) -> impl Iterator<Item = Turn> {
-        std::iter::successors(Some(self.ends[label]), |turn| self.branches[turn.branch].above)
+    /// The edges that lead to the end of a label, from the last one to the first.
+    fn edges(&self, label: usize) -> impl Iterator<Item = Edge> {
+        std::iter::successors(Some(self.ends[label]), |edge| self.branches[edge.branch].above)
     }
 }
 
@@ -134,22 +134,22 @@ fn shared_end(texts: &[Vec<TokenId>]) -> usize {
 /// The branches of labels, while they are found.
 struct Tree {
     branches: Vec<Branch>,
-    ends: Vec<Turn>,
+    ends: Vec<Edge>,
     /// The number of tokens of the end mark.
     end_mark: usize,
 }
 
 impl Tree {
-    /// Adds the branch at which the sorted `texts` part, after the turn `above`, then those below it. Without a turn
+    /// Adds the branch at which the sorted `texts` part, after the edge `above`, then those below it. Without an edge
     /// above, it is the empty prefix.
     ///
     /// Calls are nested no deeper than branches are, which is less than the number of labels, however long these are.
-    fn grow(&mut self, texts: &[(&[TokenId], usize)], above: Option<Turn>) {
+    fn grow(&mut self, texts: &[(&[TokenId], usize)], above: Option<Edge>) {
         let [(first, _), .., (last, _)] = texts else {
             // A single label parts from no other.
             let Some((text, label)) = texts.first() else { return };
-            let root = Branch { path: Vec::new(), ways: text[..1].to_vec(), end: None, above: None };
-            self.ends[*label] = above.unwrap_or(Turn { branch: 0, way: 0 });
+            let root = Branch { path: Vec::new(), children: text[..1].to_vec(), end: None, above: None };
+            self.ends[*label] = above.unwrap_or(Edge { branch: 0, child: 0 });
             self.branches.extend(above.is_none().then_some(root));
             return;
         };
@@ -159,15 +159,15 @@ impl Tree {
         };
         let groups: Vec<&[(&[TokenId], usize)]> = texts.chunk_by(|a, b| a.0[depth] == b.0[depth]).collect();
         let branch = self.branches.len();
-        let ways = groups.iter().map(|group| group[0].0[depth]).collect();
+        let children = groups.iter().map(|group| group[0].0[depth]).collect();
         let end = self.end_way(&groups, depth);
-        self.branches.push(Branch { path: first[..depth].to_vec(), ways, end, above });
-        for (way, group) in groups.into_iter().enumerate() {
-            self.grow(group, Some(Turn { branch, way }));
+        self.branches.push(Branch { path: first[..depth].to_vec(), children, end, above });
+        for (child, group) in groups.into_iter().enumerate() {
+            self.grow(group, Some(Edge { branch, child }));
         }
     }
 
-    /// The way of the shortest label at a branch, if nothing but tokens of the end mark is left of that label. At the
+    /// The child of the shortest label at a branch, if nothing but tokens of the end mark is left of that label. At the
     /// root there is none, since its probabilities show whether the critic would have written any label.
     fn end_way(&self, groups: &[&[(&[TokenId], usize)]], depth: usize) -> Option<usize> {
         let lengths = groups.iter().flat_map(|group| group.iter()).map(|(text, _)| text.len());
@@ -179,7 +179,7 @@ impl Tree {
 /// The result of the logits at one branch.
 #[derive(Debug, Clone)]
 pub(crate) struct BranchReading {
-    /// Log-probabilities (natural logarithm) of the tokens of its ways, in their order, under the raw logits.
+    /// Log-probabilities (natural logarithm) of its children, in their order, under the raw logits.
     pub(crate) logprobs: Vec<f32>,
     /// Log-probabilities of other tokens, if they were requested.
     pub(crate) others: Option<Vec<(TokenId, f32)>>,
@@ -238,16 +238,16 @@ impl LabelReader {
     pub(crate) fn note(&mut self, reading: BranchReading) -> bool {
         let Self { labels, prefixes, frontier, best, at, .. } = self;
         let branch = &labels.branches[*at];
-        let logprob = |turn: Turn| prefixes[turn.branch] + branch.logprob(&reading.logprobs, turn.way);
+        let logprob = |edge: Edge| prefixes[edge.branch] + branch.logprob(&reading.logprobs, edge.child);
         *best = labels
             .ends
             .iter()
-            .filter(|turn| turn.branch == *at)
-            .map(|turn| logprob(*turn))
+            .filter(|edge| edge.branch == *at)
+            .map(|edge| logprob(*edge))
             .fold(*best, f32::max);
         let below: Vec<(usize, f32)> = (labels.branches.iter().enumerate())
-            .filter_map(|(index, branch)| Some((index, branch.above.filter(|turn| turn.branch == *at)?)))
-            .map(|(index, turn)| (index, logprob(turn)))
+            .filter_map(|(index, branch)| Some((index, branch.above.filter(|edge| edge.branch == *at)?)))
+            .map(|(index, edge)| (index, logprob(edge)))
             .collect();
         frontier.retain(|branch| branch != at);
         for (index, prefix) in below {
@@ -279,12 +279,12 @@ impl LabelReader {
     /// The scores by which a label is chosen: log-probabilities, plus the biases of the tokens at branches. The score is minus
     /// infinity for labels whose branches were not all read, since another label is more probable.
     pub(crate) fn scores(&self, biases: &[(TokenId, f32)]) -> Vec<f32> {
-        let bias = |turn: Turn| -> f32 {
-            let token = self.labels.branches[turn.branch].ways[turn.way];
+        let bias = |edge: Edge| -> f32 {
+            let token = self.labels.branches[edge.branch].children[edge.child];
             biases.iter().filter(|(biased, _)| *biased == token).map(|(_, bias)| bias).sum()
         };
         let score = |label: usize| {
-            let biased: f32 = self.labels.turns(label).map(bias).sum();
+            let biased: f32 = self.labels.edges(label).map(bias).sum();
             self.logprob(label) + biased
         };
         (0..self.labels.texts.len()).map(score).collect()
@@ -292,10 +292,10 @@ impl LabelReader {
 
     /// The log-probability of a label; minus infinity if its branches were not all read.
     fn logprob(&self, label: usize) -> f32 {
-        let Turn { branch, way } = self.labels.ends[label];
+        let Edge { branch, child } = self.labels.ends[label];
         // A branch is read after those above it.
         self.readings[branch].as_ref().map_or(f32::NEG_INFINITY, |reading| {
-            self.prefixes[branch] + self.labels.branches[branch].logprob(&reading.logprobs, way)
+            self.prefixes[branch] + self.labels.branches[branch].logprob(&reading.logprobs, child)
         })
     }
 
@@ -305,11 +305,11 @@ impl LabelReader {
         let Labels { texts, branches, .. } = &self.labels;
         let mut tokens: Vec<(TokenId, Option<Sampled>)> =
             texts[label].iter().map(|token| (*token, None)).collect();
-        for Turn { branch, way } in self.labels.turns(label) {
-            let Branch { path, ways, .. } = &branches[branch];
+        for Edge { branch, child } in self.labels.edges(label) {
+            let Branch { path, children, .. } = &branches[branch];
             let reported = |reading: &BranchReading| {
-                let report = |others| Reported { chosen: reading.logprobs[way], others };
-                Sampled { token: ways[way], report: reading.others.clone().map(report) }
+                let report = |others| Reported { chosen: reading.logprobs[child], others };
+                Sampled { token: children[child], report: reading.others.clone().map(report) }
             };
             tokens[path.len()].1 = self.readings[branch].as_ref().map(reported);
         }

@@ -5,13 +5,15 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
+use super::{
+    backlog::{Backlog, NoRoom, QueueClient, QueueEntry, QueueSlot},
+    ticket::Ticket,
+    waiters::Place,
+};
 use crate::{
-    backlog::{Asker, Backlog, NoRoom, QueueEntry, QueueSlot},
     config::Config,
     request::{Lane, Tenant, Urgency},
     sync::Arc,
-    ticket::Ticket,
-    waiters::Place,
 };
 
 /// A queue and its bounds.
@@ -45,8 +47,9 @@ impl Client {
         let Queue { backlog, config } = queue;
         loop {
             let Self { ticket, tenant, place, .. } = &*self;
-            let asker = Asker { ticket, tenant, share: 1.0, urgency: Urgency::Now, place: place.as_ref() };
-            let entry = QueueEntry { asker, lane: Lane::Score, tokens, keys: &[], block_size: 4 };
+            let client =
+                QueueClient { ticket, tenant, share: 1.0, urgency: Urgency::Now, place: place.as_ref() };
+            let entry = QueueEntry { client, lane: Lane::Score, tokens, keys: &[], block_size: 4 };
             match backlog.join(entry, config) {
                 Ok(queue_slot) => {
                     self.place = None;

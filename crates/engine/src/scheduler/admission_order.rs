@@ -3,15 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::{
-    fair_share::FairShare,
     request::{Tenant, Urgency},
+    scheduler::fair_share::FairShare,
     sequence::Sequence,
 };
 
 /// Indices into the queue, each returned once: first old sequences in order of arrival, then by turns of their
-/// tenants, and last those of low urgency, also by turns.
+/// tenants, and last those of low urgency, also by order.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct AdmissionOrder {
     old: VecDeque<usize>,
     now: ByTenant,
     whenever: ByTenant,
@@ -19,25 +19,25 @@ pub(crate) struct Turns {
 
 type ByTenant = HashMap<Tenant, VecDeque<usize>>;
 
-impl Turns {
-    pub(crate) fn new(line: &VecDeque<Box<Sequence>>, is_old: impl Fn(&Sequence) -> bool) -> Self {
-        let mut turns = Self { old: VecDeque::new(), now: HashMap::new(), whenever: HashMap::new() };
-        for (index, sequence) in line.iter().enumerate() {
+impl AdmissionOrder {
+    pub(crate) fn new(waiting: &VecDeque<Box<Sequence>>, is_old: impl Fn(&Sequence) -> bool) -> Self {
+        let mut order = Self { old: VecDeque::new(), now: HashMap::new(), whenever: HashMap::new() };
+        for (index, sequence) in waiting.iter().enumerate() {
             let by_tenant = match sequence.urgency() {
                 // The queue is in order of arrival, and so are these.
                 Urgency::Now if is_old(sequence) => {
-                    turns.old.push_back(index);
+                    order.old.push_back(index);
                     continue;
                 }
-                Urgency::Now => &mut turns.now,
-                Urgency::Whenever => &mut turns.whenever,
+                Urgency::Now => &mut order.now,
+                Urgency::Whenever => &mut order.whenever,
             };
             match by_tenant.get_mut(sequence.tenant()) {
                 Some(places) => places.push_back(index),
                 None => drop(by_tenant.insert(sequence.tenant().clone(), VecDeque::from([index]))),
             }
         }
-        turns
+        order
     }
 
     /// Skips all further sequences of `tenant`, except old ones.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::probability::argmax;
+use crate::decoding::probability::argmax;
 
 fn labels(texts: &[&[u32]]) -> Result<Labels, LabelsError> {
     let texts = texts.iter().map(|text| text.iter().map(|id| TokenId(*id)).collect());
@@ -35,7 +35,7 @@ fn labels_that_cannot_be_told_apart_are_refused() {
 fn only_shared_beginnings_are_branches() {
     // "7.", "1.", "10.", "100.", with 9 as the full stop.
     let branches = labels(&[&[7, 9], &[1, 9], &[1, 0, 9], &[1, 0, 0, 9]]).unwrap().branches;
-    let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.ways))).collect();
+    let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.children))).collect();
     assert_eq!(seen, [(vec![], vec![1, 7]), (vec![1], vec![0, 9]), (vec![1, 0], vec![0, 9])]);
     assert_eq!(branches.iter().map(|branch| branch.end).collect::<Vec<_>>(), [None, Some(1), Some(1)]);
 }
@@ -45,7 +45,7 @@ fn what_can_follow_in_one_way_only_is_not_read() {
     // Two of three sentences have the same beginning.
     let texts: &[&[u32]] = &[&[1, 2, 3, 4, 9], &[1, 2, 3, 5, 9], &[6, 7, 9]];
     let branches = labels(texts).unwrap().branches;
-    let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.ways))).collect();
+    let seen: Vec<_> = branches.iter().map(|branch| (ids(&branch.path), ids(&branch.children))).collect();
     assert_eq!(seen, [(vec![], vec![1, 6]), (vec![1, 2, 3], vec![4, 5])]);
     let mut reader = reader(texts, Coverage::Reported);
     assert!(reader.note(read(&[-0.5, -1.0])));
@@ -175,13 +175,13 @@ proptest! {
         let best = |coverage| {
             let mut reader = reader(&texts, coverage);
             loop {
-                let Branch { path, ways, .. } = reader.branch().clone();
+                let Branch { path, children, .. } = reader.branch().clone();
                 // The reading of a branch depends only on the branch; there are few values, so that some are
                 // equal.
                 let mut random = StdRng::seed_from_u64(path.iter().fold(seed, |seed, token| {
                     seed.wrapping_mul(31).wrapping_add(u64::from(token.0) + 1)
                 }));
-                let logprobs = ways.iter().map(|_| -f32::from(random.random_range(0..4u8))).collect();
+                let logprobs = children.iter().map(|_| -f32::from(random.random_range(0..4u8))).collect();
                 if !reader.note(BranchReading { logprobs, others: None }) {
                     break argmax(&reader.scores(&[]));
                 }

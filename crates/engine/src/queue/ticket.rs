@@ -58,7 +58,7 @@ pub(crate) struct Counted {
 
 /// How the next part of a request joins the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Comes {
+pub(crate) enum JoinOrder {
     /// As the first part of all, for which there must be room.
     First,
     /// While no other part is in the queue: it is accepted without a limit, so that an accepted request always
@@ -130,11 +130,11 @@ impl Standing {
     }
 
     /// How its next part joins.
-    pub(crate) fn comes(&self) -> Comes {
+    pub(crate) fn join_order(&self) -> JoinOrder {
         match (self.let_in, self.waiting) {
-            (false, _) => Comes::First,
-            (true, 0) => Comes::Next,
-            (true, _) => Comes::Beside,
+            (false, _) => JoinOrder::First,
+            (true, 0) => JoinOrder::Next,
+            (true, _) => JoinOrder::Beside,
         }
     }
 

@@ -7,20 +7,23 @@
 //! all others out. One part of each request may always be prepared; beyond these, at most as many parts are prepared
 //! or wait as requests may wait, so that the memory for encoded prompts is bounded too.
 //!
-//! Those that wait for room have a [`Place`] among the [`Waiters`], which determine who is next.
+//! Those that wait for room have a [`Place`] among the [`Waiters`](super::waiters::Waiters), which determine who is next.
 
-use std::{collections::HashMap, sync::PoisonError};
+use std::sync::PoisonError;
 
+use super::{
+    load::{Bound, Demand, Load, QueuedPart, Room, Wanted},
+    state::{Exceeded, QueueLimits, QueueState},
+    ticket::{Counted, Standing, Ticket},
+    waiters::{Place, WaitsFor},
+};
 use crate::{
     average::MovingAverage,
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
-    queue_load::{Bound, Bounds, Demand, Load, Part, Room, Wanted},
     request::{Lane, Tenant, Urgency},
     sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering::Relaxed},
-    ticket::{Counted, Standing, Ticket},
-    waiters::{Place, Waiters, WaitsFor},
 };
 
 /// Number of slots for keys of cached blocks: 512 KiB, enough for the blocks of two million tokens.
@@ -34,7 +37,7 @@ const MAX_RETRY_S: u64 = 20;
 #[derive(Debug)]
 pub(crate) struct Backlog {
     /// The lock makes every admission atomic: a request gets everything that it needs, or nothing.
-    line: Mutex<Line>,
+    queue: Mutex<QueueState>,
     /// A [`MovingAverage`] of the throughput in tokens per second of work, as bits. Only the engine's thread writes
     /// it.
     rate: AtomicU64,
@@ -46,23 +49,9 @@ pub(crate) struct Backlog {
     known: Vec<AtomicU64>,
 }
 
-/// The requests and parts that wait or are being prepared.
-#[derive(Debug, Default)]
-pub(crate) struct Line {
-    all: Load,
-    /// Number of parts that write text.
-    explaining: usize,
-    /// The load of each tenant with a limited share, as long as it has any.
-    pub(crate) shares: HashMap<Tenant, Load>,
-    /// Those that wait for room. They are here so that an attempt and its place in the order are one operation.
-    pub(crate) waiters: Waiters,
-    refused_requests: u64,
-    refused_tokens: u64,
-}
-
 /// A request that needs room.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
+pub(crate) struct QueueClient<'a> {
     /// The ticket of the request.
     pub(crate) ticket: &'a Ticket,
     pub(crate) tenant: &'a Tenant,
@@ -84,7 +73,7 @@ pub(crate) struct NoRoom {
 /// A part that tries to join the queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueEntry<'a> {
-    pub(crate) asker: Asker<'a>,
+    pub(crate) client: QueueClient<'a>,
     pub(crate) lane: Lane,
     /// Number of tokens of its prompt.
     pub(crate) tokens: usize,
@@ -108,23 +97,9 @@ pub(crate) struct Preparation {
 pub(crate) struct QueueSlot {
     backlog: Arc<Backlog>,
     ticket: Ticket,
-    part: Part,
+    part: QueuedPart,
     /// The tenant whose share it uses, if that is limited.
     tenant: Option<Tenant>,
-}
-
-/// The upper bounds on the queue and on the tenant's share.
-#[derive(Debug, Clone, Copy)]
-struct Most {
-    line: Bounds,
-    share: Bounds,
-}
-
-/// The exceeded bound, and the load that exceeds it.
-#[derive(Debug, Clone, Copy)]
-struct Lack {
-    bound: Bound,
-    load: Load,
 }
 
 impl Default for Backlog {
@@ -137,7 +112,7 @@ impl Backlog {
     /// An empty queue with slots for `slots` keys of cached blocks.
     pub(crate) fn with_slots(slots: usize) -> Self {
         Self {
-            line: Mutex::default(),
+            queue: Mutex::default(),
             rate: AtomicU64::new(0),
             running_tokens: AtomicU64::new(0),
             known: (0..slots).map(|_| AtomicU64::new(0)).collect(),
@@ -153,16 +128,16 @@ impl Backlog {
     /// known yet.
     pub(crate) fn prepare(
         self: &Arc<Self>,
-        asker: Asker<'_>,
+        client: QueueClient<'_>,
         config: &Config,
         free: usize,
     ) -> Result<Preparation, NoRoom> {
-        let mut standing = asker.ticket.standing();
+        let mut standing = client.ticket.standing();
         let demand = if standing.prepares() { Demand::FurtherPreparation } else { Demand::Preparation };
-        self.take(asker, &mut standing, demand, Most::of(asker, config).and(free))?;
+        self.take(client, &mut standing, demand, QueueLimits::of(client, config).and(free))?;
         standing.prepare();
-        let tenant = asker.bounded().cloned();
-        Ok(Preparation { backlog: self.clone(), ticket: asker.ticket.clone(), tenant })
+        let tenant = client.bounded().cloned();
+        Ok(Preparation { backlog: self.clone(), ticket: client.ticket.clone(), tenant })
     }
 
     /// Adds a part to the queue. When no tokens wait, a single part of any length may join.
@@ -176,63 +151,63 @@ impl Backlog {
         entry: QueueEntry<'_>,
         config: &Config,
     ) -> Result<QueueSlot, NoRoom> {
-        let QueueEntry { asker, lane, tokens, keys, block_size } = entry;
+        let QueueEntry { client, lane, tokens, keys, block_size } = entry;
         let known = keys.iter().take_while(|key| self.knows(key)).count() * block_size;
-        let part = Part { lane, tokens: tokens.saturating_sub(known) };
-        let mut standing = asker.ticket.standing();
-        self.take(asker, &mut standing, Demand::Join(part), Most::of(asker, config))?;
+        let part = QueuedPart { lane, tokens: tokens.saturating_sub(known) };
+        let mut standing = client.ticket.standing();
+        self.take(client, &mut standing, Demand::Join(part), QueueLimits::of(client, config))?;
         standing.join();
         // Later prompts with the same prefix will find it computed.
         keys.iter().for_each(|key| self.learn(key));
-        let tenant = asker.bounded().cloned();
-        Ok(QueueSlot { backlog: self.clone(), ticket: asker.ticket.clone(), part, tenant })
+        let tenant = client.bounded().cloned();
+        Ok(QueueSlot { backlog: self.clone(), ticket: client.ticket.clone(), part, tenant })
     }
 
     /// Reserves room, and counts the request if it is not counted yet. Without room, the request is rejected as a
     /// whole, unless it or the part waits.
     fn take(
         &self,
-        asker: Asker<'_>,
+        client: QueueClient<'_>,
         standing: &mut Standing,
         demand: Demand,
-        most: Most,
+        most: QueueLimits,
     ) -> Result<(), NoRoom> {
         if let Some(refused) = &standing.refused {
             return Err(NoRoom { error: refused.clone(), waits_for: None });
         }
-        let wanted = Wanted { comes: standing.comes(), is_new: standing.counted.is_none(), demand };
+        let wanted = Wanted { join_order: standing.join_order(), is_new: standing.counted.is_none(), demand };
         let waits = match demand {
             Demand::FurtherPreparation => true,
             Demand::Preparation | Demand::Join(_) => standing.waits(),
         };
-        let waits_for = wanted.room().filter(|_| waits).map(|room| asker.waits_for(room));
-        let mut line = self.line();
-        let may_take = waits_for.as_ref().is_none_or(|what| line.waiters.may_take(what, asker.place));
+        let waits_for = wanted.room().filter(|_| waits).map(|room| client.waits_for(room));
+        let mut queue = self.queue();
+        let may_take = waits_for.as_ref().is_none_or(|what| queue.waiters.may_take(what, client.place));
         let taken = match may_take {
-            true => line.take(asker, wanted, most),
+            true => queue.take(client, wanted, most),
             // What is free is for those before it.
-            false => Err(Lack { bound: Bound::Requests, load: line.all }),
+            false => Err(Exceeded { bound: Bound::Requests, load: queue.all }),
         };
-        if let Err(lack) = taken {
-            let error = self.error(lack);
+        if let Err(exceeded) = taken {
+            let error = self.error(exceeded);
             if waits_for.is_none() {
-                line.note_refused(lack.bound);
+                queue.note_refused(exceeded.bound);
                 standing.refused = Some(error.clone());
             }
-            if let Some(place) = asker.place {
-                line.waiters.note_failure(place);
+            if let Some(place) = client.place {
+                queue.waiters.note_failure(place);
             }
             return Err(NoRoom { error, waits_for });
         }
         if wanted.is_new {
-            standing.counted = Some(Counted { tenant: asker.bounded().cloned() });
+            standing.counted = Some(Counted { tenant: client.bounded().cloned() });
         }
         Ok(())
     }
 
     /// The error for a lack of room.
-    fn error(&self, lack: Lack) -> EngineError {
-        let Lack { bound, load: Load { requests, tokens, .. } } = lack;
+    fn error(&self, exceeded: Exceeded) -> EngineError {
+        let Exceeded { bound, load: Load { requests, tokens, .. } } = exceeded;
         let retry_after_s = self.retry_after_s(tokens);
         match bound {
             Bound::Requests | Bound::Tokens => EngineError::Overloaded { requests, tokens, retry_after_s },
@@ -240,46 +215,46 @@ impl Backlog {
         }
     }
 
-    pub(crate) fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn queue(&self) -> MutexGuard<'_, QueueState> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls those that are next, since there may be more room.
     pub(crate) fn call(&self) {
-        let called = self.line().call();
+        let called = self.queue().call();
         called.iter().for_each(Ticket::wake);
     }
 
     /// Number of requests with a part that waits or is being prepared.
     #[cfg(test)]
     pub(crate) fn requests(&self) -> usize {
-        self.line().all.requests
+        self.queue().all.requests
     }
 
     /// Number of parts in the queue.
     #[cfg(test)]
     pub(crate) fn parts(&self) -> usize {
-        self.line().all.parts
+        self.queue().all.parts
     }
 
     /// Number of parts of one lane in the queue.
     pub(crate) fn lane_parts(&self, lane: Lane) -> usize {
-        let line = self.line();
+        let queue = self.queue();
         match lane {
-            Lane::Score => line.all.parts - line.explaining,
-            Lane::Explain => line.explaining,
+            Lane::Score => queue.all.parts - queue.explaining,
+            Lane::Explain => queue.explaining,
         }
     }
 
     /// Number of uncached prompt tokens in the queue.
     pub(crate) fn tokens(&self) -> usize {
-        self.line().all.tokens
+        self.queue().all.tokens
     }
 
     /// Number of rejected requests: because of the number of requests, and because of their tokens.
     pub(crate) fn refused(&self) -> (u64, u64) {
-        let line = self.line();
-        (line.refused_requests, line.refused_tokens)
+        let queue = self.queue();
+        (queue.refused_requests, queue.refused_tokens)
     }
 
     /// Recent throughput in tokens per second of work; 0 before the first step.
@@ -332,63 +307,9 @@ impl Backlog {
     }
 }
 
-impl Line {
-    /// Reserves room in the queue and in the tenant's share of it, or nothing.
-    fn take(&mut self, asker: Asker<'_>, wanted: Wanted, most: Most) -> Result<(), Lack> {
-        if let Some(bound) = self.all.lacks(wanted, most.line) {
-            return Err(Lack { bound, load: self.all });
-        }
-        if let Some(tenant) = asker.bounded() {
-            let own = self.shares.get(tenant).copied().unwrap_or_default();
-            if own.lacks(wanted, most.share).is_some() {
-                return Err(Lack { bound: Bound::Share, load: own });
-            }
-            self.shares.entry(tenant.clone()).or_default().add(wanted);
-        }
-        self.all.add(wanted);
-        if let Demand::Join(Part { lane: Lane::Explain, .. }) = wanted.demand {
-            self.explaining += 1;
-        }
-        Ok(())
-    }
-
-    /// Releases room, also in a tenant's share, whose entry is removed when nothing is left of it.
-    fn give_back(&mut self, tenant: Option<&Tenant>, less: impl Fn(&mut Load)) {
-        less(&mut self.all);
-        let Some(tenant) = tenant else { return };
-        if let Some(own) = self.shares.get_mut(tenant) {
-            less(own);
-            if own.requests + own.preparing + own.parts == 0 {
-                self.shares.remove(tenant);
-            }
-        }
-    }
-
-    /// Releases the room of a request that no longer counts.
-    fn end(&mut self, ended: Option<Counted>) {
-        if let Some(Counted { tenant }) = ended {
-            self.give_back(tenant.as_ref(), |load| load.requests -= 1);
-        }
-    }
-
-    /// Calls the waiters that are next, when there may be more room; returns the tickets to wake. When nothing waits or
-    /// is being prepared, nothing may follow that calls others, so that all are called.
-    fn call(&mut self) -> Vec<Ticket> {
-        self.waiters.call(self.all.is_empty())
-    }
-
-    fn note_refused(&mut self, bound: Bound) {
-        match bound {
-            Bound::Requests => self.refused_requests += 1,
-            Bound::Tokens => self.refused_tokens += 1,
-            Bound::Share => {}
-        }
-    }
-}
-
-impl<'a> Asker<'a> {
+impl<'a> QueueClient<'a> {
     /// The tenant, if its share is limited.
-    fn bounded(self) -> Option<&'a Tenant> {
+    pub(super) fn bounded(self) -> Option<&'a Tenant> {
         (self.share < 1.0).then_some(self.tenant)
     }
 
@@ -398,40 +319,18 @@ impl<'a> Asker<'a> {
     }
 }
 
-impl Most {
-    /// The bounds for a request. Those of low urgency may fill only half of the queue; the other half is reserved
-    /// for urgent ones.
-    fn of(asker: Asker<'_>, config: &Config) -> Self {
-        let Config { max_waiting, max_waiting_tokens, .. } = *config;
-        let part = match asker.urgency {
-            Urgency::Now => 1,
-            Urgency::Whenever => 2,
-        };
-        let line = Bounds { requests: (max_waiting / part).max(1), tokens: max_waiting_tokens / part };
-        let own = |whole: usize| (whole as f64 * f64::from(asker.share)) as usize;
-        let share = Bounds { requests: own(max_waiting).max(1), tokens: own(max_waiting_tokens) };
-        Self { line, share }
-    }
-
-    /// The same bounds with room for `more` requests.
-    fn and(self, more: usize) -> Self {
-        let and = |bounds: Bounds| Bounds { requests: bounds.requests.saturating_add(more), ..bounds };
-        Self { line: and(self.line), share: and(self.share) }
-    }
-}
-
 impl Drop for QueueSlot {
     fn drop(&mut self) {
         let mut standing = self.ticket.standing();
-        let mut line = self.backlog.line();
-        let Part { lane, tokens } = self.part;
-        line.end(standing.leave());
-        line.give_back(self.tenant.as_ref(), |load| {
+        let mut queue = self.backlog.queue();
+        let QueuedPart { lane, tokens } = self.part;
+        queue.end(standing.leave());
+        queue.give_back(self.tenant.as_ref(), |load| {
             (load.parts, load.tokens) = (load.parts - 1, load.tokens - tokens);
         });
-        line.explaining -= usize::from(lane == Lane::Explain);
-        let called = line.call();
-        drop((line, standing));
+        queue.explaining -= usize::from(lane == Lane::Explain);
+        let called = queue.call();
+        drop((queue, standing));
         // Its own request may now do what it could not before, whoever waits before it.
         self.ticket.wake();
         called.iter().for_each(Ticket::wake);
@@ -441,11 +340,11 @@ impl Drop for QueueSlot {
 impl Drop for Preparation {
     fn drop(&mut self) {
         let mut standing = self.ticket.standing();
-        let mut line = self.backlog.line();
-        line.end(standing.prepared());
-        line.give_back(self.tenant.as_ref(), |load| load.preparing -= 1);
-        let called = line.call();
-        drop((line, standing));
+        let mut queue = self.backlog.queue();
+        queue.end(standing.prepared());
+        queue.give_back(self.tenant.as_ref(), |load| load.preparing -= 1);
+        let called = queue.call();
+        drop((queue, standing));
         // As for a part that leaves the queue.
         self.ticket.wake();
         called.iter().for_each(Ticket::wake);

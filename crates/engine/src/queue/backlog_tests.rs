@@ -2,14 +2,16 @@
 
 use critic::{Encoded, TokenId};
 
+use super::{
+    backlog::{Backlog, NoRoom, QueueClient, QueueEntry, QueueSlot},
+    ticket::Ticket,
+};
 use crate::{
-    backlog::{Asker, Backlog, NoRoom, QueueEntry, QueueSlot},
     config::Config,
     error::EngineError,
     prefix_cache::BlockKey,
     request::{Lane, Tenant, Urgency},
     sync::Arc,
-    ticket::Ticket,
 };
 use crate::{
     prefix_cache::{block_keys, root},
@@ -30,13 +32,13 @@ fn config(max_waiting: usize, max_waiting_tokens: usize) -> Config {
 }
 
 /// A request without a limited share.
-fn asker(ticket: &Ticket) -> Asker<'_> {
+fn client(ticket: &Ticket) -> QueueClient<'_> {
     static TENANT: std::sync::LazyLock<Tenant> = std::sync::LazyLock::new(Tenant::default);
-    Asker { ticket, tenant: &TENANT, share: 1.0, urgency: Urgency::Now, place: None }
+    QueueClient { ticket, tenant: &TENANT, share: 1.0, urgency: Urgency::Now, place: None }
 }
 
-fn entry<'a>(asker: Asker<'a>, tokens: usize, keys: &'a [BlockKey]) -> QueueEntry<'a> {
-    QueueEntry { asker, lane: Lane::Score, tokens, keys, block_size: 4 }
+fn entry<'a>(client: QueueClient<'a>, tokens: usize, keys: &'a [BlockKey]) -> QueueEntry<'a> {
+    QueueEntry { client, lane: Lane::Score, tokens, keys, block_size: 4 }
 }
 
 /// Why there is no room.
@@ -51,7 +53,7 @@ fn join(
     keys: &[BlockKey],
     config: &Config,
 ) -> Result<QueueSlot, EngineError> {
-    backlog.join(entry(asker(&Ticket::default()), tokens, keys), config).map_err(error)
+    backlog.join(entry(client(&Ticket::default()), tokens, keys), config).map_err(error)
 }
 
 #[test]
@@ -61,8 +63,8 @@ fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
     let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
     let of = |tenant, tokens| {
         let ticket = Ticket::default();
-        let asker = Asker { tenant, share: 0.25, ..asker(&ticket) };
-        backlog.join(entry(asker, tokens, &[]), &config).map_err(error)
+        let client = QueueClient { tenant, share: 0.25, ..client(&ticket) };
+        backlog.join(entry(client, tokens, &[]), &config).map_err(error)
     };
     let first = of(&a, 10).unwrap();
     let _second = of(&a, 10).unwrap();
@@ -75,7 +77,7 @@ fn a_tenant_takes_no_more_than_its_share_and_gets_it_back() {
     drop(first);
     let _third = of(&a, 10).unwrap();
     drop(large);
-    assert_eq!(backlog.line().shares.len(), 1);
+    assert_eq!(backlog.queue().shares.len(), 1);
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn places_are_given_and_come_back_after_a_panic_amid_them() {
     let amid = std::thread::spawn({
         let backlog = backlog.clone();
         move || {
-            let _held = backlog.line();
+            let _held = backlog.queue();
             panic!("a panic of this test's own");
         }
     });
@@ -105,20 +107,20 @@ fn what_is_made_ready_counts_before_it_joins() {
     let [a, b] = ["a", "b"].map(|name| Tenant(name.into()));
     let tickets: Vec<Ticket> = (0..16).map(|_| Ticket::default()).collect();
     let mut tickets = tickets.iter();
-    let mut asker = |tenant, share| Asker { tenant, share, ..asker(tickets.next().unwrap()) };
-    let queue_slot = backlog.join(entry(asker(&a, 0.25), 5, &[]), &config);
-    let mut prepare = |tenant, free| backlog.prepare(asker(tenant, 0.25), &config, free).map_err(error);
+    let mut client = |tenant, share| QueueClient { tenant, share, ..client(tickets.next().unwrap()) };
+    let queue_slot = backlog.join(entry(client(&a, 0.25), 5, &[]), &config);
+    let mut prepare = |tenant, free| backlog.prepare(client(tenant, 0.25), &config, free).map_err(error);
     let _second = prepare(&a, 0).unwrap();
     let refused = prepare(&a, 0).unwrap_err();
     assert!(matches!(refused, EngineError::ShareTaken { requests: 2, tokens: 5, .. }), "{refused}");
     drop((prepare(&a, 1).unwrap(), prepare(&b, 0).unwrap()));
     drop(queue_slot);
-    let more: Vec<_> = (0..7).map(|_| backlog.prepare(asker(&b, 1.0), &config, 0).unwrap()).collect();
-    let full = backlog.prepare(asker(&b, 1.0), &config, 0).unwrap_err().error;
+    let more: Vec<_> = (0..7).map(|_| backlog.prepare(client(&b, 1.0), &config, 0).unwrap()).collect();
+    let full = backlog.prepare(client(&b, 1.0), &config, 0).unwrap_err().error;
     assert!(matches!(full, EngineError::Overloaded { requests: 8, .. }), "{full}");
-    assert_eq!(backlog.line().shares.len(), 1, "whoever left is forgotten");
+    assert_eq!(backlog.queue().shares.len(), 1, "whoever left is forgotten");
     drop(more);
-    let later = Asker { urgency: Urgency::Whenever, ..asker(&b, 1.0) };
+    let later = QueueClient { urgency: Urgency::Whenever, ..client(&b, 1.0) };
     assert!(backlog.prepare(later, &config, 0).is_ok());
 }
 
@@ -129,7 +131,7 @@ fn a_known_beginning_counts_once_and_places_are_given_back() {
     let prompt: Vec<u32> = (0..21).collect();
     let first = join(&backlog, 21, &keys(&prompt), &config).unwrap();
     let (ticket, known) = (Ticket::default(), keys(&prompt));
-    let second = QueueEntry { lane: Lane::Explain, ..entry(asker(&ticket), 21, &known) };
+    let second = QueueEntry { lane: Lane::Explain, ..entry(client(&ticket), 21, &known) };
     let second = backlog.join(second, &config).unwrap();
     assert_eq!((backlog.tokens(), backlog.requests()), (22, 2));
     assert_eq!([Lane::Score, Lane::Explain].map(|lane| backlog.lane_parts(lane)), [1, 1]);
@@ -186,7 +188,7 @@ fn whoever_may_wait_finds_half_of_the_line() {
     let config = config(4, 1000);
     let join = |urgency| {
         let ticket = Ticket::default();
-        backlog.join(entry(Asker { urgency, ..asker(&ticket) }, 1, &[]), &config)
+        backlog.join(entry(QueueClient { urgency, ..client(&ticket) }, 1, &[]), &config)
     };
     let _places = [join(Urgency::Whenever).unwrap(), join(Urgency::Whenever).unwrap()];
     assert!(join(Urgency::Whenever).is_err());
@@ -202,10 +204,10 @@ fn a_tenant_whose_share_is_taken_is_told_when_its_own_tokens_are_gone() {
     backlog.note_step(100, 1.0);
     let _others = join(&backlog, 700, &[], &config).unwrap();
     let tickets = [Ticket::default(), Ticket::default(), Ticket::default()];
-    let [first, by_tokens, by_requests] = [&tickets[0], &tickets[1], &tickets[2]].map(|ticket| Asker {
+    let [first, by_tokens, by_requests] = [&tickets[0], &tickets[1], &tickets[2]].map(|ticket| QueueClient {
         tenant: &tenant,
         share: 0.25,
-        ..asker(ticket)
+        ..client(ticket)
     });
     let _own = backlog.join(entry(first, 200, &[]), &config).unwrap();
     let again = |no_room: NoRoom| match no_room.error {
@@ -223,10 +225,10 @@ fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
     let backlog = Arc::new(Backlog::default());
     let config = config(4, 200);
     let tickets: [Ticket; 5] = Default::default();
-    let join = |ticket: &Ticket, tokens| backlog.join(entry(asker(ticket), tokens, &[]), &config);
+    let join = |ticket: &Ticket, tokens| backlog.join(entry(client(ticket), tokens, &[]), &config);
     let [large, small, more, most, refused] = &tickets;
     // It is one request, however many parts are being prepared or wait.
-    let ready: Vec<_> = (0..3).map(|_| backlog.prepare(asker(large), &config, 0).unwrap()).collect();
+    let ready: Vec<_> = (0..3).map(|_| backlog.prepare(client(large), &config, 0).unwrap()).collect();
     let first = join(large, 60).unwrap();
     assert_eq!((backlog.requests(), backlog.parts()), (1, 1));
     assert!(
@@ -239,7 +241,7 @@ fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
     let others = [small, more, most].map(|ticket| join(ticket, 0).unwrap());
     assert!(join(refused, 0).is_err() && join(refused, 0).is_err() && refused.is_refused());
     assert!(
-        backlog.prepare(asker(refused), &config, 9).is_err(),
+        backlog.prepare(client(refused), &config, 9).is_err(),
         "nor is there room for another part of it later"
     );
     assert_eq!((backlog.requests(), backlog.parts(), backlog.refused()), (4, 5, (1, 0)));
@@ -247,7 +249,7 @@ fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
     assert_eq!(backlog.requests(), 3);
     // It was accepted, and makes progress although others have taken all the room meanwhile.
     let (other, flood) = (Ticket::default(), Config { max_waiting_tokens: 1000, ..config });
-    let _other = backlog.join(entry(asker(&other), 900, &[]), &flood).unwrap();
+    let _other = backlog.join(entry(client(&other), 900, &[]), &flood).unwrap();
     let next = join(large, 60).unwrap();
     assert_eq!(backlog.requests(), 5);
     assert!(join(large, 1).is_err(), "beside which there is no room");
@@ -259,7 +261,7 @@ fn a_request_is_let_in_or_refused_as_a_whole_and_counts_once() {
 fn a_request_of_many_parts_leaves_room_for_others() {
     let backlog = Arc::new(Backlog::default());
     let config = config(8, 100);
-    let join = |ticket: &Ticket, tokens| backlog.join(entry(asker(ticket), tokens, &[]), &config);
+    let join = |ticket: &Ticket, tokens| backlog.join(entry(client(ticket), tokens, &[]), &config);
     let many = Ticket::default();
     let mut parts = vec![join(&many, 30).unwrap(), join(&many, 20).unwrap()];
     assert!(join(&many, 1).is_err() && !many.is_refused(), "half of the tokens are taken");
@@ -274,7 +276,7 @@ fn a_request_of_many_parts_leaves_room_for_others() {
     assert!(join(&many, 500).is_ok(), "one part of any length may always join");
     // The same holds for a tenant's share.
     let (tenant, many) = (Tenant("a".into()), Ticket::default());
-    let own = Asker { tenant: &tenant, share: 0.5, ..asker(&many) };
+    let own = QueueClient { tenant: &tenant, share: 0.5, ..client(&many) };
     let _first = backlog.join(entry(own, 20, &[]), &config).unwrap();
     assert!(backlog.join(entry(own, 10, &[]), &config).is_err());
     let _second = backlog.join(entry(own, 5, &[]), &config).unwrap();
@@ -284,7 +286,7 @@ fn a_request_of_many_parts_leaves_room_for_others() {
 fn no_more_parts_are_prepared_than_requests_may_wait_beside_one_of_each() {
     let backlog = Arc::new(Backlog::default());
     let config = config(3, 100);
-    let prepare = |ticket: &Ticket, free| backlog.prepare(asker(ticket), &config, free);
+    let prepare = |ticket: &Ticket, free| backlog.prepare(client(ticket), &config, free);
     let [many, other, third] = [Ticket::default(), Ticket::default(), Ticket::default()];
     let mut parts: Vec<_> = (0..3).map(|_| prepare(&many, 0).unwrap()).collect();
     assert!(prepare(&many, 0).is_err() && !many.is_refused(), "a further part waits");
@@ -295,7 +297,7 @@ fn no_more_parts_are_prepared_than_requests_may_wait_beside_one_of_each() {
     let _third = prepare(&third, 0).unwrap();
     assert_eq!(backlog.refused(), (0, 0));
     // Parts in the queue count as well.
-    let queue_slot = backlog.join(entry(asker(&many), 1, &[]), &config).unwrap();
+    let queue_slot = backlog.join(entry(client(&many), 1, &[]), &config).unwrap();
     parts.truncate(1);
     drop(first);
     assert!(prepare(&many, 0).is_err(), "two are prepared and one waits");
@@ -305,11 +307,11 @@ fn no_more_parts_are_prepared_than_requests_may_wait_beside_one_of_each() {
     assert_eq!(backlog.requests(), 1);
     // A tenant's share bounds its parts, too, and is given back.
     let (tenant, own) = (Tenant("a".into()), Ticket::default());
-    let own = Asker { tenant: &tenant, share: 0.4, ..asker(&own) };
+    let own = QueueClient { tenant: &tenant, share: 0.4, ..client(&own) };
     let only = backlog.prepare(own, &config, 0).unwrap();
     assert!(backlog.prepare(own, &config, 0).is_err());
     drop(only);
-    assert!(backlog.line().shares.is_empty());
+    assert!(backlog.queue().shares.is_empty());
 }
 
 #[test]
@@ -318,7 +320,7 @@ fn a_patient_request_is_not_refused_until_it_waits_no_more() {
     let config = config(1, 100);
     let before = join(&backlog, 1, &[], &config).unwrap();
     let patient = Ticket::patient();
-    let prepare = || backlog.prepare(asker(&patient), &config, 0);
+    let prepare = || backlog.prepare(client(&patient), &config, 0);
     assert!(prepare().is_err() && !patient.is_refused() && backlog.refused() == (0, 0));
     drop(before);
     drop(prepare().unwrap());
@@ -346,7 +348,7 @@ proptest::proptest! {
                 line.swap_remove(tokens % line.len());
             } else {
                 let ticket = Ticket::default();
-                let asker = Asker { tenant: &tenants[whose], share, ..asker(&ticket) };
+                let client = QueueClient { tenant: &tenants[whose], share, ..client(&ticket) };
                 let own: Vec<usize> =
                     line.iter().map(|(_, waiting)| *waiting).filter(|one| one.0 == whose).map(|one| one.1).collect();
                 let all: usize = line.iter().map(|(_, (_, tokens))| tokens).sum();
@@ -354,7 +356,7 @@ proptest::proptest! {
                 let most = ((max_waiting as f64 * f64::from(share)) as usize).max(1);
                 let has_room = own.is_empty()
                     || (own.len() < most && own.iter().sum::<usize>() + tokens <= (200.0 * f64::from(share)) as usize);
-                match backlog.join(entry(asker, tokens, &[]), &config).map_err(error) {
+                match backlog.join(entry(client, tokens, &[]), &config).map_err(error) {
                     Ok(queue_slot) => {
                         proptest::prop_assert!(there_is_room && has_room);
                         line.push((queue_slot, (whose, tokens)));
@@ -368,6 +370,6 @@ proptest::proptest! {
             proptest::prop_assert_eq!(backlog.tokens(), line.iter().map(|(_, (_, tokens))| tokens).sum::<usize>());
         }
         drop(line);
-        proptest::prop_assert!(backlog.line().shares.is_empty() && backlog.tokens() == 0);
+        proptest::prop_assert!(backlog.queue().shares.is_empty() && backlog.tokens() == 0);
     }
 }

@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use critic::{SamplingParams, StepOutput, TokenId, Wants};
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::{
-    error::Failure,
+use super::{
     guide::{Allowed, Guide, GuideError, TokenOutcome},
     labels::{BranchReading, Coverage, LabelReader},
-    request::Part,
     sampler::{Choices, SamplingContext, choose_label, logprobs_of, reported_others, sample},
+};
+use crate::{
+    error::Failure,
+    request::Part,
     stream::{Event, FinishReason, Sampled},
     subscribers::Subscribers,
 };
@@ -242,11 +244,11 @@ impl Reply {
         subscribers: &mut Subscribers,
     ) -> Result<(Progress, Option<FinishReason>), Failure> {
         // Only here it is known how many logits there are. A panic would end the engine.
-        let mut ways = reader.branch().ways.iter();
-        if let Some(token) = ways.find(|token| token.0 as usize >= logits.len()) {
+        let mut children = reader.branch().children.iter();
+        if let Some(token) = children.find(|token| token.0 as usize >= logits.len()) {
             return Err(Failure::UnknownLabel { token: *token, vocabulary: logits.len() });
         }
-        let logprobs = logprobs_of(logits, &reader.branch().ways);
+        let logprobs = logprobs_of(logits, &reader.branch().children);
         let others = reported_others(logits, &self.sampling.report);
         if reader.note(BranchReading { logprobs, others }) {
             let path = reader.branch().path.clone();

@@ -3,7 +3,7 @@
 use critic::SamplingParams;
 use rand::{Rng, rngs::StdRng};
 
-use crate::probability::{argmax, mass};
+use super::probability::{argmax, mass};
 
 /// How far below the largest logit, in units of the temperature, logits are sorted at first: those beyond are less
 /// than 1/2980 as probable. Usually some dozens are within.
