@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use critic::{EncodedImage, ImageTiling, Medium, Message, Part, Prompt, Role, Visual};
 use critic_candle::Packing;
-use image::{DynamicImage, ImageDecoder, ImageReader, metadata::Orientation};
+use image::{ImageDecoder, ImageReader, metadata::Orientation};
 
 use super::{bytes::Bytes, memory::taken, prompt::processor, sizes::cuts};
 
@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
         assert!(taken.peak <= OTHERS + (1 << 20) * (BYTES_PER_PIXEL + 3 * 200), "{taken:?} for no picture");
         return;
     };
-    let (width, height) = size(bytes.0);
+    let (width, height) = size(bytes.0, encoded.visuals.first().map(|visual| visual.medium));
     let pixels = width * height * BYTES_PER_PIXEL + width.max(height).pow(2) * 3;
     assert!(taken.peak <= OTHERS + 2 * pixels, "{taken:?} for {width}x{height}");
     assert!(!encoded.visuals.is_empty());
@@ -67,12 +67,28 @@ fn check_tiles(visual: &Visual, (how, tiling): (u8, ImageTiling), size: (usize, 
     }
 }
 
-/// Width and height of the image as it is displayed, from decoding it completely.
-fn size(file: &[u8]) -> (usize, usize) {
+/// Width and height of the image as it is displayed, from another reader of its header and its EXIF block. Of metadata
+/// that this one does not read, and that may turn the image, only the effect that was `found` is known.
+fn size(file: &[u8], found: Option<Medium>) -> (usize, usize) {
     let reader = ImageReader::new(Cursor::new(file)).with_guessed_format().expect("bytes can be read");
     let mut decoder = reader.into_decoder().expect("it was read");
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).expect("it was decoded");
-    picture.apply_orientation(orientation);
-    (picture.width() as usize, picture.height() as usize)
+    let (across, down) = decoder.dimensions();
+    let (across, down) = (across as usize, down as usize);
+    let (width, height) = match decoder.orientation() {
+        Ok(
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH,
+        ) => (down, across),
+        _ => (across, down),
+    };
+    let is_turned = found == Some(Medium::Image { height: width, width: height });
+    if is_turned && has_other_metadata(file) { (height, width) } else { (width, height) }
+}
+
+/// Whether there may be an orientation in XMP or in a text of a PNG, or one in a WebP without the flag for it.
+fn has_other_metadata(file: &[u8]) -> bool {
+    let signs: [&[u8]; 3] = [b"tiff:Orientation", b"XML:com.adobe.xmp", b"Raw profile type exif"];
+    file.starts_with(b"RIFF") || signs.iter().any(|sign| file.windows(sign.len()).any(|part| part == *sign))
 }

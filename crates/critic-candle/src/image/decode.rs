@@ -7,10 +7,8 @@ use image::{
 };
 
 use super::{
-    ImageLimits, RgbImage,
-    orientation::orientation,
-    pieces::{SCAN, segments},
-    png_texts::without_texts,
+    ImageLimits, RgbImage, jpeg, orientation::orientation, pieces::PNG_SIGNATURE, png_texts::without_texts,
+    webp_alpha::with_right_alpha,
 };
 
 /// Why an image cannot be decoded.
@@ -48,10 +46,12 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     Ok(Header { format, width, height })
 }
 
-/// Decodes the first frame of a PNG, JPEG, WebP, GIF or BMP to RGB, turned by its EXIF orientation and composited
-/// on white. Colour profiles are ignored, as in the reference, and so is all other metadata.
-pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, DecodeError> {
-    let bytes = &*without_texts(bytes);
+/// Decodes the first frame of a PNG, JPEG, WebP, GIF or BMP to RGB, turned by its orientation and composited on
+/// white. Colour profiles are ignored, as in the reference, and so is all other metadata.
+pub(crate) fn decode(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, DecodeError> {
+    let is_png = file.starts_with(PNG_SIGNATURE);
+    let prepared = if is_png { without_texts(file) } else { with_right_alpha(file) };
+    let bytes = &*prepared;
     let (format, mut decoder) = open(bytes)?;
     let damaged = |error| failed(format, error);
     let mut bounds = Limits::no_limits();
@@ -60,12 +60,10 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
     bounds.max_alloc = Some(decoder.total_bytes().saturating_mul(2) + METADATA_BYTES);
     decoder.set_limits(bounds).map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    // For a JPEG that is cut short, the decoder fills the rest with grey, which would be judged as a part of the
-    // image.
-    if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::is_whole(file) {
         return Err(DecodeError::CutShort(name(format)));
     }
-    image.apply_orientation(orientation(format, bytes));
+    image.apply_orientation(orientation(format, file));
     let image = in_bytes(image);
     let rgb = if image.color().has_alpha() { on_white(&image.into_rgba8()) } else { image.into_rgb8() };
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
@@ -73,7 +71,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Dec
 }
 
 /// Reduces channels of 16 bits to their upper eight, as Pillow does; rounding would differ from the reference's
-/// pixels. There is one exception: Pillow shows grey of 16 bits without transparency (its mode `I;16`) as numbers up to
+/// pixels. There is one exception: Pillow shows grey of 16 bits without alpha (its mode `I;16`) as numbers up to
 /// 255, and everything above as white, so that hardly anything is left of such an image.
 fn in_bytes(image: DynamicImage) -> DynamicImage {
     fn upper<P, Q>(image: &ImageBuffer<P, Vec<u16>>) -> ImageBuffer<Q, Vec<u8>>
@@ -102,6 +100,9 @@ fn open(bytes: &[u8]) -> Result<(ImageFormat, impl ImageDecoder + '_), DecodeErr
     bounds.max_alloc = Some(METADATA_BYTES);
     reader.limits(bounds);
     let decoder = reader.into_decoder().map_err(|error| failed(format, error))?;
+    if format == ImageFormat::Jpeg && jpeg::is_misread(bytes) {
+        return Err(DecodeError::Unsupported(name(format)));
+    }
     Ok((format, decoder))
 }
 
@@ -123,17 +124,6 @@ fn name(format: ImageFormat) -> &'static str {
         ImageFormat::Gif => "GIF",
         ImageFormat::Bmp => "BMP",
         _ => "image",
-    }
-}
-
-/// Whether a JPEG has an end-of-image marker after the header of its first scan. Within a scan, the byte 0xff is
-/// followed by 0, so nothing there looks like the marker.
-fn jpeg_ends(bytes: &[u8]) -> bool {
-    let ends = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == [0xff, 0xd9]);
-    match segments(bytes).find(|segment| segment.marker == SCAN) {
-        Some(scan) => ends(&bytes[scan.place.start..]),
-        // There are bytes between the segments that the decoder skipped, so the marker may be anywhere.
-        None => ends(bytes),
     }
 }
 
@@ -247,7 +237,77 @@ mod tests {
             let part = &whole[..whole.len() * sixteenth / 16];
             assert!(decode(part, &ImageLimits::default()).is_err(), "{sixteenth}/16");
         }
+        let other = turned_jpeg(&DynamicImage::new_rgb8(8, 8));
+        let half = &whole[..whole.len() / 2];
+        let joined = decode(&[half, &other].concat(), &ImageLimits::default());
+        assert!(joined.is_err(), "the end is that of another file");
+        let several = decode(&[whole.as_slice(), &other].concat(), &ImageLimits::default()).unwrap();
+        assert_eq!(several, decode(&whole, &ImageLimits::default()).unwrap(), "of several images the first");
         assert!(matches!(header(b"not a picture"), Err(DecodeError::Unknown)));
         assert!(matches!(header(b"II*\0\x08\0\0\0"), Err(DecodeError::Unknown)), "TIFF is not compiled in");
+    }
+
+    #[test]
+    fn a_jpeg_that_its_decoder_misreads_is_refused() {
+        let file = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpus/pictures");
+            std::fs::read(format!("{folder}/{name}.jpg")).unwrap()
+        };
+        let shown = |name: &str| decode(&file(name), &ImageLimits::default());
+        assert_eq!(shown("jpeg-444-three-scans").unwrap(), shown("jpeg-444-one-scan").unwrap());
+        for name in ["jpeg-420-two-scans", "jpeg-420-three-scans", "jpeg-fine-colour"] {
+            assert!(matches!(shown(name), Err(DecodeError::Unsupported("JPEG"))), "{name}");
+            assert!(matches!(header(&file(name)), Err(DecodeError::Unsupported("JPEG"))), "{name}");
+        }
+        // Without the scan of its last component, which would be shown as another colour.
+        let whole = file("jpeg-444-three-scans");
+        let last_scan = whole.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
+        let ended = [&whole[..last_scan], &[0xff, 0xd9]].concat();
+        assert!(matches!(decode(&ended, &ImageLimits::default()), Err(DecodeError::CutShort("JPEG"))));
+    }
+
+    /// The chunks of a WebP behind an extended header with these flags.
+    fn extended_webp(webp: &[u8], flags: u8, (width, height): (u8, u8)) -> Vec<u8> {
+        let header =
+            [b"WEBPVP8X\x0a\0\0\0", &[flags, 0, 0, 0, width - 1, 0, 0, height - 1, 0, 0][..]].concat();
+        let length = (header.len() + webp.len() - 12) as u32;
+        [b"RIFF", &length.to_le_bytes()[..], &header, &webp[12..]].concat()
+    }
+
+    #[test]
+    fn what_is_transparent_in_a_webp_is_white_whatever_its_flag_says() {
+        let mut hidden = Cursor::new(Vec::new());
+        let image = RgbaImage::from_pixel(6, 4, image::Rgba([200, 0, 0, 0]));
+        image.write_to(&mut hidden, image::ImageFormat::WebP).unwrap();
+        for flags in [0, 0x10] {
+            let file = extended_webp(hidden.get_ref(), flags, (6, 4));
+            let shown = decode(&file, &ImageLimits::default()).unwrap();
+            assert!(shown.pixels.iter().all(|level| *level == 255), "{flags}: {:?}", shown.pixels);
+        }
+        // Grey, lossy and opaque, of 32 x 16 pixels.
+        let opaque = [
+            &b"RIFF\x40\0\0\0WEBPVP8 \x34\0\0\0\xd0\x02\0\x9d\x01\x2a\x20\0\x10\0\x3e\xd1\x54\xa3"[..],
+            b"\x4b\xa8\x24\xa3\x21\xb0\x08\x01\0\x1a\x09\x40\x13\xa0\x05\xa4\x80\0\xfe\xe9\x68\xe4\x61",
+            b"\xa3\x5f\xfe\x37\x8f\xee\x53\xfc\x53\xe4\x16\x4d\x80\0\0",
+        ]
+        .concat();
+        let shown = decode(&opaque, &ImageLimits::default()).unwrap();
+        for flags in [0, 0x10] {
+            let file = extended_webp(&opaque, flags, (32, 16));
+            assert_eq!(decode(&file, &ImageLimits::default()).unwrap(), shown, "{flags}");
+        }
+    }
+
+    #[test]
+    fn the_texts_of_a_png_may_say_how_it_is_turned() {
+        let plain = png(&DynamicImage::new_rgb8(6, 4));
+        let text = b"XML:com.adobe.xmp\0<a:b tiff:Orientation=\"6\"/>";
+        let named = [b"tEXt".as_slice(), text].concat();
+        let length = (text.len() as u32).to_be_bytes();
+        let behind_header = 33; // the signature, and a chunk of 13 bytes
+        let chunk = [&length[..], &named, b"crc."].concat();
+        let file = [&plain[..behind_header], &chunk, &plain[behind_header..]].concat();
+        let shown = decode(&file, &ImageLimits::default()).unwrap();
+        assert_eq!((shown.width, shown.height), (4, 6));
     }
 }

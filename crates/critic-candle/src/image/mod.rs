@@ -1,6 +1,8 @@
 //! Image preprocessing: loading within limits, scaling with Pillow's exact results, and a cache of tiles.
 
 mod decode;
+mod exif;
+mod jpeg;
 mod loader;
 mod memory;
 #[cfg(test)]
@@ -11,6 +13,7 @@ mod png_texts;
 mod resize;
 mod rgb;
 mod tile_cache;
+mod webp_alpha;
 
 pub use loader::ImageLimits;
 pub(crate) use loader::{Loader, Padding};
