@@ -129,6 +129,25 @@ fn only_the_list_of_architectures_names_one() {
     assert_eq!(naming, [folder.join("mod.rs")]);
 }
 
+/// What converts and makes checkpoints knows a decoder by its `DecoderKind`, so that a new one needs no change there.
+/// The shapes of made models are those of published ones, and name theirs.
+#[test]
+fn only_the_shapes_of_made_models_name_a_decoder() {
+    let source = Path::new("crates/critic-candle/src");
+    let entries =
+        fs::read_dir(root().join(source).join("decoders")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = entries.filter(|path| path.is_dir());
+    let decoders: Vec<String> =
+        folders.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    let names = |path: &PathBuf| {
+        let text = read(path).to_lowercase();
+        decoders.iter().any(|name| text.contains(name))
+    };
+    let files = ["convert", "make"].map(|folder| with_ending(source.join(folder).to_str().unwrap(), "rs"));
+    let naming: Vec<_> = files.concat().into_iter().filter(names).collect();
+    assert_eq!(naming, [source.join("make/shape.rs")]);
+}
+
 /// `unsafe_code` is denied, with exceptions for the instruction sets, the mapping of a file, and calls to a GPU. This
 /// lists the files with exceptions.
 #[test]
@@ -213,7 +232,7 @@ fn only_the_command_line_uses_anyhow() {
     let folder = Path::new("crates/server/src");
     let is_command = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let folders = ["bulk", "command"].map(|part| folder.join(part));
+        let folders = ["bulk", "command", "export_command"].map(|part| folder.join(part));
         name.ends_with("_command.rs") || folders.iter().any(|folder| path.starts_with(folder))
     };
     let uses = |path: &PathBuf| !is_command(path) && read(path).contains("anyhow");
@@ -247,6 +266,89 @@ fn modules_of_the_server_know_nothing_of_those_above_them() {
             assert!(!names(&read(path)), "{} names {above}", path.display());
         }
     }
+}
+
+/// The modules of `critic-candle` from the bottom to the top. Each names only modules before it, so that there are no
+/// cycles.
+const MODELS: [&str; 26] = [
+    "sync",
+    "hub",
+    "device",
+    "error",
+    "rows",
+    "drawn",
+    "gpu_limits",
+    "source",
+    "tokenizer",
+    "chat",
+    "image",
+    "parallel",
+    "weights",
+    "layers",
+    "kv_cache",
+    "decoders",
+    "vision",
+    "architectures",
+    "backend",
+    "generation",
+    "load",
+    "machine",
+    "inspect",
+    "convert",
+    "make",
+    "lib",
+];
+
+#[test]
+fn modules_of_the_models_know_nothing_of_those_above_them() {
+    let folder = Path::new("crates/critic-candle/src");
+    let mut found = BTreeSet::new();
+    for path in with_ending("crates/critic-candle/src", "rs") {
+        let first = path.strip_prefix(folder).unwrap().iter().next().unwrap();
+        let module = Path::new(first).file_stem().unwrap().to_str().unwrap();
+        let place = MODELS.iter().position(|known| *known == module);
+        let place = place.unwrap_or_else(|| panic!("MODELS lacks {module}"));
+        let text = read(&path);
+        for named in named_in_crate(&text) {
+            let above = MODELS[place + 1..].contains(&named);
+            assert!(!above, "{} names {named}, which is above it", path.display());
+        }
+        found.insert(module.to_owned());
+    }
+    assert_eq!(found.len(), MODELS.len(), "MODELS has a module that does not exist");
+}
+
+/// The names that follow `crate::` in a file: that of a path, or those with which the paths in braces begin.
+fn named_in_crate(text: &str) -> Vec<&str> {
+    fn word(path: &str) -> &str {
+        path.trim_start().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap()
+    }
+    let step = |c: char| i32::from(c == '{') - i32::from(c == '}');
+    let mut named = vec![];
+    for rest in text.split("crate::").skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            named.push(word(rest));
+            continue;
+        };
+        let mut depth = 1;
+        let end = list.find(|c: char| {
+            depth += step(c);
+            depth == 0
+        });
+        let mut depth = 0;
+        let paths = list[..end.unwrap()].split(|c: char| {
+            depth += step(c);
+            depth == 0 && c == ','
+        });
+        named.extend(paths.map(word));
+    }
+    named
+}
+
+#[test]
+fn names_in_a_crate_are_found_in_paths_and_in_braces() {
+    let text = "use crate::{a::{b, c::D}, e::F,\n    g,\n};\nfn h() -> crate::i::J { super::k::l() }";
+    assert_eq!(named_in_crate(text), ["a", "e", "g", "", "i"]);
 }
 
 #[test]

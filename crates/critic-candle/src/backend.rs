@@ -2,7 +2,10 @@
 
 mod gpu_memory;
 
-use std::{ops::Range, time::Instant};
+use std::{
+    ops::{Range, RangeInclusive},
+    time::Instant,
+};
 
 use candle_core::{Device, Result, Tensor};
 use critic::{
@@ -12,10 +15,11 @@ use kernels::BLOCK_SIZE;
 
 use crate::{
     architectures::{Model, ModelParts},
-    decoders::TokensOf,
+    decoders::TextAnatomy,
+    device::ComputeDevice,
     error::LoadError,
-    kv_cache::LayerCache,
-    layers::{ComputeDevice, Rows},
+    kv_cache::{LayerCache, TokensOf},
+    rows::Rows,
 };
 
 /// Bytes of the cache of recent images' features, so that an image whose prompt runs in several chunks, or that is
@@ -84,29 +88,11 @@ impl CandleBackend {
             }
             ComputeDevice::Gpu(_) | ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
-        let cache_bytes = match (given_bytes, &gpu_memory) {
-            (Some(asked), Some(GpuMemory { cache, .. })) if asked as u64 > *cache => {
-                return Err(LoadError::CacheTooLarge {
-                    asked_mib: (asked * shard.ranks()) >> 20,
-                    left_mib: (*cache as usize * shard.ranks()) >> 20,
-                });
-            }
-            (Some(bytes), _) => bytes,
-            (None, Some(left)) => left.cache as usize,
-            (None, None) => {
-                let [least, most] = CACHE_BYTES.map(|bytes| bytes / shard.ranks());
-                (CONTEXTS * text.context_length * position_bytes).clamp(least, most)
-            }
-        };
+        let contexts_bytes = || CONTEXTS * text.context_length * position_bytes;
+        let cache_bytes = cache_bytes(given_bytes, gpu_memory, shard.ranks(), contexts_bytes)?;
         let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
-        let (heads, layers) = (text.heads(), text.layers);
-        let caches = |blocks: usize| -> Result<Vec<LayerCache>> {
-            (0..layers).map(|_| LayerCache::new(heads, blocks, &device)).collect()
-        };
-        let (block_count, mut caches) = match (given_bytes, &gpu_memory) {
-            (None, Some(_)) => gpu_memory::what_fits(block_count, one_context, caches)?,
-            _ => (block_count, caches(block_count)?),
-        };
+        let least = if given_bytes.is_none() && gpu_memory.is_some() { one_context } else { block_count };
+        let (block_count, mut caches) = allocate_caches(&text, &device, least..=block_count)?;
         if memory.claimed {
             caches.iter_mut().try_for_each(LayerCache::claim)?;
         }
@@ -251,6 +237,46 @@ impl CandleBackend {
         };
         Ok(wants.iter().map(output).collect())
     }
+}
+
+/// Bytes of the cache of one of `ranks` ranks: those that were asked for, or all that are left on its GPU, or on the
+/// CPU those of [`CONTEXTS`] contexts within [`CACHE_BYTES`].
+///
+/// # Errors
+/// [`LoadError::CacheTooLarge`] when more were asked for than are left.
+fn cache_bytes(
+    asked: Option<usize>,
+    gpu_memory: Option<GpuMemory>,
+    ranks: usize,
+    contexts_bytes: impl Fn() -> usize,
+) -> std::result::Result<usize, LoadError> {
+    let left = gpu_memory.map(|memory| memory.cache);
+    match (asked, left) {
+        (Some(asked), Some(left)) if asked as u64 > left => Err(LoadError::CacheTooLarge {
+            asked_mib: (asked * ranks) >> 20,
+            left_mib: (left as usize * ranks) >> 20,
+        }),
+        (Some(asked), _) => Ok(asked),
+        (None, Some(left)) => Ok(left as usize),
+        (None, None) => {
+            let [least, most] = CACHE_BYTES.map(|bytes| bytes / ranks);
+            Ok(contexts_bytes().clamp(least, most))
+        }
+    }
+}
+
+/// Allocates the caches of all layers with the most blocks that fit, within the range `blocks`. Returns the number of
+/// blocks and the caches.
+fn allocate_caches(
+    text: &TextAnatomy,
+    device: &ComputeDevice,
+    blocks: RangeInclusive<usize>,
+) -> Result<(usize, Vec<LayerCache>)> {
+    let caches = |blocks: usize| -> Result<Vec<LayerCache>> {
+        (0..text.layers).map(|_| LayerCache::new(text.heads(), blocks, device)).collect()
+    };
+    let (least, most) = blocks.into_inner();
+    gpu_memory::what_fits(most, least, caches)
 }
 
 /// For each chunk of `batch` that wants a result: what it wants, and the row of its last token in the step.

@@ -229,7 +229,7 @@ impl From<candle_core::Error> for LoadError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::gpu_result;
+    use crate::device::gpu_result;
 
     #[test]
     fn a_gpu_that_is_full_is_no_failure_of_the_tensor_library() {

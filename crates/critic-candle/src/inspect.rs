@@ -6,8 +6,8 @@ use critic::ModelSize;
 
 use crate::{
     architectures::{Architecture, read_architecture},
+    device::ComputeDevice,
     error::LoadError,
-    layers::ComputeDevice,
     parallel::Rank,
     source::Source,
     weights::{

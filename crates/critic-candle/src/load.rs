@@ -14,11 +14,11 @@ use kernels_cuda::Gpu;
 use crate::{
     architectures::{Architecture, ModelWeights, SegmentEncoder, read_architecture},
     backend::{CandleBackend, LargestSteps, Memory},
+    device::ComputeDevice,
     error::LoadError,
     generation,
     hub::{self, HubOptions},
     image::{ImageLimits, Loader, TileCache},
-    layers::ComputeDevice,
     parallel::{Group, ParallelBackend, Rank},
     source::Source,
     tokenizer::Tokenizer,
@@ -238,14 +238,7 @@ impl Ranks {
     fn load(options: &Options) -> Result<Self, LoadError> {
         let source = &options.source;
         let architecture = options.limited(read_architecture(source)?)?;
-        let tokenizer = Tokenizer::load(source)?;
-        let (ids, known) = (tokenizer.vocabulary(), architecture.text().vocabulary);
-        if ids > known {
-            return Err(LoadError::Tokenizer {
-                file: source.path("tokenizer.json"),
-                reason: format!("its ids go up to {}; config.json's vocab_size is {known}", ids - 1),
-            });
-        }
+        let tokenizer = read_tokenizer(source, architecture.text().vocabulary)?;
         let (loader, cuts) = (Loader::new(options.image_limits), TileCache::new(options.image_cache_bytes));
         let processor = architecture.read_processor(source, tokenizer, loader, cuts)?;
         let generation = generation::read(source, processor.as_ref())?;
@@ -253,21 +246,8 @@ impl Ranks {
         let most_summed = options.max_step_tokens() * architecture.text().hidden_size;
         let (ranks, group) = Rank::among(options.devices(architecture.as_ref())?, most_summed)?;
         let first = ranks.first().ok_or(LoadError::NoRanks)?;
-        let naming = architecture.gguf_naming();
-        let weights = Weights::open(source, naming, first, options.weights)?;
-        let tower = match architecture.tower_elsewhere(&weights) {
-            None => None,
-            Some(tower) => {
-                // The configured revision belongs to the checkpoint's repository, not to the tower's.
-                let hub = HubOptions { revision: None, ..options.hub.clone() };
-                let folder = hub::resolve(tower, &hub).map_err(|cause| LoadError::VisionTower {
-                    tower: tower.into(),
-                    file: source.path("config.json"),
-                    cause,
-                })?;
-                Some(Weights::open(&Source::Folder(folder), naming, first, options.weights)?)
-            }
-        };
+        let weights = Weights::open(source, architecture.gguf_naming(), first, options.weights)?;
+        let tower = open_tower(options, architecture.as_ref(), &weights)?;
         let digest = weights.digest(tower.as_ref())?;
         let load = |rank: &Rank| {
             let (weights, tower) =
@@ -291,6 +271,43 @@ impl Ranks {
         };
         Ok(Self { processor, backends, group, generation, build })
     }
+}
+
+/// Reads the tokenizer of a model with rows for `known` tokens.
+///
+/// # Errors
+/// Those of [`Tokenizer::load`], and [`LoadError::Tokenizer`] when it has a token without a row.
+fn read_tokenizer(source: &Source, known: usize) -> Result<Tokenizer, LoadError> {
+    let tokenizer = Tokenizer::load(source)?;
+    let ids = tokenizer.vocabulary();
+    if ids > known {
+        return Err(LoadError::Tokenizer {
+            file: source.path("tokenizer.json"),
+            reason: format!("its ids go up to {}; config.json's vocab_size is {known}", ids - 1),
+        });
+    }
+    Ok(tokenizer)
+}
+
+/// Opens the weights of the vision tower for the rank of the checkpoint's `weights`; `None` where these contain it.
+///
+/// # Errors
+/// [`LoadError::VisionTower`] when it cannot be found or downloaded, and those of [`Weights::open`].
+fn open_tower(
+    options: &Options,
+    architecture: &dyn Architecture,
+    weights: &Weights,
+) -> Result<Option<Weights>, LoadError> {
+    let Some(tower) = architecture.tower_elsewhere(weights) else { return Ok(None) };
+    // The configured revision belongs to the checkpoint's repository, not to the tower's.
+    let hub = HubOptions { revision: None, ..options.hub.clone() };
+    let folder = hub::resolve(tower, &hub).map_err(|cause| LoadError::VisionTower {
+        tower: tower.into(),
+        file: options.source.path("config.json"),
+        cause,
+    })?;
+    let (source, naming) = (Source::Folder(folder), architecture.gguf_naming());
+    Weights::open(&source, naming, weights.rank(), options.weights).map(Some)
 }
 
 /// Loads all ranks, each on a thread of its own: GPUs are filled in parallel, and the steps that measure memory

@@ -4,7 +4,7 @@ use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use crate::{error::LoadError, make::DrawnCheckpoint};
+use crate::{drawn::DrawnCheckpoint, error::LoadError};
 
 /// The files of one checkpoint.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ impl Source {
         match self {
             Self::Folder(folder) => folder.display().to_string(),
             Self::Embedded(_) => "the embedded checkpoint".into(),
-            Self::Drawn(checkpoint) => checkpoint.name(),
+            Self::Drawn(checkpoint) => checkpoint.name.clone(),
         }
     }
 

@@ -16,8 +16,8 @@ use bench::{
 };
 use clap::ValueEnum;
 use critic_candle::{
-    Device, DrawnCheckpoint, GgufForm, HubError, HubOptions, ImageLimits, LoadError, MadeForm, MakeOptions,
-    Options, Precision, Shape, Source, WeightForm,
+    Device, GgufForm, HubError, HubOptions, ImageLimits, LoadError, MadeForm, MakeOptions, Options,
+    Precision, Shape, Source, WeightForm,
 };
 use judge::{Build, Critic, EngineConfig, Judge, RubricError, RubricLibrary, Setup};
 
@@ -354,7 +354,7 @@ fn find(model: Option<&str>, hub: &HubOptions) -> Result<(String, Source), BootE
         let shape = ShapeChoice::from_str(shape, true)
             .map_err(|_| BootError::UnknownShape { model: model.to_owned() })?;
         let vocabulary = Source::Embedded(embedded::FILES);
-        let drawn = DrawnCheckpoint::new(shape_of(shape), SEED, &vocabulary)
+        let drawn = critic_candle::drawn_checkpoint(shape_of(shape), SEED, &vocabulary)
             .map_err(|error| BootError::Vocabulary(Box::new(error)))?;
         return Ok((model.replace(':', "-"), Source::Drawn(Arc::new(drawn))));
     }

@@ -6,10 +6,11 @@ use candle_core::{Result, Tensor};
 use critic::{Batch, Visual};
 
 use crate::{
-    decoders::{TextAnatomy, TokensOf},
-    kv_cache::LayerCache,
-    layers::{ComputeDevice, Rows},
+    decoders::TextAnatomy,
+    device::ComputeDevice,
+    kv_cache::{LayerCache, TokensOf},
     parallel::Rank,
+    rows::Rows,
     weights::Weights,
 };
 

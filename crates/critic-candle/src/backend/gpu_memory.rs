@@ -10,10 +10,9 @@ use kernels_cuda::Gpu;
 use super::{FEATURE_BYTES, LargestSteps, wanted_tokens};
 use crate::{
     architectures::Model,
-    decoders::TokensOf,
+    device::{SPARE_BYTES, gpu_result},
     error::LoadError,
-    kv_cache::LayerCache,
-    layers::{SPARE_BYTES, gpu_result},
+    kv_cache::{LayerCache, TokensOf},
 };
 
 /// Measures how the memory of a GPU is divided. Runs the largest steps and the largest batch of tiles first, so

@@ -8,9 +8,9 @@ use std::{ops::Range, path::Path};
 
 use crate::{
     architectures::read_architecture,
-    decoders::{DecoderNames, DecoderTensor, GGUF_ARCHITECTURE, TextAnatomy, decoder_tensors, gguf_metadata},
+    decoders::{DecoderNames, DecoderTensor, TextAnatomy},
+    device::ComputeDevice,
     error::LoadError,
-    layers::ComputeDevice,
     parallel::Rank,
     source::Source,
     weights::{
@@ -31,7 +31,7 @@ pub(crate) type ReadWeights<'a> = Box<dyn Fn(Range<usize>) -> Result<Vec<f32>, L
 /// number of weights.
 ///
 /// # Errors
-/// [`LoadError`] when the checkpoint cannot be read, its vocabulary is not of Qwen2's kind, or the file exists
+/// [`LoadError`] when the checkpoint cannot be read, its tokenizer is not of its decoder's kind, or the file exists
 /// already or cannot be written.
 pub fn convert(source: &Source, path: &Path, form: GgufForm) -> Result<usize, LoadError> {
     let architecture = read_architecture(source)?;
@@ -69,8 +69,9 @@ pub(crate) fn write_language_model(
         return Err(LoadError::Exists { file: path.display().to_string() });
     }
     let mut metadata = describe(anatomy, form);
-    metadata.extend(vocabulary::read(model.vocabulary, anatomy.vocabulary)?);
-    let outgoing: Vec<Outgoing> = decoder_tensors(anatomy, model.names)
+    metadata.extend(vocabulary::read(model.vocabulary, anatomy)?);
+    let outgoing: Vec<Outgoing> = anatomy
+        .tensors(model.names)
         .into_iter()
         .map(|tensor| {
             let shape = &tensor.shape;
@@ -85,11 +86,11 @@ pub(crate) fn write_language_model(
 /// The metadata that llama.cpp needs, without the vocabulary.
 fn describe(anatomy: &TextAnatomy, form: GgufForm) -> Vec<KeyValue> {
     let general = [
-        (ARCHITECTURE_KEY, Value::Text(GGUF_ARCHITECTURE.into())),
+        (ARCHITECTURE_KEY, Value::Text(anatomy.kind.gguf.architecture.into())),
         ("general.type", Value::Text("model".into())),
         ("general.file_type", Value::U32(form.file_type())),
         ("general.quantization_version", Value::U32(2)),
     ];
     let general = general.into_iter().map(|(key, value)| (key.to_owned(), value));
-    general.chain(gguf_metadata(anatomy)).collect()
+    general.chain((anatomy.kind.gguf.metadata)(anatomy)).collect()
 }

@@ -5,15 +5,13 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::{
+    decoders::TextAnatomy,
     error::LoadError,
     source::Source,
     weights::gguf_format::{KeyValue, Value},
 };
 
 const FILE: &str = "tokenizer.json";
-
-/// Qwen2's pre-tokenizer pattern. llama.cpp has it built in, under a name.
-const QWEN2_PIECES: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Token types of the format.
 const NORMAL: i32 = 1;
@@ -51,28 +49,26 @@ struct AddedToken {
     special: bool,
 }
 
-/// ChatML, the chat format of Qwen2, for programs that accept conversations only if the model has a template.
-const CHAT_TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n\
-    {{ message['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-
-/// Reads `tokenizer.json` as metadata. Ids below `size` without a token become padding tokens, as in other
-/// converters.
-pub(super) fn read(source: &Source, size: usize) -> Result<Vec<KeyValue>, LoadError> {
+/// Reads `tokenizer.json` as metadata of a decoder with this `anatomy`. Ids of its vocabulary without a token become
+/// padding tokens, as in other converters.
+pub(super) fn read(source: &Source, anatomy: &TextAnatomy) -> Result<Vec<KeyValue>, LoadError> {
+    let (kind, size) = (anatomy.kind, anatomy.vocabulary);
     let Tokenizer { model, added_tokens, pre_tokenizer } =
         source.required_json(FILE, "byte-level tokenizer")?;
     let fault = |reason| LoadError::Tokenizer { file: source.path(FILE), reason };
-    if !pre_tokenizer.is_some_and(|json| cuts_like_qwen2(&json)) {
-        return Err(fault("it does not cut text as Qwen2 does, which is what can be written".into()));
+    if !pre_tokenizer.is_some_and(|json| cuts_by(&json, kind.tokenizer.pattern)) {
+        let reason = format!("it does not cut text as {} does, which is what can be written", kind.name);
+        return Err(fault(reason));
     }
     let mut tokens: Vec<(String, i32)> = (0..size).map(|id| (format!("[PAD{id}]"), UNUSED)).collect();
     let normal = model.vocab.into_iter().map(|(text, id)| (id, text, NORMAL));
-    let kind = |special| if special { CONTROL } else { GIVEN };
-    let added = added_tokens.iter().map(|token| (token.id, token.content.clone(), kind(token.special)));
-    for (id, text, kind) in normal.chain(added) {
+    let token_type = |special| if special { CONTROL } else { GIVEN };
+    let added = added_tokens.iter().map(|token| (token.id, token.content.clone(), token_type(token.special)));
+    for (id, text, token_type) in normal.chain(added) {
         let Some(place) = tokens.get_mut(id) else {
             return Err(fault(format!("token {text:?} is number {id} and the model has {size}")));
         };
-        *place = (text, kind);
+        *place = (text, token_type);
     }
     let id = |text: &str| {
         let token = added_tokens.iter().find(|token| token.content == text);
@@ -83,26 +79,26 @@ pub(super) fn read(source: &Source, size: usize) -> Result<Vec<KeyValue>, LoadEr
         Merge::Joined(text) => text,
         Merge::Pair(first, second) => format!("{first} {second}"),
     });
-    let (texts, kinds) = tokens.into_iter().unzip();
+    let (texts, token_types) = tokens.into_iter().unzip();
     let values = [
         ("model", Value::Text("gpt2".into())),
-        ("pre", Value::Text("qwen2".into())),
+        ("pre", Value::Text(kind.tokenizer.pattern_in_gguf.into())),
         ("tokens", Value::Texts(texts)),
-        ("token_type", Value::Integers(kinds)),
+        ("token_type", Value::Integers(token_types)),
         ("merges", Value::Texts(merges.collect())),
-        ("bos_token_id", id("<|endoftext|>")?),
-        ("eos_token_id", id("<|im_end|>")?),
-        ("padding_token_id", id("<|endoftext|>")?),
+        ("bos_token_id", id(kind.tokenizer.padding)?),
+        ("eos_token_id", id(kind.tokenizer.turn_end)?),
+        ("padding_token_id", id(kind.tokenizer.padding)?),
         ("add_bos_token", Value::Bool(false)),
     ];
     let values = values.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value));
-    let template = ("tokenizer.chat_template".to_owned(), Value::Text(CHAT_TEMPLATE.into()));
+    let template = ("tokenizer.chat_template".to_owned(), Value::Text(kind.tokenizer.chat_template.into()));
     Ok(values.chain([template]).collect())
 }
 
-/// Whether a pre-tokenizer, or one of its steps, splits by Qwen2's pattern.
-fn cuts_like_qwen2(pre_tokenizer: &serde_json::Value) -> bool {
+/// Whether a pre-tokenizer, or one of its steps, splits by this `pattern`.
+fn cuts_by(pre_tokenizer: &serde_json::Value, pattern: &str) -> bool {
     let steps = pre_tokenizer["pretokenizers"].as_array();
     let mut steps = steps.into_iter().flatten().chain([pre_tokenizer]);
-    steps.any(|step| step["pattern"]["Regex"] == QWEN2_PIECES)
+    steps.any(|step| step["pattern"]["Regex"] == pattern)
 }

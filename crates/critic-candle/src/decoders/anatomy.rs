@@ -3,20 +3,20 @@
 use kernels::Heads;
 use kernels_cuda::{MOST_GROUP, MOST_HEAD_SIZE};
 
-use super::DecoderNames;
+use super::{DecoderKind, DecoderNames, DecoderTensor};
 use crate::{
+    device::ComputeDevice,
     error::LoadError,
-    layers::{Activation, ComputeDevice},
+    gpu_limits::{GPU_COLUMNS, RefusedSize, has_gpu},
+    layers::Activation,
     parallel::Shard,
     weights::Weights,
 };
 
-/// GPU kernels read the columns of matrices in groups of this many.
-const GPU_COLUMNS: usize = 8;
-
 /// The sizes and settings of a decoder with grouped-query attention, rotary positions and a gated MLP.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct TextAnatomy {
+    pub(crate) kind: &'static DecoderKind,
     pub(crate) hidden_size: usize,
     pub(crate) intermediate_size: usize,
     pub(crate) layers: usize,
@@ -42,6 +42,12 @@ impl TextAnatomy {
         let table = names.embedding();
         !weights.contains(names.head)
             || self.tied && (!self.stored_head_counts || weights.are_equal(&table, names.head))
+    }
+
+    /// All tensors of the decoder with these `names`, in the order of a forward pass. A tied decoder has no head of
+    /// its own.
+    pub(crate) fn tensors(&self, names: DecoderNames) -> Vec<DecoderTensor> {
+        (self.kind.tensors)(self, names)
     }
 
     /// The attention heads.
@@ -78,7 +84,7 @@ impl TextAnatomy {
     /// [`LoadError::Unsupported`] with the first size that is too large or not divisible.
     pub(crate) fn check_split(&self, devices: &[ComputeDevice], file: &str) -> Result<(), LoadError> {
         let ranks = devices.len();
-        let on_gpus = devices.iter().any(|device| matches!(device, ComputeDevice::Gpu(_)));
+        let on_gpus = has_gpu(devices);
         let columns = if on_gpus { GPU_COLUMNS } else { 1 };
         let sizes = [
             // With whole key heads, a rank also has all query heads that share them.
@@ -88,30 +94,30 @@ impl TextAnatomy {
         ];
         let uneven = sizes.into_iter().find(|(_, found, unit)| !found.is_multiple_of(*unit));
         let uneven = uneven.map(|(key, found, unit)| {
-            (key, found, format!("a multiple of {unit}, to be split over {ranks} ranks"))
+            let expected = format!("a multiple of {unit}, to be split over {ranks} ranks");
+            RefusedSize { key, found, expected }
         });
         let refused = if on_gpus { self.unsupported_on_gpus().or(uneven) } else { uneven };
-        refused.map_or(Ok(()), |(key, found, expected)| {
-            Err(LoadError::Unsupported { file: file.into(), key, found: found.to_string(), expected })
-        })
+        refused.map_or(Ok(()), |size| Err(size.in_file(file)))
     }
 
-    /// The first size for which there are no kernels on GPUs: its key, its value, and what is expected.
-    fn unsupported_on_gpus(&self) -> Option<(&'static str, usize, String)> {
+    /// The first size for which there are no kernels on GPUs.
+    fn unsupported_on_gpus(&self) -> Option<RefusedSize> {
+        let refused = |key, found, expected| Some(RefusedSize { key, found, expected });
         let sizes = [
             ("hidden_size", self.hidden_size),
             ("head_dim", self.head_size),
             ("intermediate_size", self.intermediate_size),
         ];
         if let Some((key, found)) = sizes.into_iter().find(|(_, found)| !found.is_multiple_of(GPU_COLUMNS)) {
-            return Some((key, found, format!("a multiple of {GPU_COLUMNS} on a GPU")));
+            return refused(key, found, format!("a multiple of {GPU_COLUMNS} on a GPU"));
         }
         if self.head_size > MOST_HEAD_SIZE {
-            return Some(("head_dim", self.head_size, format!("at most {MOST_HEAD_SIZE} on a GPU")));
+            return refused("head_dim", self.head_size, format!("at most {MOST_HEAD_SIZE} on a GPU"));
         }
         if self.heads > self.kv_heads * MOST_GROUP {
             let expected = format!("at most {MOST_GROUP} for each of num_key_value_heads on a GPU");
-            return Some(("num_attention_heads", self.heads, expected));
+            return refused("num_attention_heads", self.heads, expected);
         }
         None
     }
@@ -120,9 +126,11 @@ impl TextAnatomy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decoders::QWEN2;
 
     /// A decoder that runs on GPUs.
     const SMALL: TextAnatomy = TextAnatomy {
+        kind: &QWEN2,
         hidden_size: 64,
         intermediate_size: 176,
         layers: 3,
@@ -140,8 +148,7 @@ mod tests {
 
     #[test]
     fn sizes_for_which_gpus_have_no_kernels_are_named() {
-        let refused =
-            |anatomy: TextAnatomy| anatomy.unsupported_on_gpus().map(|(key, found, _)| (key, found));
+        let refused = |anatomy: TextAnatomy| anatomy.unsupported_on_gpus().map(|size| (size.key, size.found));
         assert_eq!(refused(SMALL), None);
         let refusals = [
             (TextAnatomy { hidden_size: 60, ..SMALL }, ("hidden_size", 60)),

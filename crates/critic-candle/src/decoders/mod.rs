@@ -1,50 +1,12 @@
-//! Language decoders, which architectures share.
+//! Language decoders, one folder each, which architectures share. The rest of the crate knows each by its
+//! [`DecoderKind`]. A new decoder needs its folder, and two lines here: the module, and what architectures use of it.
 
 mod anatomy;
+mod kind;
 mod qwen2;
 
-/// The tokens of a step whose hidden states are computed by the last layer. Keys and values are computed for every
-/// token.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum TokensOf<'a> {
-    /// All tokens.
-    Every,
-    /// The tokens of these rows of the step, in ascending order.
-    These(&'a [u32]),
-}
-
-impl TokensOf<'_> {
-    /// The same tokens of a step of `tokens` tokens: `Every` if these are all, so that nothing has to be picked.
-    pub(crate) fn of_step(self, tokens: usize) -> Self {
-        let are_all =
-            |rows: &[u32]| rows.len() == tokens && rows.iter().zip(0..).all(|(row, place)| *row == place);
-        match self {
-            Self::These(rows) if tokens > 0 && are_all(rows) => Self::Every,
-            Self::Every | Self::These(_) => self,
-        }
-    }
-}
-
 pub(crate) use anatomy::TextAnatomy;
-pub(crate) use qwen2::{
-    DecoderTensor, GGUF_ARCHITECTURE, HEAD_IN_GGUF, IN_GGUF as QWEN2_IN_GGUF, Names as DecoderNames, Qwen2,
-    Qwen2Config, Role as TensorRole, gguf_metadata, tensors as decoder_tensors,
+pub(crate) use kind::{
+    ControlIds, DecoderKind, DecoderNames, DecoderTensor, GgufDecoder, TensorRole, TokenizerKind,
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_every_token_only_if_none_is_left_out() {
-        let is_every =
-            |rows: &[u32], tokens| matches!(TokensOf::These(rows).of_step(tokens), TokensOf::Every);
-        assert!(is_every(&[0], 1) && is_every(&[0, 1, 2], 3));
-        assert!(!is_every(&[0, 2], 3) && !is_every(&[], 1));
-        // A chunk without tokens after one of two: as many rows as tokens, but not all tokens.
-        assert!(!is_every(&[1, 1], 2));
-        // Where there are no tokens, nothing is computed.
-        assert!(!is_every(&[], 0));
-        assert!(matches!(TokensOf::Every.of_step(5), TokensOf::Every));
-    }
-}
+pub(crate) use qwen2::{QWEN2, Qwen2, Qwen2Config};

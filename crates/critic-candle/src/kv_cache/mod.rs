@@ -1,16 +1,19 @@
 //! The paged cache of keys and values, and attention over it.
 
 mod tensors;
+mod tokens;
 
 use candle_core::{Result, Tensor};
 use critic::Batch;
 use kernels::{BLOCK_SIZE, Columns, Heads, PagedCache, Queries, Span};
 use kernels_cuda::{Chunk, RotaryTable, Step};
 
-use self::tensors::{Masks, TensorCache};
+use self::tensors::{Blocks, KeysValues, Masks, TensorCache};
+pub(crate) use self::tokens::TokensOf;
 use crate::{
-    decoders::TokensOf,
-    layers::{ComputeDevice, Rope, Rotation, Rows, gpu_result},
+    device::{ComputeDevice, gpu_result},
+    layers::{Rope, Rotation},
+    rows::Rows,
 };
 
 /// The keys and values of one layer, in blocks.
@@ -22,6 +25,14 @@ pub(crate) enum LayerCache {
     Tensors(TensorCache, Heads),
     /// On a GPU.
     Gpu(kernels_cuda::PagedCache),
+}
+
+/// The memory that attention writes to.
+pub(crate) struct AttentionBuffers<'a> {
+    /// Becomes the attention of the wanted tokens, `[wanted, H * D]`.
+    pub(crate) attended: &'a mut Rows,
+    /// Working memory.
+    pub(crate) scratch: &'a mut Rows,
 }
 
 /// The inputs of attention that depend on the step, computed once for all layers.
@@ -112,8 +123,8 @@ impl LayerCache {
         match device {
             ComputeDevice::Kernels => Ok(Self::Paged(PagedCache::new(heads, blocks), heads)),
             ComputeDevice::Tensors(dtype) => {
-                let shape = (heads.kv_heads, heads.size);
-                let cache = TensorCache::new(shape, (blocks, BLOCK_SIZE), &candle_core::Device::Cpu, *dtype)?;
+                let blocks = Blocks { count: blocks, size: BLOCK_SIZE };
+                let cache = TensorCache::new(heads, blocks, &candle_core::Device::Cpu, *dtype)?;
                 Ok(Self::Tensors(cache, heads))
             }
             ComputeDevice::Gpu(gpu) => {
@@ -137,13 +148,12 @@ impl LayerCache {
 
     /// Causal attention of a step. Each row of `projections` `[T, (H + 2 K) * D]` holds queries, keys and values.
     /// Rotates queries and keys by their positions, writes keys and values to the cache, and attends with the
-    /// queries of the `wanted` tokens to their sequences up to their own positions. `attended` becomes `[wanted, H
-    /// * D]`; `scratch` is working memory.
+    /// queries of the `wanted` tokens to their sequences up to their own positions.
     pub(crate) fn attend(
         &mut self,
         projections: &mut Rows,
         (plan, wanted): (&Plan<'_>, TokensOf<'_>),
-        (attended, scratch): (&mut Rows, &mut Rows),
+        AttentionBuffers { attended, scratch }: AttentionBuffers<'_>,
     ) -> Result<()> {
         match (self, plan) {
             (Self::Paged(cache, heads), Plan::Host(plan)) => {
@@ -197,12 +207,12 @@ fn attend_tensors(
     let projections = projections.reshape(((), heads + 2 * kv_heads, size))?;
     let query = projections.narrow(1, 0, heads)?; // [T, H, D]
     let part = |first| projections.narrow(1, first, kv_heads)?.transpose(0, 1);
-    let (key, value) = (part(heads)?, part(heads + kv_heads)?); // [K, T, D]
+    let new = KeysValues { keys: part(heads)?, values: part(heads + kv_heads)? }; // [K, T, D]
     let mut all = Vec::with_capacity(plan.batch.chunks.len());
     let mut row = 0;
     for (chunk, masks) in plan.batch.chunks.iter().zip(&plan.masks) {
         let count = chunk.tokens.len();
-        cache.write(chunk, &key.narrow(1, row, count)?, &value.narrow(1, row, count)?)?;
+        cache.write(chunk, &new.narrow(row, count)?)?;
         all.push(cache.attend(&query.narrow(0, row, count)?, chunk, masks)?);
         row += count;
     }

@@ -2,6 +2,9 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use critic::{BlockId, Chunk};
+use kernels::Heads;
+
+use crate::layers::softmax;
 
 /// Query rows that attend at once: bounds the matrix of scores of a head to this times the context.
 const QUERY_ROWS: usize = 256;
@@ -10,11 +13,25 @@ const QUERY_ROWS: usize = 256;
 /// every key.
 pub(crate) struct Masks(Vec<Option<Tensor>>);
 
-/// Keys and values of one layer, `[K, slots, D]` each; block `b` starts at slot `b * block_size`.
+/// Keys and values of positions of one layer, `[K, positions, D]` each.
+#[derive(Debug)]
+pub(crate) struct KeysValues {
+    pub(crate) keys: Tensor,
+    pub(crate) values: Tensor,
+}
+
+/// The blocks of a cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blocks {
+    pub(crate) count: usize,
+    /// Positions of a block.
+    pub(crate) size: usize,
+}
+
+/// Keys and values of one layer in slots for positions; block `b` starts at slot `b * block_size`.
 #[derive(Debug)]
 pub(crate) struct TensorCache {
-    keys: Tensor,
-    values: Tensor,
+    slots: KeysValues,
     block_size: usize,
 }
 
@@ -25,39 +42,47 @@ struct Run {
     length: usize,
 }
 
+impl KeysValues {
+    /// Those of `count` positions from the position `first` on.
+    pub(crate) fn narrow(&self, first: usize, count: usize) -> Result<Self> {
+        Ok(Self { keys: self.keys.narrow(1, first, count)?, values: self.values.narrow(1, first, count)? })
+    }
+
+    /// The same numbers without gaps in memory.
+    fn contiguous(&self) -> Result<Self> {
+        Ok(Self { keys: self.keys.contiguous()?, values: self.values.contiguous()? })
+    }
+}
+
 impl TensorCache {
-    /// An empty cache of `blocks` blocks of `block_size` positions.
-    pub(crate) fn new(
-        (kv_heads, head_size): (usize, usize),
-        (blocks, block_size): (usize, usize),
-        device: &Device,
-        dtype: DType,
-    ) -> Result<Self> {
-        let shape = (kv_heads, blocks * block_size, head_size);
+    /// An empty cache of `blocks` for these `heads`.
+    pub(crate) fn new(heads: Heads, blocks: Blocks, device: &Device, dtype: DType) -> Result<Self> {
+        let shape = (heads.kv_heads, blocks.count * blocks.size, heads.size);
         let [keys, values] = [Tensor::zeros(shape, dtype, device)?, Tensor::zeros(shape, dtype, device)?];
-        Ok(Self { keys, values, block_size })
+        Ok(Self { slots: KeysValues { keys, values }, block_size: blocks.size })
     }
 
     /// Makes the system allocate all memory of the cache now, and clears it.
     pub(crate) fn claim(&self) -> Result<()> {
-        self.keys.zero_set()?;
-        self.values.zero_set()
+        self.slots.keys.zero_set()?;
+        self.slots.values.zero_set()
     }
 
     /// Writes the keys and values `[K, t, D]` of `chunk` into its blocks.
-    pub(crate) fn write(&self, chunk: &Chunk, keys: &Tensor, values: &Tensor) -> Result<()> {
-        let (keys, values) = (keys.contiguous()?, values.contiguous()?);
+    pub(crate) fn write(&self, chunk: &Chunk, new: &KeysValues) -> Result<()> {
+        let new = new.contiguous()?;
         let mut done = 0;
         for run in runs(&chunk.block_table, self.block_size, chunk.start, chunk.end()) {
-            self.keys.slice_set(&keys.narrow(1, done, run.length)?.contiguous()?, 1, run.slot)?;
-            self.values.slice_set(&values.narrow(1, done, run.length)?.contiguous()?, 1, run.slot)?;
+            let piece = new.narrow(done, run.length)?.contiguous()?;
+            self.slots.keys.slice_set(&piece.keys, 1, run.slot)?;
+            self.slots.values.slice_set(&piece.values, 1, run.slot)?;
             done += run.length;
         }
         Ok(())
     }
 
     /// The keys and values `[K, end, D]` of positions `0..end` of the sequence with these blocks.
-    pub(crate) fn read(&self, block_table: &[BlockId], end: usize) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn read(&self, block_table: &[BlockId], end: usize) -> Result<KeysValues> {
         let runs: Vec<Run> = runs(block_table, self.block_size, 0, end).collect();
         let gather = |cache: &Tensor| {
             let pieces: Result<Vec<Tensor>> =
@@ -65,18 +90,17 @@ impl TensorCache {
             let pieces = pieces?;
             if let [piece] = pieces.as_slice() { Ok(piece.clone()) } else { Tensor::cat(&pieces, 1) }
         };
-        Ok((gather(&self.keys)?, gather(&self.values)?))
+        Ok(KeysValues { keys: gather(&self.slots.keys)?, values: gather(&self.slots.values)? })
     }
 
     /// Attention of the queries `[t, H, D]` of one chunk over its sequence so far; returns `[t, H * D]`.
     pub(super) fn attend(&self, query: &Tensor, chunk: &Chunk, masks: &Masks) -> Result<Tensor> {
-        let (keys, values) = self.read(&chunk.block_table, chunk.end())?; // [K, S, D]
+        let all = self.read(&chunk.block_table, chunk.end())?; // [K, S, D]
         let mut rows = Vec::with_capacity(masks.0.len());
         for ((first, length), mask) in pieces(chunk).zip(&masks.0) {
             let seen = chunk.start + first + length; // no query of this piece sees later keys
             let piece = query.narrow(0, first, length)?;
-            let (keys, values) = (keys.narrow(1, 0, seen)?, values.narrow(1, 0, seen)?);
-            rows.push(attend_piece(&piece, mask.as_ref(), (&keys, &values))?);
+            rows.push(attend_piece(&piece, mask.as_ref(), &all.narrow(0, seen)?)?);
         }
         Tensor::cat(&rows, 0)
     }
@@ -97,7 +121,11 @@ impl Masks {
 }
 
 /// Attention of queries `[t, H, D]` over keys and values `[K, S, D]`, with a mask `[t, S]`; returns `[t, H * D]`.
-fn attend_piece(query: &Tensor, mask: Option<&Tensor>, (keys, values): (&Tensor, &Tensor)) -> Result<Tensor> {
+fn attend_piece(
+    query: &Tensor,
+    mask: Option<&Tensor>,
+    KeysValues { keys, values }: &KeysValues,
+) -> Result<Tensor> {
     let (count, heads, head_size) = query.dims3()?;
     let (kv_heads, seen, _) = keys.dims3()?;
     let group = heads / kv_heads;
@@ -113,7 +141,7 @@ fn attend_piece(query: &Tensor, mask: Option<&Tensor>, (keys, values): (&Tensor,
         let grouped = scores.reshape((kv_heads, group, count, seen))?;
         scores = grouped.broadcast_add(mask)?.reshape((kv_heads, group * count, seen))?;
     }
-    candle_nn::ops::softmax_last_dim(&scores)?
+    softmax(&scores)?
         .matmul(values)? // [K, group * t, D]
         .reshape((kv_heads, group, count, head_size))?
         .permute((2, 0, 1, 3))? // [t, K, group, D]
@@ -162,7 +190,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_whatever_the_blocks() {
-        let cache = TensorCache::new((2, 3), (6, 4), &Device::Cpu, DType::F32).unwrap();
+        let heads = Heads { heads: 2, kv_heads: 2, size: 3 };
+        let blocks = Blocks { count: 6, size: 4 };
+        let cache = TensorCache::new(heads, blocks, &Device::Cpu, DType::F32).unwrap();
         let table = [5, 1, 2, 0].map(BlockId);
         let whole =
             Tensor::arange(0f32, 2.0 * 13.0 * 3.0, &Device::Cpu).unwrap().reshape((2, 13, 3)).unwrap();
@@ -175,10 +205,11 @@ mod tests {
                 visuals: Vec::new(),
                 wants: critic::Wants::Nothing,
             };
-            let piece = whole.narrow(1, start, end - start).unwrap();
-            cache.write(&chunk, &piece, &(&piece * 2.0).unwrap()).unwrap();
+            let keys = whole.narrow(1, start, end - start).unwrap();
+            let values = (&keys * 2.0).unwrap();
+            cache.write(&chunk, &KeysValues { keys, values }).unwrap();
         }
-        let (keys, values) = cache.read(&table, 13).unwrap();
+        let KeysValues { keys, values } = cache.read(&table, 13).unwrap();
         assert_eq!(keys.to_vec3::<f32>().unwrap(), whole.to_vec3::<f32>().unwrap());
         assert_eq!(values.to_vec3::<f32>().unwrap(), (whole * 2.0).unwrap().to_vec3::<f32>().unwrap());
     }

@@ -3,8 +3,7 @@
 use candle_core::{Result, Tensor};
 use kernels::Isa;
 
-use super::{Rows, device::gpu_result};
-use crate::{error::LoadError, source::Source};
+use crate::{device::gpu_result, error::LoadError, rows::Rows, source::Source};
 
 /// An elementwise activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

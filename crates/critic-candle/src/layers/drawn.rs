@@ -6,10 +6,10 @@ use candle_core::Tensor;
 use kernels::QUANTISED_BLOCK;
 use kernels_cuda::{CodeBits, Draw, Gpu, Linear, QuantisedWeights, Rows};
 
-use super::device::widened;
 use crate::{
+    device::widened,
+    drawn::DrawnTensor,
     error::LoadError,
-    make::DrawnTensor,
     weights::{Products, WeightForm, Weights},
 };
 

@@ -4,14 +4,11 @@ use candle_core::{DType, Result, Tensor};
 use critic::TokenId;
 use half::{bf16, slice::HalfBitsSliceExt};
 
-use super::{
-    Rows,
-    device::{ComputeDevice, gpu_result},
-    drawn,
-    linear::Linear,
-};
+use super::{drawn, linear::Linear};
 use crate::{
+    device::{ComputeDevice, gpu_result},
     error::LoadError,
+    rows::Rows,
     weights::{WeightForm, Weights},
 };
 

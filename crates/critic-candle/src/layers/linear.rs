@@ -5,16 +5,12 @@ use critic::TokenId;
 use kernels::Form;
 use kernels_cuda::Output;
 
-use super::{
-    Activation, Rows,
-    device::{ComputeDevice, gpu_result, widened},
-    drawn,
-    embedding::look_up,
-    joined::Joined,
-};
+use super::{Activation, drawn, embedding::look_up, joined::Joined};
 use crate::{
+    device::{ComputeDevice, gpu_result, widened},
     error::LoadError,
-    weights::{Products, WeightForm},
+    rows::Rows,
+    weights::{MatrixShape, Products, WeightForm},
 };
 
 /// Whether a linear layer has a bias.
@@ -43,10 +39,10 @@ impl Linear {
     pub(crate) fn load(
         products: Products<'_>,
         prefix: &str,
-        (input, output): (usize, usize),
+        MatrixShape { outputs, inputs }: MatrixShape,
         bias: Bias,
     ) -> std::result::Result<Self, LoadError> {
-        Self::load_joined(products, (prefix, &[("", output)]), input, bias)
+        Self::load_joined(products, (prefix, &[("", outputs)]), inputs, bias)
     }
 
     /// Loads several linear layers with the same inputs as one, whose outputs are concatenated. Each of `parts` is
@@ -78,8 +74,8 @@ impl Linear {
         names: &[(String, Vec<usize>)],
         bias: Option<Tensor>, // [out], of this rank's part
     ) -> std::result::Result<Self, LoadError> {
-        let output = names.iter().map(|(_, shape)| products.shape_of(shape).0).sum();
-        let input = products.shape_of(&names[0].1).1;
+        let output = names.iter().map(|(_, shape)| products.shape_of(shape).outputs).sum();
+        let input = products.shape_of(&names[0].1).inputs;
         let form = products.form();
         match products.device() {
             ComputeDevice::Kernels => {

@@ -3,12 +3,13 @@
 use candle_core::{D, Result, Tensor};
 use kernels::Isa;
 
-use super::{
-    Rows,
+use super::with_floats;
+use crate::{
     device::{ComputeDevice, gpu_result, widened},
-    with_floats,
+    error::LoadError,
+    rows::Rows,
+    weights::Weights,
 };
-use crate::{error::LoadError, weights::Weights};
 
 /// Without a bias, RMS norm: x / sqrt(mean of squares + epsilon) * weight. With a bias, layer norm: (x - mean) /
 /// sqrt(variance + epsilon) * weight + bias.

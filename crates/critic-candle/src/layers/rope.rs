@@ -4,9 +4,9 @@ use candle_core::{Device, Result, Tensor};
 use kernels::Isa;
 use kernels_cuda::RotaryTable;
 
-use super::{
-    Rows,
+use crate::{
     device::{ComputeDevice, gpu_result},
+    rows::Rows,
 };
 
 /// Cosines and sines of every position. Angles are computed in f32 whatever the model's type: bf16 represents all

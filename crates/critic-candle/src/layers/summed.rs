@@ -2,11 +2,12 @@
 
 use candle_core::Result;
 
-use super::{Bias, Linear, Rows};
+use super::{Bias, Linear};
 use crate::{
     error::LoadError,
     parallel::Reduce,
-    weights::{WeightForm, Weights},
+    rows::Rows,
+    weights::{MatrixShape, WeightForm, Weights},
 };
 
 /// A linear layer, x W^T, of which each rank has some columns of W and the corresponding numbers of x; the ranks'
@@ -18,12 +19,12 @@ pub(crate) struct SummedLinear {
 }
 
 impl SummedLinear {
-    /// Loads this rank's part of `{prefix}weight`, kept in `form`; `shape` is (input, output) of the whole weight.
+    /// Loads this rank's part of `{prefix}weight`, kept in `form`; `shape` is that of the whole weight.
     pub(crate) fn load(
         weights: &Weights,
         form: WeightForm,
         prefix: &str,
-        shape: (usize, usize),
+        shape: MatrixShape,
     ) -> std::result::Result<Self, LoadError> {
         let part = Linear::load(weights.products(form).split_by_inputs(), prefix, shape, Bias::Absent)?;
         Ok(Self { part, reduce: weights.rank().reduce.clone() })

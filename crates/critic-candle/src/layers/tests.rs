@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Activation, ComputeDevice, Norm, Rope, Rotation, Rows};
+use super::{Activation, Norm, Rope, Rotation};
+use crate::{device::ComputeDevice, rows::Rows};
 
 fn golden() -> HashMap<String, Tensor> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/ops.safetensors");

@@ -3,15 +3,19 @@
 use serde_json::{Value, json};
 
 use super::{MakeOptions, shape::Shape};
-use crate::{error::LoadError, source::Source, tokenizer::Tokenizer};
+use crate::{
+    decoders::{ControlIds, TokenizerKind},
+    error::LoadError,
+    source::Source,
+    tokenizer::Tokenizer,
+};
 
 const TOKENIZER: &str = "tokenizer.json";
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
 /// Ids of the control tokens that configurations refer to.
 struct Ids {
-    padding: u32,
-    turn_end: u32,
+    text: ControlIds,
     image: u32,
     video: u32,
 }
@@ -19,19 +23,20 @@ struct Ids {
 impl Ids {
     fn read(vocabulary: &Source, options: MakeOptions) -> Result<Self, LoadError> {
         let tokenizer = Tokenizer::load(vocabulary)?;
+        let anatomy = options.shape.text();
         let fault = |reason| LoadError::Tokenizer { file: vocabulary.path(TOKENIZER), reason };
         let id = |text: &str| {
             let token = tokenizer.control(text).map(|token| token.0);
             let token = token.ok_or_else(|| fault(format!("it has no control token {text}")))?;
-            let rows = options.shape.text().vocabulary;
+            let rows = anatomy.vocabulary;
             if token as usize >= rows {
                 return Err(fault(format!("{text} is token {token} and the model has {rows}")));
             }
             Ok(token)
         };
+        let TokenizerKind { padding, turn_end, .. } = anatomy.kind.tokenizer;
         Ok(Self {
-            padding: id("<|endoftext|>")?,
-            turn_end: id("<|im_end|>")?,
+            text: ControlIds { padding: id(padding)?, turn_end: id(turn_end)? },
             image: id("<image>")?,
             video: id("<video>")?,
         })
@@ -51,8 +56,8 @@ pub(super) fn describe(
         bytes.map(std::borrow::Cow::into_owned).ok_or_else(missing)
     };
     let tokenizer: Value = vocabulary.required_json(TOKENIZER, "tokenizer")?;
-    let generation =
-        json!({"bos_token_id": ids.padding, "eos_token_id": ids.turn_end, "pad_token_id": ids.padding});
+    let ControlIds { padding, turn_end } = ids.text;
+    let generation = json!({"bos_token_id": padding, "eos_token_id": turn_end, "pad_token_id": padding});
     Ok(vec![
         (TOKENIZER, required(TOKENIZER, "tokenizer")?),
         (CHAT_TEMPLATE, required(CHAT_TEMPLATE, "chat template")?),
@@ -85,29 +90,7 @@ fn config(ids: &Ids, options: MakeOptions) -> Value {
         "video_token_index": ids.video,
         "multimodal_projector_bias": true,
         "projector_hidden_act": "gelu",
-        "text_config": {
-            "architectures": ["Qwen2ForCausalLM"],
-            "model_type": "qwen2",
-            "hidden_act": "silu",
-            "attention_dropout": 0.0,
-            "bos_token_id": ids.padding,
-            "eos_token_id": ids.turn_end,
-            "hidden_size": text.hidden_size,
-            "initializer_range": 0.02,
-            "intermediate_size": text.intermediate_size,
-            "max_position_embeddings": text.context_length,
-            "max_window_layers": text.layers,
-            "num_attention_heads": text.heads,
-            "num_hidden_layers": text.layers,
-            "num_key_value_heads": text.kv_heads,
-            "rms_norm_eps": text.norm_epsilon,
-            "rope_theta": text.rope_theta,
-            "sliding_window": null,
-            "use_sliding_window": false,
-            "tie_word_embeddings": text.tied,
-            "use_cache": true,
-            "vocab_size": text.vocabulary,
-        },
+        "text_config": (text.kind.config)(&text, ids.text),
         "tie_word_embeddings": text.tied,
         "use_image_newline_parameter": true,
         "vision_aspect_ratio": "anyres_max_9",
@@ -174,6 +157,8 @@ fn processor(shape: Shape) -> Value {
 }
 
 fn tokenizer_config(tokenizer: &Value, shape: Shape) -> Value {
+    let text = shape.text();
+    let TokenizerKind { class, padding, turn_start, turn_end, .. } = text.kind.tokenizer;
     let added = tokenizer["added_tokens"].as_array().into_iter().flatten();
     let decoder = added.map(|token| {
         let mut entry = token.clone();
@@ -183,16 +168,16 @@ fn tokenizer_config(tokenizer: &Value, shape: Shape) -> Value {
     json!({
         "add_prefix_space": false,
         "added_tokens_decoder": decoder.collect::<serde_json::Map<_, _>>(),
-        "additional_special_tokens": ["<|im_start|>", "<|im_end|>"],
+        "additional_special_tokens": [turn_start, turn_end],
         "bos_token": null,
         "clean_up_tokenization_spaces": false,
-        "eos_token": "<|im_end|>",
+        "eos_token": turn_end,
         "errors": "replace",
-        "model_max_length": shape.text().context_length,
-        "pad_token": "<|endoftext|>",
+        "model_max_length": text.context_length,
+        "pad_token": padding,
         "processor_class": "LlavaOnevisionProcessor",
         "split_special_tokens": false,
-        "tokenizer_class": "Qwen2Tokenizer",
+        "tokenizer_class": class,
         "unk_token": null,
     })
 }

@@ -1,8 +1,6 @@
 //! Checkpoints of random weights for benchmarks, with the shape of a real model and weights determined by a seed.
 
-mod drawn;
 mod files;
-mod random;
 mod shape;
 mod tensors;
 
@@ -18,12 +16,11 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     convert::{GgufForm, LanguageModel, ReadWeights, write_language_model},
-    decoders::{DecoderNames, DecoderTensor},
+    decoders::DecoderTensor,
+    drawn::DrawnCheckpoint,
     error::LoadError,
     source::Source,
 };
-pub use drawn::DrawnCheckpoint;
-pub(crate) use drawn::DrawnTensor;
 pub use shape::Shape;
 use tensors::RandomTensor;
 
@@ -115,7 +112,7 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
             Ok::<_, LoadError>(read)
         };
         let (path, anatomy) = (folder.join(LANGUAGE_MODEL), options.shape.text());
-        let names = DecoderNames::PUBLISHED;
+        let names = anatomy.kind.published;
         let model = LanguageModel { anatomy: &anatomy, names, vocabulary, open: &open };
         written = write_language_model(&path, form, model)?;
     } else {
@@ -130,6 +127,22 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
             .map_err(|cause| LoadError::Write { file: path.display().to_string(), cause })?;
     }
     Ok(written + tensors.iter().map(RandomTensor::len).sum::<usize>())
+}
+
+/// The checkpoint that [`make_model`] writes for the same shape and seed in bf16, with the tokenizer and the chat
+/// template of `vocabulary`, but not on disk.
+///
+/// # Errors
+/// [`LoadError`] when `vocabulary` lacks a file or a control token.
+pub fn drawn_checkpoint(shape: Shape, seed: u64, vocabulary: &Source) -> Result<DrawnCheckpoint, LoadError> {
+    let files = files::describe(vocabulary, MakeOptions { shape, seed, form: MadeForm::Bf16 })?;
+    let drawn = |tensor: RandomTensor| {
+        let weights = tensor.drawn(seed);
+        (tensor.name, tensor.shape, weights)
+    };
+    let tensors = tensors::image(shape).into_iter().chain(tensors::decoder(shape)).map(drawn).collect();
+    let name = format!("the checkpoint of shape {shape:?} drawn from seed {seed}");
+    Ok(DrawnCheckpoint { name, files, tensors })
 }
 
 /// The weights `range` of the tensor `name`, one of `tensors`, for a seed.

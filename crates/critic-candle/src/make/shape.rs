@@ -1,6 +1,10 @@
 //! The shapes of models that can be made.
 
-use crate::{decoders::TextAnatomy, layers::Activation, vision::VisionAnatomy};
+use crate::{
+    decoders::{QWEN2, TextAnatomy},
+    layers::Activation,
+    vision::VisionAnatomy,
+};
 
 /// The shape of a made model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,19 +20,15 @@ pub enum Shape {
 impl Shape {
     /// The sizes of the tower, all of whose layers are run.
     pub(super) fn vision(self) -> VisionAnatomy {
-        let (hidden_size, intermediate_size, layers, heads) = match self {
-            Self::Small => (256, 1024, 6, 4),
-            Self::SevenB | Self::SeventyTwoB => (1152, 4304, 26, 16),
-        };
-        VisionAnatomy {
-            hidden_size,
-            intermediate_size,
-            layers,
-            heads,
-            image_size: 384,
-            patch_size: 14,
-            norm_epsilon: 1e-6,
-            activation: Activation::GeluTanh,
+        match self {
+            Self::Small => VisionAnatomy {
+                hidden_size: 256,
+                intermediate_size: 1024,
+                layers: 6,
+                heads: 4,
+                ..VisionAnatomy::SO400M
+            },
+            Self::SevenB | Self::SeventyTwoB => VisionAnatomy::SO400M,
         }
     }
 
@@ -40,6 +40,7 @@ impl Shape {
             Self::SeventyTwoB => (8192, 29_568, 80, 64, 8, 152_064),
         };
         TextAnatomy {
+            kind: &QWEN2,
             hidden_size,
             intermediate_size,
             layers,

@@ -3,8 +3,11 @@
 //! With these deviations, activations keep their magnitude through any number of layers, and biases, norms and
 //! heads all affect the output.
 
-use super::{drawn::DrawnTensor, shape::Shape};
-use crate::decoders::{DecoderNames, DecoderTensor, TensorRole, decoder_tensors};
+use super::shape::Shape;
+use crate::{
+    decoders::{DecoderTensor, TensorRole},
+    drawn::DrawnTensor,
+};
 
 /// A tensor to draw.
 #[derive(Debug)]
@@ -40,7 +43,8 @@ pub(super) fn image(shape: Shape) -> Vec<RandomTensor> {
 
 /// The tensors of the language model.
 pub(super) fn decoder(shape: Shape) -> Vec<RandomTensor> {
-    decoder_tensors(&shape.text(), DecoderNames::PUBLISHED).into_iter().map(of_decoder).collect()
+    let text = shape.text();
+    text.tensors(text.kind.published).into_iter().map(of_decoder).collect()
 }
 
 /// The mean and the standard deviation of the weights of a norm.

@@ -17,7 +17,7 @@ pub(crate) use shard::Shard;
 
 use std::sync::Arc;
 
-use crate::{error::LoadError, layers::ComputeDevice};
+use crate::{device::ComputeDevice, error::LoadError};
 
 /// One of the ranks that a decoder is split over; a single rank has the whole decoder.
 #[derive(Debug, Clone)]

@@ -7,8 +7,9 @@ use kernels_cuda::Communicators;
 
 use super::meeting::Meeting;
 use crate::{
+    device::{ComputeDevice, gpu_result, widened},
     error::LoadError,
-    layers::{ComputeDevice, Rows, gpu_result, widened},
+    rows::Rows,
 };
 
 /// Ranks that run every step together.

@@ -1,14 +1,11 @@
 //! The sizes and settings of a vision tower.
 
 use crate::{
+    device::ComputeDevice,
     error::LoadError,
-    layers::{Activation, ComputeDevice},
+    gpu_limits::{GPU_COLUMNS, GPU_INPUTS, RefusedSize, has_gpu},
+    layers::Activation,
 };
-
-/// GPUs read this many numbers at once.
-const GPU_COLUMNS: usize = 8;
-/// The products of few rows on GPUs read inputs in units of this many numbers.
-const GPU_INPUTS: usize = 4;
 
 /// The sizes and settings of a tower: a transformer over the patches of square tiles.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,20 +50,12 @@ impl VisionAnatomy {
     /// # Errors
     /// [`LoadError::Unsupported`] with the first size for which there are no kernels.
     pub(crate) fn check_devices(&self, devices: &[ComputeDevice], file: &str) -> Result<(), LoadError> {
-        let on_gpus = devices.iter().any(|device| matches!(device, ComputeDevice::Gpu(_)));
-        match self.unsupported_on_gpus().filter(|_| on_gpus) {
-            None => Ok(()),
-            Some((key, found, unit)) => Err(LoadError::Unsupported {
-                file: file.into(),
-                key,
-                found: found.to_string(),
-                expected: format!("a tower whose {key} leads to a multiple of {unit} numbers on a GPU"),
-            }),
-        }
+        let refused = if has_gpu(devices) { self.unsupported_on_gpus() } else { None };
+        refused.map_or(Ok(()), |size| Err(size.in_file(file)))
     }
 
-    /// The first size for which there are no kernels on GPUs: its key in `vision_config`, its value, and the unit.
-    fn unsupported_on_gpus(&self) -> Option<(&'static str, usize, usize)> {
+    /// The first size for which there are no kernels on GPUs, by its key in `vision_config`.
+    fn unsupported_on_gpus(&self) -> Option<RefusedSize> {
         let sizes = [
             ("hidden_size", self.hidden_size, self.hidden_size, GPU_COLUMNS),
             ("intermediate_size", self.intermediate_size, self.intermediate_size, GPU_INPUTS),
@@ -74,7 +63,10 @@ impl VisionAnatomy {
             ("patch_size", self.patch_size, 3 * self.patch_size.pow(2), GPU_INPUTS),
         ];
         let refused = sizes.into_iter().find(|(_, _, numbers, unit)| !numbers.is_multiple_of(*unit));
-        refused.map(|(key, found, _, unit)| (key, found, unit))
+        refused.map(|(key, found, _, unit)| {
+            let expected = format!("a tower whose {key} leads to a multiple of {unit} numbers on a GPU");
+            RefusedSize { key, found, expected }
+        })
     }
 }
 
@@ -86,7 +78,7 @@ mod tests {
 
     #[test]
     fn sizes_for_which_gpus_have_no_kernels_are_named() {
-        let refused = |tower: VisionAnatomy| tower.unsupported_on_gpus().map(|(key, found, _)| (key, found));
+        let refused = |tower: VisionAnatomy| tower.unsupported_on_gpus().map(|size| (size.key, size.found));
         assert_eq!(refused(TOWER), None);
         for (tower, expected) in [
             (VisionAnatomy { hidden_size: 36, heads: 4, ..TOWER }, ("hidden_size", 36)),

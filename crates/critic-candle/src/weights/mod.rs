@@ -21,9 +21,9 @@ use std::{
 use candle_core::Tensor;
 
 use crate::{
+    device::ComputeDevice,
+    drawn::{DrawnCheckpoint, DrawnTensor},
     error::LoadError,
-    layers::ComputeDevice,
-    make::{DrawnCheckpoint, DrawnTensor},
     parallel::Rank,
     source::Source,
 };
@@ -31,7 +31,7 @@ use file::Bytes;
 pub use form::WeightForm;
 pub(crate) use naming::{GgufNaming, PartNames};
 pub(crate) use parallel_map::{FLOATS_AT_ONCE, map_all};
-pub(crate) use products::Products;
+pub(crate) use products::{MatrixShape, Products};
 use stored::Part;
 pub(crate) use stored::{Stored, StoredType};
 
@@ -139,21 +139,21 @@ impl Weights {
         rank: &Rank,
         form: WeightForm,
     ) -> Self {
-        let files = checkpoint.name();
+        let files = checkpoint.name.clone();
         let (file, bytes) = (Arc::<str>::from(files.as_str()), Arc::new(Bytes::Synthetic(files.clone())));
-        let entry = |(name, shape, drawn): (&str, &[usize], DrawnTensor)| {
+        let entry = |(name, shape, drawn): &(String, Vec<usize>, DrawnTensor)| {
             let entry = Entry {
-                name: name.to_owned(),
-                shape: shape.to_vec(),
+                name: name.clone(),
+                shape: shape.clone(),
                 stored_type: Ok(StoredType::Bf16),
                 file: Arc::clone(&file),
                 bytes: Arc::clone(&bytes),
                 range: 0..0,
-                drawn: Some(drawn),
+                drawn: Some(*drawn),
             };
-            (name.to_owned(), entry)
+            (name.clone(), entry)
         };
-        let entries = checkpoint.tensors().map(entry).collect();
+        let entries = checkpoint.tensors.iter().map(entry).collect();
         Self { entries, naming, has_gguf: false, files, rank: rank.clone(), form }
     }
 

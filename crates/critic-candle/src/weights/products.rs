@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 
 use super::{Part, Stored, WeightForm, Weights};
-use crate::{error::LoadError, layers::ComputeDevice, make::DrawnTensor};
+use crate::{device::ComputeDevice, drawn::DrawnTensor, error::LoadError};
 
 /// Reads weights of matrix products, to be kept in one form and split in one way.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,13 @@ pub(crate) struct Products<'a> {
     weights: &'a Weights,
     form: WeightForm,
     split: Split,
+}
+
+/// The shape of the weight `[out, in]` of a matrix product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MatrixShape {
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
 }
 
 /// How a weight `[out, in]` is split over the ranks of a decoder.
@@ -52,11 +59,11 @@ impl<'a> Products<'a> {
         self.weights.device()
     }
 
-    /// Numbers of outputs and inputs of the part that is read of a weight of `shape`, whose first dimension is the
-    /// output and the product of the others the input.
-    pub(crate) fn shape_of(self, shape: &[usize]) -> (usize, usize) {
+    /// The shape of the part that is read of a weight of `shape`, whose first dimension is the outputs and the
+    /// product of the others the inputs.
+    pub(crate) fn shape_of(self, shape: &[usize]) -> MatrixShape {
         let Part { rows, columns } = self.part_of(shape);
-        (rows.len(), columns.len())
+        MatrixShape { outputs: rows.len(), inputs: columns.len() }
     }
 
     /// This rank's part of the tensor `name`, as stored. The whole tensor must have `shape`, and the part finite
@@ -74,7 +81,8 @@ impl<'a> Products<'a> {
 
     /// This rank's part of the tensor `name`, `[out, in]`, on the CPU in the device's host type.
     pub(crate) fn tensor(self, name: &str, shape: &[usize]) -> Result<Tensor, LoadError> {
-        let tensor = self.stored(name, shape)?.tensor(&<[usize; 2]>::from(self.shape_of(shape)))?;
+        let MatrixShape { outputs, inputs } = self.shape_of(shape);
+        let tensor = self.stored(name, shape)?.tensor(&[outputs, inputs])?;
         Ok(tensor.to_dtype(self.device().dtype())?)
     }
 

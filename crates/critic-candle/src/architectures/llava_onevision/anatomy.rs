@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The sizes and settings of a model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Anatomy {
     /// The layout of the checkpoint.
     pub(super) layout: Layout,

@@ -16,12 +16,15 @@ use super::{
 };
 use crate::{
     architectures::{Model, ModelParts, ModelWeights},
-    decoders::{Qwen2, TextAnatomy, TokensOf},
+    decoders::{Qwen2, TextAnatomy},
+    device::{ComputeDevice, gpu_result},
     error::LoadError,
-    kv_cache::LayerCache,
-    layers::{Activation, ComputeDevice, Linear, Rows, gpu_result},
+    kv_cache::{LayerCache, TokensOf},
+    layers::{Activation, Linear},
     parallel::Rank,
+    rows::Rows,
     vision::Siglip,
+    weights::MatrixShape,
 };
 
 /// Tiles that the tower runs on at once: bounds its attention scores to this times heads times patches squared.
@@ -32,8 +35,8 @@ const TILES_AT_ONCE: usize = 8;
 pub(super) struct LlavaModel {
     anatomy: Anatomy,
     vision: Siglip,
-    /// On a GPU, the kernels that normalise tiles and cut them into patches: of images, then of videos.
-    cutters: Option<[PatchCutter; 2]>,
+    /// On a GPU, the kernels that normalise tiles and cut them into patches.
+    cutters: Option<Cutters>,
     projector: [Linear; 2], // [E] -> [C] -> [C]
     projector_activation: Activation,
     newline: Rows, // [1, C]
@@ -55,14 +58,10 @@ impl LlavaModel {
             None => Siglip::load(weights, names.vision, &anatomy.vision)?,
         };
         let (seen, size) = (anatomy.vision.hidden_size, anatomy.text.hidden_size);
-        let layer = |index: usize, input| {
-            let form = weights.form().of_the_rest();
-            Linear::load(
-                weights.products(form),
-                names.projector[index],
-                (input, size),
-                anatomy.projector_bias,
-            )
+        let layer = |index: usize, inputs| {
+            let products = weights.products(weights.form().of_the_rest());
+            let shape = MatrixShape { outputs: size, inputs };
+            Linear::load(products, names.projector[index], shape, anatomy.projector_bias)
         };
         let cutters = match weights.device() {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
@@ -70,7 +69,7 @@ impl LlavaModel {
                 let sizes = (anatomy.vision.image_size, anatomy.vision.patch_size);
                 let Normalisations { images, videos } = &anatomy.normalisations;
                 let cutter = |levels| PatchCutter::new(gpu, levels, sizes);
-                Some([cutter(images.levels())?, cutter(videos.levels())?])
+                Some(Cutters { images: cutter(images.levels())?, videos: cutter(videos.levels())? })
             }
         };
         Ok(Self {
@@ -106,7 +105,7 @@ impl LlavaModel {
         match (&self.cutters, self.device()) {
             (Some(cutters), ComputeDevice::Gpu(gpu)) => {
                 let mut patches = Rows::new();
-                gpu_result(cutters[kind as usize].cut(tiles, patches.on(gpu)?))?;
+                gpu_result(cutters.of(kind).cut(tiles, patches.on(gpu)?))?;
                 self.vision.forward_patches(&patches)
             }
             _ => self.vision.forward(&self.pixels_of(tiles, kind)?),
@@ -130,7 +129,24 @@ impl LlavaModel {
     }
 }
 
-/// How a tile is normalised: images and videos may be normalised differently. The numbers index the cutters.
+/// The kernels for tiles of each kind, which differ in the normalisation.
+#[derive(Debug)]
+struct Cutters {
+    images: PatchCutter,
+    videos: PatchCutter,
+}
+
+impl Cutters {
+    /// The kernels for tiles of this `kind`.
+    fn of(&self, kind: Kind) -> &PatchCutter {
+        match kind {
+            Kind::Image => &self.images,
+            Kind::Video => &self.videos,
+        }
+    }
+}
+
+/// How a tile is normalised: images and videos may be normalised differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Image,

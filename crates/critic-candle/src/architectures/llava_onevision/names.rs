@@ -2,7 +2,7 @@
 //! exist, and the names of each in GGUF.
 
 use crate::{
-    decoders::{DecoderNames, HEAD_IN_GGUF, QWEN2_IN_GGUF},
+    decoders::{DecoderNames, QWEN2},
     vision::SIGLIP_IN_GGUF,
     weights::{GgufNaming, Weights},
 };
@@ -70,7 +70,8 @@ impl Names {
 }
 
 /// The names of llama.cpp: those of its Qwen2, and those of its projector files, which also contain the tower.
-pub(super) static GGUF: GgufNaming = GgufNaming { architectures: &["qwen2", "clip"], names: in_gguf };
+pub(super) static GGUF: GgufNaming =
+    GgufNaming { architectures: &[QWEN2.gguf.architecture, "clip"], names: in_gguf };
 
 const NEWLINE_IN_GGUF: [&str; 2] = ["v.image_newline", "model.image_newline"];
 
@@ -80,7 +81,7 @@ fn in_gguf(name: &str) -> Vec<String> {
         return NEWLINE_IN_GGUF.map(str::to_owned).to_vec();
     }
     if HEAD.contains(&name) {
-        return vec![HEAD_IN_GGUF.into()];
+        return vec![QWEN2.gguf.head.into()];
     }
     let layers = PROJECTOR.iter().flat_map(|names| [(names[0], "mm.0."), (names[1], "mm.2.")]);
     for (prefix, other) in layers {
@@ -95,7 +96,7 @@ fn in_gguf(name: &str) -> Vec<String> {
         return vision;
     }
     let text = TEXT.iter().filter_map(|prefix| name.strip_prefix(prefix));
-    text.flat_map(|rest| QWEN2_IN_GGUF.in_gguf(rest)).collect()
+    text.flat_map(|rest| QWEN2.gguf.names.in_gguf(rest)).collect()
 }
 
 #[cfg(test)]

@@ -45,27 +45,9 @@ struct Config {
 /// Reads `config.json` of a native checkpoint.
 pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
     let config: Config = source.required_json(FILE, "LLaVA-NeXT configuration")?;
-    let expect = |key, value: &Option<String>, default: &str, wanted: &str| {
-        let value = value.as_deref().unwrap_or(default);
-        if value == wanted { Ok(()) } else { Err(source.unsupported(key, value, wanted)) }
-    };
-    expect("mm_projector_type", &config.mm_projector_type, "linear", "mlp2x_gelu")?;
-    expect("mm_patch_merge_type", &config.mm_patch_merge_type, "flat", "spatial_unpad")?;
-    expect("mm_spatial_pool_mode", &config.mm_spatial_pool_mode, "bilinear", "bilinear")?;
-    if let Some(stride) = config.mm_spatial_pool_stride.filter(|stride| *stride != 2) {
-        return Err(source.unsupported("mm_spatial_pool_stride", stride, 2));
-    }
-    let switches =
-        [("mm_use_im_start_end", config.mm_use_im_start_end), ("add_faster_video", config.add_faster_video)];
-    if let Some((key, _)) = switches.into_iter().find(|(_, value)| *value == Some(true)) {
-        return Err(source.unsupported(key, true, false));
-    }
+    check_supported(source, &config)?;
     let tower = config.mm_vision_tower.unwrap_or_default();
-    let vision = match config.vision_config.filter(SiglipConfig::has_sizes) {
-        // All stored layers are run: the native code implements `mm_vision_select_layer` by deleting the last one.
-        Some(vision) => vision.anatomy(source, Ok)?,
-        None => known_tower(source, &tower)?,
-    };
+    let vision = read_tower(source, config.vision_config, &tower)?;
     let tile = vision.image_size;
     let Some(grid) = config.image_grid_pinpoints else {
         return Err(source.unsupported("image_grid_pinpoints", "absent", "the sizes that a grid may have"));
@@ -75,19 +57,7 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     let grid_sizes: Vec<_> = sizes.map(|(width, height)| (height, width)).collect();
     check_grid(source, &grid_sizes, tile)?;
     let aspect = config.image_aspect_ratio.as_deref().unwrap_or("square");
-    let video_newline = match config.mm_newline_position.as_deref().unwrap_or("one_token") {
-        "one_token" => VideoNewline::OneToken,
-        "grid" => VideoNewline::Grid,
-        "frame" => VideoNewline::Frame,
-        "no_token" => VideoNewline::NoToken,
-        other => {
-            return Err(source.unsupported(
-                "mm_newline_position",
-                other,
-                "one_token, grid, frame or no_token",
-            ));
-        }
-    };
+    let video_newline = video_newline(source, config.mm_newline_position.as_deref())?;
     Ok(Arc::new(Anatomy {
         layout: Layout::Native,
         geometry: Geometry {
@@ -107,6 +77,46 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         vision_source: VisionSource::CheckpointOr(tower),
         vision,
     }))
+}
+
+/// Refuses what is not implemented.
+fn check_supported(source: &Source, config: &Config) -> Result<(), LoadError> {
+    let expect = |key, value: &Option<String>, default: &str, wanted: &str| {
+        let value = value.as_deref().unwrap_or(default);
+        if value == wanted { Ok(()) } else { Err(source.unsupported(key, value, wanted)) }
+    };
+    expect("mm_projector_type", &config.mm_projector_type, "linear", "mlp2x_gelu")?;
+    expect("mm_patch_merge_type", &config.mm_patch_merge_type, "flat", "spatial_unpad")?;
+    expect("mm_spatial_pool_mode", &config.mm_spatial_pool_mode, "bilinear", "bilinear")?;
+    if let Some(stride) = config.mm_spatial_pool_stride.filter(|stride| *stride != 2) {
+        return Err(source.unsupported("mm_spatial_pool_stride", stride, 2));
+    }
+    let switches =
+        [("mm_use_im_start_end", config.mm_use_im_start_end), ("add_faster_video", config.add_faster_video)];
+    match switches.into_iter().find(|(_, value)| *value == Some(true)) {
+        Some((key, _)) => Err(source.unsupported(key, true, false)),
+        None => Ok(()),
+    }
+}
+
+/// The sizes of the tower: those of its own configuration, or else those of the tower `name`.
+fn read_tower(source: &Source, config: Option<SiglipConfig>, name: &str) -> Result<VisionAnatomy, LoadError> {
+    match config.filter(SiglipConfig::has_sizes) {
+        // All stored layers are run: the native code implements `mm_vision_select_layer` by deleting the last one.
+        Some(config) => config.anatomy(source, Ok),
+        None => known_tower(source, name),
+    }
+}
+
+/// Where newline vectors are in a video, by the value of `mm_newline_position`.
+fn video_newline(source: &Source, position: Option<&str>) -> Result<VideoNewline, LoadError> {
+    match position.unwrap_or("one_token") {
+        "one_token" => Ok(VideoNewline::OneToken),
+        "grid" => Ok(VideoNewline::Grid),
+        "frame" => Ok(VideoNewline::Frame),
+        "no_token" => Ok(VideoNewline::NoToken),
+        other => Err(source.unsupported("mm_newline_position", other, "one_token, grid, frame or no_token")),
+    }
 }
 
 /// The sizes of the tower that native checkpoints refer to by name.

@@ -4,8 +4,9 @@ use candle_core::Result;
 
 use crate::{
     error::LoadError,
-    layers::{Bias, Linear, Rows},
-    weights::Weights,
+    layers::{Bias, Linear},
+    rows::Rows,
+    weights::{MatrixShape, Weights},
 };
 
 /// Prefix of the names of its two layers.
@@ -28,9 +29,9 @@ impl RewardHead {
         if !weights.contains(&format!("{PREFIX}dense.weight")) {
             return Ok(None);
         }
-        let layer = |name: &str, output: usize| {
-            let form = weights.form().of_the_rest();
-            Linear::load(weights.products(form), &format!("{PREFIX}{name}."), (size, output), Bias::Present)
+        let layer = |name: &str, outputs: usize| {
+            let (form, shape) = (weights.form().of_the_rest(), MatrixShape { outputs, inputs: size });
+            Linear::load(weights.products(form), &format!("{PREFIX}{name}."), shape, Bias::Present)
         };
         Ok(Some(Self { dense: layer("dense", size)?, output: layer("out_proj", 1)? }))
     }

@@ -1,8 +1,15 @@
-//! Reads the transformers configuration of a Qwen2 decoder.
+//! Reads and writes the transformers configuration of a Qwen2 decoder.
 
 use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
-use crate::{decoders::TextAnatomy, error::LoadError, layers::Activation, source::Source};
+use super::QWEN2;
+use crate::{
+    decoders::{ControlIds, TextAnatomy},
+    error::LoadError,
+    layers::Activation,
+    source::Source,
+};
 
 /// Qwen2's keys. `save_pretrained` leaves out values that equal the class's defaults, so each default is the class's.
 #[derive(Deserialize)]
@@ -103,6 +110,7 @@ impl Qwen2Config {
             return Err(source.unsupported("head_dim", head_size, "an even number"));
         }
         Ok(TextAnatomy {
+            kind: &QWEN2,
             hidden_size,
             intermediate_size: self.intermediate_size.unwrap_or(22016),
             layers,
@@ -118,4 +126,31 @@ impl Qwen2Config {
             stored_head_counts: false,
         })
     }
+}
+
+/// The configuration of a decoder that activates with SiLU, in the keys of published checkpoints.
+pub(super) fn write(anatomy: &TextAnatomy, control: ControlIds) -> Value {
+    json!({
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "hidden_act": "silu",
+        "attention_dropout": 0.0,
+        "bos_token_id": control.padding,
+        "eos_token_id": control.turn_end,
+        "hidden_size": anatomy.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": anatomy.intermediate_size,
+        "max_position_embeddings": anatomy.context_length,
+        "max_window_layers": anatomy.layers,
+        "num_attention_heads": anatomy.heads,
+        "num_hidden_layers": anatomy.layers,
+        "num_key_value_heads": anatomy.kv_heads,
+        "rms_norm_eps": anatomy.norm_epsilon,
+        "rope_theta": anatomy.rope_theta,
+        "sliding_window": null,
+        "use_sliding_window": false,
+        "tie_word_embeddings": anatomy.tied,
+        "use_cache": true,
+        "vocab_size": anatomy.vocabulary,
+    })
 }

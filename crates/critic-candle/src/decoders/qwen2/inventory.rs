@@ -1,100 +1,60 @@
 //! The list of the decoder's tensors, and its metadata in GGUF files. Conversion writes this list, checkpoints of
 //! random weights are drawn by it, and a test compares loading with it.
 
-use super::names::{HEAD_IN_GGUF, IN_GGUF, Names};
+use super::names::{HEAD_IN_GGUF, IN_GGUF};
 use crate::{
-    decoders::TextAnatomy,
+    decoders::{DecoderNames, DecoderTensor, TensorRole, TextAnatomy},
     weights::gguf_format::{KeyValue, Value},
 };
 
 /// llama.cpp's name of the architecture.
-pub(crate) const GGUF_ARCHITECTURE: &str = "qwen2";
-
-/// A tensor of the decoder.
-#[derive(Debug, Clone)]
-pub(crate) struct DecoderTensor {
-    /// Its name in the checkpoint.
-    pub(crate) name: String,
-    /// Its name in llama.cpp.
-    pub(crate) name_in_gguf: String,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) role: Role,
-}
-
-/// The role of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Embedding,
-    Norm,
-    Queries,
-    Keys,
-    Values,
-    /// The bias of queries, keys or values.
-    Bias,
-    AttentionOutput,
-    Gate,
-    Up,
-    Down,
-    Head,
-}
-
-impl DecoderTensor {
-    /// Number of weights.
-    pub(crate) fn weights(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether it has a row for each token of the vocabulary.
-    pub(crate) fn is_table(&self) -> bool {
-        matches!(self.role, Role::Embedding | Role::Head)
-    }
-}
+pub(super) const GGUF_ARCHITECTURE: &str = "qwen2";
 
 /// All tensors of the decoder with these `names`, in the order of a forward pass. A tied decoder has no head of its
 /// own.
-pub(crate) fn tensors(anatomy: &TextAnatomy, names: Names) -> Vec<DecoderTensor> {
-    let named = |behind: String, role: Role, shape: Vec<usize>| DecoderTensor {
+pub(super) fn tensors(anatomy: &TextAnatomy, names: DecoderNames) -> Vec<DecoderTensor> {
+    let named = |behind: String, role: TensorRole, shape: Vec<usize>| DecoderTensor {
         name: format!("{}{behind}", names.prefix),
         name_in_gguf: IN_GGUF.in_gguf(&behind).swap_remove(0),
         shape,
         role,
     };
     let table = vec![anatomy.vocabulary, anatomy.hidden_size];
-    let mut tensors = vec![named("embed_tokens.weight".into(), Role::Embedding, table.clone())];
+    let mut tensors = vec![named("embed_tokens.weight".into(), TensorRole::Embedding, table.clone())];
     for index in 0..anatomy.layers {
         let layer = of_layer(anatomy).into_iter();
         tensors.extend(layer.map(|(part, role, shape)| named(format!("layers.{index}.{part}"), role, shape)));
     }
-    tensors.push(named("norm.weight".into(), Role::Norm, vec![anatomy.hidden_size]));
+    tensors.push(named("norm.weight".into(), TensorRole::Norm, vec![anatomy.hidden_size]));
     if !anatomy.tied {
         let (name, name_in_gguf) = (names.head.into(), HEAD_IN_GGUF.into());
-        tensors.push(DecoderTensor { name, name_in_gguf, shape: table, role: Role::Head });
+        tensors.push(DecoderTensor { name, name_in_gguf, shape: table, role: TensorRole::Head });
     }
     tensors
 }
 
 /// The tensors of one layer, by their names after the layer's number.
-fn of_layer(anatomy: &TextAnatomy) -> [(&'static str, Role, Vec<usize>); 12] {
+fn of_layer(anatomy: &TextAnatomy) -> [(&'static str, TensorRole, Vec<usize>); 12] {
     let (size, wide) = (anatomy.hidden_size, anatomy.intermediate_size);
     let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
     [
-        ("input_layernorm.weight", Role::Norm, vec![size]),
-        ("self_attn.q_proj.weight", Role::Queries, vec![queries, size]),
-        ("self_attn.q_proj.bias", Role::Bias, vec![queries]),
-        ("self_attn.k_proj.weight", Role::Keys, vec![keys, size]),
-        ("self_attn.k_proj.bias", Role::Bias, vec![keys]),
-        ("self_attn.v_proj.weight", Role::Values, vec![keys, size]),
-        ("self_attn.v_proj.bias", Role::Bias, vec![keys]),
-        ("self_attn.o_proj.weight", Role::AttentionOutput, vec![size, queries]),
-        ("post_attention_layernorm.weight", Role::Norm, vec![size]),
-        ("mlp.gate_proj.weight", Role::Gate, vec![wide, size]),
-        ("mlp.up_proj.weight", Role::Up, vec![wide, size]),
-        ("mlp.down_proj.weight", Role::Down, vec![size, wide]),
+        ("input_layernorm.weight", TensorRole::Norm, vec![size]),
+        ("self_attn.q_proj.weight", TensorRole::Queries, vec![queries, size]),
+        ("self_attn.q_proj.bias", TensorRole::Bias, vec![queries]),
+        ("self_attn.k_proj.weight", TensorRole::Keys, vec![keys, size]),
+        ("self_attn.k_proj.bias", TensorRole::Bias, vec![keys]),
+        ("self_attn.v_proj.weight", TensorRole::Values, vec![keys, size]),
+        ("self_attn.v_proj.bias", TensorRole::Bias, vec![keys]),
+        ("self_attn.o_proj.weight", TensorRole::AttentionOutput, vec![size, queries]),
+        ("post_attention_layernorm.weight", TensorRole::Norm, vec![size]),
+        ("mlp.gate_proj.weight", TensorRole::Gate, vec![wide, size]),
+        ("mlp.up_proj.weight", TensorRole::Up, vec![wide, size]),
+        ("mlp.down_proj.weight", TensorRole::Down, vec![size, wide]),
     ]
 }
 
 /// The metadata of the decoder that llama.cpp needs.
-pub(crate) fn gguf_metadata(anatomy: &TextAnatomy) -> Vec<KeyValue> {
+pub(super) fn gguf_metadata(anatomy: &TextAnatomy) -> Vec<KeyValue> {
     let number = |number: usize| Value::U32(u32::try_from(number).unwrap_or(u32::MAX));
     let values = [
         ("context_length", number(anatomy.context_length)),
@@ -119,9 +79,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        decoders::Qwen2,
+        decoders::{QWEN2, Qwen2},
+        device::ComputeDevice,
         error::LoadError,
-        layers::{Activation, ComputeDevice},
+        layers::Activation,
         parallel::Rank,
         source::Source,
         weights::{GgufNaming, WeightForm, Weights},
@@ -132,6 +93,7 @@ mod tests {
     /// Two layers, with all sizes different.
     fn anatomy(tied: bool) -> TextAnatomy {
         TextAnatomy {
+            kind: &QWEN2,
             hidden_size: 20,
             intermediate_size: 40,
             layers: 2,
@@ -158,14 +120,14 @@ mod tests {
         let rank = Rank::alone(ComputeDevice::Kernels);
         let source = Source::Folder(folder.into());
         let weights = Weights::open(&source, &NAMING, &rank, WeightForm::Stored).unwrap();
-        Qwen2::load(&weights, Names::PUBLISHED, anatomy, 16)
+        Qwen2::load(&weights, QWEN2.published, anatomy, 16)
     }
 
     #[test]
     fn loading_reads_every_tensor_of_the_inventory_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         for anatomy in [anatomy(true), anatomy(false)] {
-            let listed = tensors(&anatomy, Names::PUBLISHED);
+            let listed = tensors(&anatomy, QWEN2.published);
             let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
             let all: HashMap<String, Tensor> =
                 listed.iter().map(|tensor| (tensor.name.clone(), zeros(&tensor.shape))).collect();
@@ -173,7 +135,7 @@ mod tests {
             load(folder.path(), &anatomy, &all).unwrap();
             for tensor in &listed {
                 // A missing head is no error: the embedding table is used instead.
-                if tensor.role != Role::Head {
+                if tensor.role != TensorRole::Head {
                     let mut without = all.clone();
                     without.remove(&tensor.name);
                     let error = load(folder.path(), &anatomy, &without).unwrap_err();
@@ -197,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_tensor_has_a_name_of_its_own_in_gguf() {
-        let listed = tensors(&anatomy(false), Names::PUBLISHED);
+        let listed = tensors(&anatomy(false), QWEN2.published);
         let mut names: Vec<&str> = listed.iter().map(|tensor| tensor.name_in_gguf.as_str()).collect();
         assert_eq!((names[0], names[1]), ("token_embd.weight", "blk.0.attn_norm.weight"));
         names.sort_unstable();

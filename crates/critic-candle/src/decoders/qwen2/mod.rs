@@ -2,6 +2,7 @@
 
 mod config;
 mod inventory;
+mod kind;
 mod names;
 mod on_gpu;
 
@@ -12,20 +13,15 @@ use critic::{Batch, TokenId};
 use kernels_cuda::Gpu;
 
 use self::on_gpu::OnGpu;
-pub(crate) use self::{
-    config::Qwen2Config,
-    inventory::{DecoderTensor, GGUF_ARCHITECTURE, Role, gguf_metadata, tensors},
-    names::{HEAD_IN_GGUF, IN_GGUF, Names},
-};
-
-use super::{TextAnatomy, TokensOf};
+pub(crate) use self::{config::Qwen2Config, kind::QWEN2};
+use super::{DecoderNames, TextAnatomy};
 use crate::{
+    device::{ComputeDevice, gpu_result},
     error::LoadError,
-    kv_cache::{LayerCache, Plan},
-    layers::{
-        Activation, Bias, ComputeDevice, Embedding, Linear, Norm, Rope, Rows, SummedLinear, gpu_result,
-    },
-    weights::Weights,
+    kv_cache::{AttentionBuffers, LayerCache, Plan, TokensOf},
+    layers::{Activation, Bias, Embedding, Linear, Norm, Rope, SummedLinear},
+    rows::Rows,
+    weights::{MatrixShape, Weights},
 };
 
 /// A decoder.
@@ -84,11 +80,11 @@ impl Qwen2 {
     /// vocabulary.
     pub(crate) fn load(
         weights: &Weights,
-        names: Names,
+        names: DecoderNames,
         anatomy: &TextAnatomy,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let (Names { prefix, head }, size) = (names, anatomy.hidden_size);
+        let (DecoderNames { prefix, head }, size) = (names, anatomy.hidden_size);
         let (table, shape) = (names.embedding(), [anatomy.vocabulary, size]);
         let form = weights.form().of_head();
         let gpu = match weights.device() {
@@ -208,8 +204,9 @@ impl Layer {
             |name: &str| Norm::rms(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon);
         let own = weights.products(weights.form()).split_by_outputs();
         let joined = |parts: &[_], bias| Linear::load_joined(own, (prefix, parts), size, bias);
-        let back = |name: &str, input| {
-            SummedLinear::load(weights, weights.form(), &format!("{prefix}{name}."), (input, size))
+        let back = |name: &str, inputs| {
+            let shape = MatrixShape { outputs: size, inputs };
+            SummedLinear::load(weights, weights.form(), &format!("{prefix}{name}."), shape)
         };
         let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
         let projections =
@@ -260,7 +257,7 @@ impl Attention {
     ) -> Result<()> {
         self.projections.forward(&buffers.normed, &mut buffers.projections)?;
         // The normed rows have been used, and are as large as the attention of all tokens, or about so.
-        let (attended, scratch) = (&mut buffers.attended, &mut buffers.normed);
-        cache.attend(&mut buffers.projections, (plan, wanted), (attended, scratch))
+        let written = AttentionBuffers { attended: &mut buffers.attended, scratch: &mut buffers.normed };
+        cache.attend(&mut buffers.projections, (plan, wanted), written)
     }
 }

@@ -12,10 +12,12 @@ use kernels_cuda::{Gpu, Graph, Heads, Step};
 
 use super::{Buffers, DecoderStep, Layers};
 use crate::{
-    decoders::{TextAnatomy, TokensOf},
-    kv_cache::{LayerCache, Plan},
-    layers::{Rope, Rows, SPARE_BYTES, gpu_error, gpu_result},
+    decoders::TextAnatomy,
+    device::{SPARE_BYTES, gpu_error, gpu_result},
+    kv_cache::{LayerCache, Plan, TokensOf},
+    layers::Rope,
     parallel::Rank,
+    rows::Rows,
 };
 
 /// Steps of up to this many single tokens run as graphs. Longer steps hide the time of their launches.
@@ -38,19 +40,27 @@ const MOST_CLASSES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct OnGpu {
     step: Step,
-    /// Residual stream and working memory of graphs, whose addresses never change.
-    fixed: (Rows, Buffers),
-    /// Working memory of other steps.
+    fixed: FixedMemory,
+    /// Working memory of steps that run without a graph.
     buffers: Buffers,
-    /// Steps of up to this many single tokens run as graphs; 0 for none.
-    graph_rows: usize,
-    classes: HashMap<Class, Captured>,
     graphs: Graphs,
 }
 
-/// The accounting of graphs.
+/// The memory of steps that run as graphs, whose addresses never change.
+#[derive(Debug)]
+struct FixedMemory {
+    /// The residual stream `[T, C]`.
+    x: Rows,
+    /// Working memory of the layers.
+    buffers: Buffers,
+}
+
+/// The graphs of steps of single tokens.
 #[derive(Debug, Default)]
 struct Graphs {
+    /// Steps of up to this many single tokens run as graphs; 0 for none.
+    rows: usize,
+    classes: HashMap<Class, Captured>,
     /// The most graphs to keep; `None` until the first one has been measured.
     most: Option<usize>,
     count: usize,
@@ -100,11 +110,9 @@ impl OnGpu {
             step: gpu_result(
                 Step::new(gpu, (tokens, chunks, blocks)).and_then(|step| step.attending(heads)),
             )?,
-            fixed: (x, Buffers::reserved(gpu, anatomy, graph_rows)?),
+            fixed: FixedMemory { x, buffers: Buffers::reserved(gpu, anatomy, graph_rows)? },
             buffers: Buffers::new(),
-            graph_rows,
-            classes: HashMap::new(),
-            graphs: Graphs::default(),
+            graphs: Graphs { rows: graph_rows, ..Graphs::default() },
         })
     }
 
@@ -121,9 +129,8 @@ impl OnGpu {
         let Plan::Gpu(step, rotations) = &plan else {
             candle_core::bail!("a GPU's rotations are not on the GPU")
         };
-        let class =
-            Class { tokens: step.tokens(), reach: step.reach(), shared_stretches: step.shared_stretches() };
-        if class.tokens > self.graph_rows || !has_single_tokens(batch) {
+        let class = Class::of(step);
+        if class.tokens > self.graphs.rows || !has_single_tokens(batch) {
             return layers.forward(x, DecoderStep { plan: &plan, wanted }, caches, &mut self.buffers);
         }
         // Checked here, since running a captured graph repeats no checks.
@@ -132,61 +139,101 @@ impl OnGpu {
                 cache.assert_has(step, rotations);
             }
         }
-        let moves = step.moves();
-        let (own, buffers) = &mut self.fixed;
-        let gpu = x.gpu()?.gpu().clone();
-        let columns = x.shape()?.1;
-        gpu_result(gpu_result(own.on(&gpu)?.room((class.tokens, columns)))?.copy(
-            0,
-            x.gpu()?,
-            0..class.tokens,
-        ))?;
+        let (gpu, moves) = (x.gpu()?.gpu().clone(), step.moves());
+        self.fixed.take(x, class.tokens)?;
+        let FixedMemory { x: own, buffers } = &mut self.fixed;
         // A graph computes all tokens, since all tokens of a short step are usually wanted: then one copy follows.
         let all = DecoderStep { plan: &plan, wanted: TokensOf::Every };
         let mut work = || layers.forward(own, all, caches, buffers);
-        self.graphs.uses += 1;
-        match self.classes.get_mut(&class) {
-            None => {
-                // Kernels are loaded at their first launch, which is not possible while a graph is captured.
-                work()?;
-                if self.classes.len() >= MOST_CLASSES {
-                    self.classes.clear();
-                    self.graphs.count = 0;
-                }
-                self.classes.insert(class, Captured::Seen);
-            }
-            Some(Captured::Graph { graph, moves: then, used }) if *then == moves => {
-                *used = self.graphs.uses;
-                gpu_result(graph.run())?;
-            }
-            Some(Captured::Seen | Captured::Graph { .. }) => match self.graphs.capture(&gpu, &mut work) {
-                Ok(graph) => {
-                    let captured = Captured::Graph { graph, moves, used: self.graphs.uses };
-                    if let Some(Captured::Seen) = self.classes.insert(class, captured) {
-                        self.graphs.count += 1;
-                    }
-                    self.graphs.make_room(&mut self.classes);
-                }
-                Err(error) => {
-                    // Graphs are only an optimisation, so the step runs without one. If the GPU is lost, that fails
-                    // as well.
-                    tracing::warn!(%error, "no more steps are run as graphs");
-                    self.graph_rows = 0;
-                    self.classes.clear();
-                    work()?;
-                }
-            },
-        }
+        self.graphs.run(&gpu, (class, moves), &mut work)?;
+        self.fixed.give(x, wanted, class.tokens)
+    }
+}
+
+impl FixedMemory {
+    /// Copies the `tokens` rows of `x` here.
+    fn take(&mut self, x: &Rows, tokens: usize) -> Result<()> {
+        let x = x.gpu()?;
+        let own = gpu_result(self.x.on(x.gpu())?.room((tokens, x.shape().1)))?;
+        gpu_result(own.copy(0, x, 0..tokens))
+    }
+
+    /// Copies the rows of the wanted tokens, of `tokens`, to `x`.
+    fn give(&self, x: &mut Rows, wanted: TokensOf<'_>, tokens: usize) -> Result<()> {
         match wanted {
-            TokensOf::Every => gpu_result(x.on(&gpu)?.copy(0, own.gpu()?, 0..class.tokens))?,
+            TokensOf::Every => {
+                let own = self.x.gpu()?;
+                gpu_result(x.on(own.gpu())?.copy(0, own, 0..tokens))?;
+            }
             TokensOf::These([]) => {}
-            TokensOf::These(rows) => *x = own.pick(rows)?,
+            TokensOf::These(rows) => *x = self.x.pick(rows)?,
         }
         Ok(())
     }
 }
 
+impl Class {
+    /// The class of a step of single tokens.
+    fn of(step: &Step) -> Self {
+        Self { tokens: step.tokens(), reach: step.reach(), shared_stretches: step.shared_stretches() }
+    }
+}
+
 impl Graphs {
+    /// Runs a step of a `class` whose lists have moved `moves` times: as a graph if one is there or can be captured
+    /// now, and otherwise by `work`, which launches its kernels.
+    fn run(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        (class, moves): (Class, usize),
+        work: &mut impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        self.uses += 1;
+        match self.classes.get_mut(&class) {
+            None => {
+                // Kernels are loaded at their first launch, which is not possible while a graph is captured.
+                work()?;
+                self.remember(class);
+                Ok(())
+            }
+            Some(Captured::Graph { graph, moves: then, used }) if *then == moves => {
+                *used = self.uses;
+                gpu_result(graph.run())
+            }
+            Some(Captured::Seen | Captured::Graph { .. }) => match self.capture(gpu, work) {
+                Ok(graph) => {
+                    self.keep(class, Captured::Graph { graph, moves, used: self.uses });
+                    Ok(())
+                }
+                Err(error) => {
+                    // Graphs are only an optimisation, so the step runs without one. If the GPU is lost, that fails
+                    // as well.
+                    tracing::warn!(%error, "no more steps are run as graphs");
+                    self.rows = 0;
+                    self.classes.clear();
+                    work()
+                }
+            },
+        }
+    }
+
+    /// Remembers a class of which a step has run.
+    fn remember(&mut self, class: Class) {
+        if self.classes.len() >= MOST_CLASSES {
+            self.classes.clear();
+            self.count = 0;
+        }
+        self.classes.insert(class, Captured::Seen);
+    }
+
+    /// Keeps the graph of a class, in place of an earlier one.
+    fn keep(&mut self, class: Class, graph: Captured) {
+        if let Some(Captured::Seen) = self.classes.insert(class, graph) {
+            self.count += 1;
+        }
+        self.make_room();
+    }
+
     /// Captures the kernels that `work` launches as a graph, and runs it.
     fn capture(&mut self, gpu: &Arc<Gpu>, work: &mut impl FnMut() -> Result<()>) -> Result<Graph> {
         let before = gpu.memory();
@@ -202,16 +249,15 @@ impl Graphs {
     }
 
     /// Evicts the least recently used graphs while there are too many.
-    fn make_room(&mut self, classes: &mut HashMap<Class, Captured>) {
+    fn make_room(&mut self) {
         while self.most.is_some_and(|most| self.count > most) {
             let used = |(class, captured): (&Class, &Captured)| match captured {
                 Captured::Graph { used, .. } => Some((*used, *class)),
                 Captured::Seen => None,
             };
-            let Some((_, oldest)) = classes.iter().filter_map(used).min_by_key(|(used, _)| *used) else {
-                return;
-            };
-            classes.insert(oldest, Captured::Seen);
+            let oldest = self.classes.iter().filter_map(used).min_by_key(|(used, _)| *used);
+            let Some((_, oldest)) = oldest else { return };
+            self.classes.insert(oldest, Captured::Seen);
             self.count -= 1;
         }
     }

@@ -6,7 +6,7 @@ use kernels::Linear;
 
 use super::*;
 use crate::{
-    layers::ComputeDevice,
+    device::ComputeDevice,
     parallel::{Rank, Shard},
     source::Source,
     weights::{

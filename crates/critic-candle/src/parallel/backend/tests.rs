@@ -11,10 +11,7 @@ use std::{
 use critic::{Backend, BackendError, Batch, BlockId, Chunk, Limits, SequenceId, StepOutput, TokenId, Wants};
 
 use super::{Group, ParallelBackend};
-use crate::{
-    layers::{ComputeDevice, Rows},
-    parallel::Reduce,
-};
+use crate::{device::ComputeDevice, parallel::Reduce, rows::Rows};
 
 /// Tokens that make a rank fail: the constant plus the rank's number.
 const FAILS: u32 = 100;

@@ -10,9 +10,11 @@ pub(crate) use self::{config::SiglipConfig, names::IN_GGUF};
 
 use super::VisionAnatomy;
 use crate::{
+    device::{ComputeDevice, gpu_result},
     error::LoadError,
-    layers::{Activation, Bias, ComputeDevice, Linear, Norm, Rows, gpu_result},
-    weights::Weights,
+    layers::{Activation, Bias, Linear, Norm, softmax},
+    rows::Rows,
+    weights::{MatrixShape, Weights},
 };
 
 /// A tower that turns tiles into one vector for each patch.
@@ -171,12 +173,12 @@ impl Layer {
             attention_norm: Norm::layer(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
             attention: Attention {
                 projections: Linear::load_joined(products, (prefix, &projections), size, Bias::Present)?,
-                output: linear("self_attn.out_proj", (size, size))?,
+                output: linear("self_attn.out_proj", MatrixShape { outputs: size, inputs: size })?,
                 heads: anatomy.heads,
             },
             mlp_norm: Norm::layer(weights, &format!("{prefix}layer_norm2."), size, epsilon)?,
-            expand: linear("mlp.fc1", (size, wide))?,
-            contract: linear("mlp.fc2", (wide, size))?,
+            expand: linear("mlp.fc1", MatrixShape { outputs: wide, inputs: size })?,
+            contract: linear("mlp.fc2", MatrixShape { outputs: size, inputs: wide })?,
             activation: anatomy.activation,
         })
     }
@@ -246,7 +248,7 @@ impl Attention {
         };
         let scale = 1.0 / (head_size as f64).sqrt();
         let (query, key, value) = (heads(&(query * scale)?)?, heads(key)?, heads(value)?);
-        let weights = candle_nn::ops::softmax_last_dim(&query.matmul(&key.t()?)?)?; // [N * heads, P, P]
+        let weights = softmax(&query.matmul(&key.t()?)?)?; // [N * heads, P, P]
         weights
             .matmul(&value)? // [N * heads, P, head size]
             .reshape((tiles, self.heads, patches, head_size))?

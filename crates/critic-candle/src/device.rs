@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
-use half::bf16;
 use kernels_cuda::Gpu;
-
-use super::Rows;
 
 /// Bytes of a GPU that are kept free: for allocations within a step, for graphs, and for the driver's own needs.
 pub(crate) const SPARE_BYTES: usize = 512 << 20;
@@ -45,22 +42,6 @@ impl ComputeDevice {
         match self {
             Self::Kernels | Self::Tensors(_) => Ok(()),
             Self::Gpu(gpu) => gpu_result(gpu.wait()),
-        }
-    }
-
-    /// Copies a tensor `[rows, columns]` to the device, in the model's number type.
-    pub(crate) fn rows(&self, tensor: &Tensor) -> Result<Rows> {
-        let columns = tensor.dim(1)?;
-        match self {
-            Self::Kernels => {
-                let floats = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-                Ok(Rows::Floats { floats, columns })
-            }
-            Self::Tensors(dtype) => Ok(Rows::Tensor(tensor.to_dtype(*dtype)?)),
-            Self::Gpu(gpu) => {
-                let numbers: Vec<bf16> = tensor.to_dtype(DType::BF16)?.flatten_all()?.to_vec1()?;
-                Ok(Rows::Gpu(gpu_result(kernels_cuda::Rows::upload(gpu, &numbers, columns))?))
-            }
         }
     }
 }

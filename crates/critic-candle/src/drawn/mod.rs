@@ -1,21 +1,23 @@
-//! A checkpoint of random weights that is not on disk: its tensors are drawn when they are loaded, on the GPU where
+//! Checkpoints of random weights that are not on disk: their tensors are drawn when they are loaded, on the GPU where
 //! the model computes on one.
 
-use std::{borrow::Cow, ops::Range, thread};
+mod random;
 
-use super::{MadeForm, MakeOptions, files, random, shape::Shape, tensors};
-use crate::{error::LoadError, source::Source};
+use std::{borrow::Cow, ops::Range, thread};
 
 /// The fewest weights per thread: fewer are drawn in no more time than starting the thread takes.
 const WEIGHTS_OF_A_THREAD: usize = 1 << 15;
 
-/// The files beside the weights of a checkpoint, and generators of its tensors.
+/// The files beside the weights of a checkpoint, and generators of its tensors, as
+/// [`drawn_checkpoint`](crate::drawn_checkpoint) makes them.
 #[derive(Debug)]
 pub struct DrawnCheckpoint {
-    shape: Shape,
-    seed: u64,
-    files: Vec<(&'static str, Vec<u8>)>,
-    tensors: Vec<(String, Vec<usize>, DrawnTensor)>,
+    /// Its name in messages.
+    pub(crate) name: String,
+    /// Name and content of the files beside the weights.
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+    /// Name, shape and generator of every tensor, all of them bf16.
+    pub(crate) tensors: Vec<(String, Vec<usize>, DrawnTensor)>,
 }
 
 /// The generator of one tensor: each weight depends on its index and is approximately normal.
@@ -29,40 +31,15 @@ pub(crate) struct DrawnTensor {
 }
 
 impl DrawnCheckpoint {
-    /// The checkpoint that [`make_model`](super::make_model) writes for the same shape and seed in bf16, with the
-    /// tokenizer and the chat template of `vocabulary`.
-    ///
-    /// # Errors
-    /// [`LoadError`] when `vocabulary` lacks a file or a control token.
-    pub fn new(shape: Shape, seed: u64, vocabulary: &Source) -> Result<Self, LoadError> {
-        let files = files::describe(vocabulary, MakeOptions { shape, seed, form: MadeForm::Bf16 })?;
-        let drawn = |tensor: tensors::RandomTensor| {
-            let weights = tensor.drawn(seed);
-            (tensor.name, tensor.shape, weights)
-        };
-        let tensors = tensors::image(shape).into_iter().chain(tensors::decoder(shape)).map(drawn);
-        Ok(Self { shape, seed, files, tensors: tensors.collect() })
-    }
-
-    /// The name of the checkpoint in messages.
-    pub(crate) fn name(&self) -> String {
-        format!("the checkpoint of shape {:?} drawn from seed {}", self.shape, self.seed)
-    }
-
     /// The content of a file beside the weights; `None` when it does not exist.
     pub(crate) fn read(&self, file: &str) -> Option<Cow<'static, [u8]>> {
         self.files.iter().find(|(name, _)| *name == file).map(|(_, bytes)| Cow::Owned(bytes.clone()))
-    }
-
-    /// Name, shape and generator of every tensor, all of them bf16.
-    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, &[usize], DrawnTensor)> {
-        self.tensors.iter().map(|(name, shape, weights)| (name.as_str(), shape.as_slice(), *weights))
     }
 }
 
 impl DrawnTensor {
     /// The generator of the tensor `name` of the checkpoint with this `seed`.
-    pub(super) fn new(seed: u64, name: &str, centre: f32, spread: f32) -> Self {
+    pub(crate) fn new(seed: u64, name: &str, centre: f32, spread: f32) -> Self {
         Self { numbers: random::Drawn::new(seed, name), centre, spread }
     }
 
@@ -77,7 +54,7 @@ impl DrawnTensor {
     }
 
     /// The weights of `range` as little-endian bf16, drawn on all cores.
-    pub(super) fn bytes_of(&self, range: Range<usize>) -> Vec<u8> {
+    pub(crate) fn bytes_of(&self, range: Range<usize>) -> Vec<u8> {
         let mut bytes = vec![0; 2 * range.len()];
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let part = range.len().div_ceil(threads).max(WEIGHTS_OF_A_THREAD);

@@ -1,15 +1,15 @@
 //! The activations that layers pass on, and their buffers.
 
+mod mixing;
+
 use std::{ops::Range, sync::Arc};
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+use half::bf16;
 use kernels::Isa;
 use kernels_cuda::{Gpu, Mixture};
 
-use super::{
-    device::{gpu_result, widened},
-    mixing,
-};
+use crate::device::{ComputeDevice, gpu_result, widened};
 
 /// Rows of numbers, one for each token or patch. Operations on single rows give the same result whatever the other
 /// rows are.
@@ -251,6 +251,24 @@ impl Rows {
                     row += range.len();
                 }
                 Ok(Self::Gpu(joined))
+            }
+        }
+    }
+}
+
+impl ComputeDevice {
+    /// Copies a tensor `[rows, columns]` to the device, in the model's number type.
+    pub(crate) fn rows(&self, tensor: &Tensor) -> Result<Rows> {
+        let columns = tensor.dim(1)?;
+        match self {
+            Self::Kernels => {
+                let floats = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                Ok(Rows::Floats { floats, columns })
+            }
+            Self::Tensors(dtype) => Ok(Rows::Tensor(tensor.to_dtype(*dtype)?)),
+            Self::Gpu(gpu) => {
+                let numbers: Vec<bf16> = tensor.to_dtype(DType::BF16)?.flatten_all()?.to_vec1()?;
+                Ok(Rows::Gpu(gpu_result(kernels_cuda::Rows::upload(gpu, &numbers, columns))?))
             }
         }
     }
