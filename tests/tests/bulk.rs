@@ -142,6 +142,36 @@ fn plain_pairs_and_wrong_files() {
 }
 
 #[test]
+fn pairs_without_a_place_for_what_they_are_about_are_left_out() {
+    let responses = ["The circle is orange.", "The circle is purple."];
+    let row = |id: &str, images: &[&str], frames: &[&str]| {
+        let question = "What colour is the circle?";
+        json!({ "id": id, "question": question, "images": images, "frames": frames, "responses": responses })
+    };
+    let rows = [
+        row("one", &["scene.png"], &[]),
+        row("two", &["scene.png", "scene.png"], &[]),
+        row("video", &[], &["scene.png", "scene.png"]),
+    ];
+    for (form, reasons) in [
+        ("trl", &[("video", "about a video")][..]),
+        ("llava-next", &[("two", "has 2 images"), ("video", "about a video")]),
+    ] {
+        let folder = folder(&rows);
+        failing(folder.path(), &["prefer", "--form", form, "--method", "pointwise"]);
+        assert!(lines(folder.path(), "out.jsonl").iter().any(|line| line["id"] == "one"), "{form}");
+        let mut refused = lines(folder.path(), "out.jsonl.left-out.jsonl");
+        // Two responses may also be equally good.
+        refused.retain(|line| line.get("error").is_some());
+        assert_eq!(refused.len(), reasons.len(), "{refused:?}");
+        for (id, reason) in reasons {
+            let line = refused.iter().find(|line| line["id"] == *id).unwrap();
+            assert!(line["error"]["message"].as_str().unwrap().contains(*reason), "{line}");
+        }
+    }
+}
+
+#[test]
 fn rows_that_failed_are_tried_again_and_are_done_once() {
     let row = |id: &str, image: &str| json!({ "id": id, "question": "What is it?", "image": image, "response": "A circle." });
     let folder = folder(&[row("one", "scene.png"), row("two", "later.png")]);

@@ -225,6 +225,36 @@ fn attacks_are_measured_and_answers_without_a_word_never_pay() {
 }
 
 #[test]
+fn the_worst_score_is_bad_where_low_scores_are_good() {
+    let folder = part_of_toy(1);
+    let row = |response: &str, score: u8| {
+        json!({ "id": response, "question": "What is shown?", "image": "images/00.png", "rubric": "safety",
+            "response": response, "score": score })
+    };
+    // Of these, the first is judged without the critic: as harmful as can be, though people find it harmless.
+    let rows = [row("...", 0), row("A circle.", 4)].map(|row| row.to_string());
+    fs::write(folder.path().join("set.jsonl"), rows.join("\n")).unwrap();
+    let evaluate =
+        ["evaluate", "set.jsonl", "--json", "out.json", "--wordings", "0", "--answers", "answers.jsonl"];
+    let told = ok(folder.path(), &evaluate);
+    let answers = fs::read_to_string(folder.path().join("answers.jsonl")).unwrap();
+    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(answers.iter().all(|answer| answer["scale"]["direction"] == "lower"), "{answers:?}");
+    let report = json_of(&folder.path().join("out.json"));
+    let points = report["scores"]["points"].as_array().unwrap();
+    assert_eq!(points[0], json!([1.0, 0.0]), "{told}");
+    assert_eq!(points[1][0], 0.0, "{told}");
+    let attack = ["attack", "set.jsonl", "--json", "attack.json", "--searches", "0"];
+    let told = ok(folder.path(), &attack);
+    let report = json_of(&folder.path().join("attack.json"));
+    let attacks = report["attacks"].as_array().unwrap();
+    let colon = &attacks.iter().find(|attack| attack["name"] == "colon").unwrap()["scores"];
+    for name in ["attacked", "raised", "good"] {
+        assert_eq!(colon[name]["value"], 0.0, "{name} in {told}");
+    }
+}
+
+#[test]
 fn files_are_written_though_nobody_reads_the_report() {
     let folder = part_of_toy(1);
     let (reader, writer) = std::io::pipe().unwrap();

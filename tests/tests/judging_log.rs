@@ -125,6 +125,126 @@ fn each_verdict_has_a_line_and_becomes_an_example() {
     assert_eq!(whole.matches("data:image/png;base64,").count(), 3);
 }
 
+/// A line of the log about one response or two, without images.
+fn logged(name: &str, rubric: &str, responses: &[&str], verdict: Value) -> Value {
+    let kind = if responses.len() == 1 { "pointwise" } else { "pairwise" };
+    let mut line = json!({ "time": 1.8e9, "id": name, "model": "critic", "rubric": { "name": rubric },
+        "prompt_digest": name,
+        "case": { "question": "What is shown?", "images": [], "responses": responses, "reference": "A circle.",
+            "description": "A circle from 3 to 9 o'clock." },
+        "verdict": { "kind": kind, "finish_reason": "stop", "usage": { "total_tokens": 9 } } });
+    let Value::Object(verdict) = verdict else { panic!("not a verdict: {verdict}") };
+    line["verdict"].as_object_mut().unwrap().extend(verdict);
+    line
+}
+
+/// The result of `gavel export` on these lines, and its summary.
+fn exported(folder: &Path, log: &[Value]) -> (Vec<Value>, String) {
+    let text: String = log.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(folder.join("log.jsonl"), text).unwrap();
+    let summary = gavel(folder, &["export", "log.jsonl", "--output", "train.json"]);
+    (serde_json::from_str(&fs::read_to_string(folder.join("train.json")).unwrap()).unwrap(), summary)
+}
+
+#[test]
+fn examples_ask_and_answer_as_their_rubrics_do() {
+    let reasons = "The circle is named.";
+    let scale = |min: f64, max: f64| json!({ "min": min, "max": max, "step": 1.0 });
+    let scored = |rubric: &str, score: f64, scale: Value| {
+        let verdict = json!({ "score": score, "scale": scale, "justification": reasons });
+        logged(rubric, rubric, &["A circle."], verdict)
+    };
+    let mut harm = scale(0.0, 4.0);
+    harm["direction"] = "lower".into();
+    let graded = json!({ "preference": "first", "strength": "by_far", "justification": reasons });
+    let mut both_scores = json!({ "preference": "first", "scores": [8, 7], "justification": reasons });
+    both_scores["scale"] = scale(1.0, 10.0);
+    let log = [
+        scored("safety", 1.0, harm),
+        scored("mmhal", 5.0, scale(0.0, 6.0)),
+        scored("image-caption", 85.0, scale(0.0, 100.0)),
+        scored("wilder", 7.0, scale(1.0, 10.0)),
+        scored("video-caption", 4.0, scale(0.0, 5.0)),
+        logged("wildvision-preference", "wildvision-preference", &["A circle.", "A square."], graded),
+        logged("llava-bench-pair", "llava-bench-pair", &["A circle.", "A square."], both_scores),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (set, summary) = exported(folder.path(), &log);
+    assert!(summary.starts_with("7 examples") && !summary.contains("left out"), "{summary}");
+    for (name, asked, said) in [
+        (
+            "safety",
+            "from 0 to 4, the lower the better, written as \"Rating: N\"",
+            "The circle is named.\nRating: 1",
+        ),
+        ("mmhal", "written as \"Rating: N\"", "The circle is named.\nRating: 5"),
+        ("image-caption", "written as \"Final Score: N\"", "The circle is named.\nFinal Score: 85"),
+        ("wilder", "the number alone as the first line", "7\nThe circle is named."),
+        ("video-caption", "as a JSON object", "{\"score\": 4, \"reason\": \"The circle is named.\"}"),
+        ("wildvision-preference", "\"[[A>>B]]\" when", "The circle is named.\n[[A>>B]]"),
+        ("llava-bench-pair", "the two numbers alone", "8 7\nThe circle is named."),
+    ] {
+        let row = set.iter().find(|row| row["id"] == name).unwrap_or_else(|| panic!("{name} in {summary}"));
+        let turn = |index: usize| row["conversations"][index]["value"].as_str().unwrap();
+        assert!(turn(0).contains(asked), "{row}");
+        assert_eq!(turn(1), said, "{name}");
+    }
+    // Each can be read again, a low harm as a good score.
+    let evaluate = ["evaluate", "train.json", "--json", "report.json", "--wordings", "0", "--draws", "10"];
+    gavel(folder.path(), &evaluate);
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["left_out"], &report["failed"]), (&json!([]), &json!([])));
+    assert_eq!([&report["scores"]["count"], &report["preferences"]["count"]], [5, 2]);
+    let points = report["scores"]["points"].as_array().unwrap();
+    let mut labels: Vec<f64> = points.iter().map(|point| point[0].as_f64().unwrap()).collect();
+    labels.sort_by(f64::total_cmp);
+    let wanted = [2.0 / 3.0, 0.75, 0.8, 5.0 / 6.0, 0.85];
+    assert!(labels.iter().zip(wanted).all(|(label, wanted)| (label - wanted).abs() < 1e-12), "{labels:?}");
+}
+
+#[test]
+fn verdicts_that_would_teach_what_no_critic_said_are_left_out() {
+    let plain =
+        json!({ "score": 7.0, "scale": { "min": 1.0, "max": 10.0, "step": 1.0 }, "justification": "It is." });
+    let with = |more: Value| {
+        let mut verdict = plain.clone();
+        verdict.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        verdict
+    };
+    let one = |name: &str, more: Value| logged(name, "helpfulness", &["A circle."], with(more));
+    let orders = |second: &str| {
+        json!({ "preference": "first", "consistent": second == "second", "justification": "It is.",
+            "orders": [{ "preference": "first", "justification": "It is." }, { "preference": second }] })
+    };
+    let two = |name: &str, verdict: Value| logged(name, "better", &["A circle.", "A square."], verdict);
+    let inferred =
+        json!({ "preference": "first", "confidence": "fallback", "justification": "The first is." });
+    let log = [
+        one("kept", json!({})),
+        one("cut", json!({ "finish_reason": "length" })),
+        one("foregone", json!({ "score": 1.0, "usage": { "total_tokens": 0 } })),
+        one("mean", json!({ "score": 6.5, "spread": { "verdicts": 2, "failures": 0 } })),
+        two("kept pair", orders("second")),
+        two("inconsistent", orders("first")),
+        two("inferred", inferred),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (set, summary) = exported(folder.path(), &log);
+    let mut kept: Vec<&str> = set.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, ["kept", "kept pair"], "{summary}");
+    for reason in [
+        "their reasons were cut by the token limit",
+        "the server decided them without the critic",
+        "their score is a mean between two steps of its scale",
+        "the two orders of their pair disagree",
+        "they were inferred from other words than those of a verdict",
+    ] {
+        assert!(summary.contains(&format!("1 verdicts left out: {reason}")), "{reason} in {summary}");
+    }
+}
+
 #[test]
 fn a_server_that_stops_after_a_burst_writes_all_its_lines() {
     const VERDICTS: usize = 96;

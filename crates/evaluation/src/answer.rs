@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rubric::Preference;
+use rubric::{Direction, Preference};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,6 +31,9 @@ struct Scale {
     min: f64,
     max: f64,
     step: f64,
+    /// Absent if higher scores are better.
+    #[serde(default)]
+    direction: Direction,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -49,8 +52,8 @@ struct Probability {
 /// The rewards of a group of responses.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Rewards {
+    /// The reward of each response; null where there is none.
     pub(crate) rewards: Vec<Option<f64>>,
-    pub(crate) ranking: Vec<usize>,
 }
 
 /// The answer to `ask`; `None` if there is none of this form.
@@ -63,7 +66,7 @@ fn side(text: &str) -> Option<Preference> {
 }
 
 /// How favourable the body of an answer is to the response at `place`, from 0 (against it) to 1: its expected
-/// score as a fraction of the scale, or (1 + p - q) / 2 for a pair, where p is the probability that it is better,
+/// score as a fraction of the scale, from the worst score to the best, or (1 + p - q) / 2 for a pair, where p is the probability that it is better,
 /// and q that the other one is.
 pub fn standing(answer: &Value, place: usize) -> Option<f64> {
     Verdict::deserialize(answer).ok()?.standing(place)
@@ -72,7 +75,7 @@ pub fn standing(answer: &Value, place: usize) -> Option<f64> {
 impl Verdict {
     fn standing(&self, place: usize) -> Option<f64> {
         if let (Some(score), Some((scale, _))) = (self.expected(), self.scale()) {
-            return Some(scale.part(score));
+            return Some(scale.goodness(score));
         }
         let of = |wanted: Preference| -> Option<f64> {
             let all = &self.distribution.as_ref()?.probabilities;
@@ -90,8 +93,8 @@ impl Verdict {
 
     /// The scale, and the distance between neighbouring scores.
     pub(crate) fn scale(&self) -> Option<(ReferenceScale, f64)> {
-        let Scale { min, max, step } = self.scale?;
-        Some((ReferenceScale { min, max }, step))
+        let Scale { min, max, step, direction } = self.scale?;
+        Some((ReferenceScale { min, max, direction: Some(direction) }, step))
     }
 
     /// The mean of all scores, weighted by their probabilities.

@@ -6,24 +6,36 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use rubric::Preference;
+use rubric::{Direction, Preference};
 use serde_json::{Value, json};
 
 use crate::EvaluationError;
 
-/// The scale of a reference score.
+/// The scale of a score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReferenceScale {
     /// The lowest score.
     pub min: f64,
     /// The highest score.
     pub max: f64,
+    /// Which end is the better one; that of the rubric's scale if `None`.
+    pub direction: Option<Direction>,
 }
 
 impl ReferenceScale {
-    /// The position of `score` on the scale, from 0 to 1.
-    pub fn part(self, score: f64) -> f64 {
-        (score - self.min) / (self.max - self.min)
+    /// How good `score` is, from 0 (the worst) to 1 (the best): its position on the scale, counted from the worse end.
+    pub fn goodness(self, score: f64) -> f64 {
+        let part = (score - self.min) / (self.max - self.min);
+        match self.direction {
+            Some(Direction::Lower) => 1.0 - part,
+            Some(Direction::Higher) | None => part,
+        }
+    }
+
+    /// The scale of a label, beside a verdict on the scale `verdict`: its `own`, with the verdict's direction if it
+    /// states none, or else the verdict's.
+    pub(crate) fn of_label(own: Option<Self>, verdict: Self) -> Self {
+        own.map_or(verdict, |own| Self { direction: own.direction.or(verdict.direction), ..own })
     }
 }
 

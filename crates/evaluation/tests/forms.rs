@@ -5,7 +5,7 @@
 use std::{fs, path::PathBuf};
 
 use evaluation::{EvaluationError, Form, Image, Item, Label, LabelledSet, ReferenceScale, read};
-use rubric::Preference;
+use rubric::{Direction, Preference};
 use serde_json::{Value, json};
 
 fn read_text(text: &str, form: Option<Form>) -> Result<LabelledSet, EvaluationError> {
@@ -44,7 +44,11 @@ fn score(item: &Item) -> (&str, f64, Option<ReferenceScale>) {
     }
 }
 
-const ONE_TO_FIVE: Option<ReferenceScale> = Some(ReferenceScale { min: 1.0, max: 5.0 });
+const HIGHER: Option<Direction> = Some(Direction::Higher);
+
+fn one_to_five(direction: Option<Direction>) -> Option<ReferenceScale> {
+    Some(ReferenceScale { min: 1.0, max: 5.0, direction })
+}
 
 #[test]
 fn our_own_rows_have_one_label_each() {
@@ -62,7 +66,7 @@ fn our_own_rows_have_one_label_each() {
     );
     assert_eq!(set.items[0].id, "7");
     assert_eq!(set.items[0].images, [file("a.png")]);
-    assert_eq!(score(&set.items[0]), ("A dog.", 4.0, ONE_TO_FIVE));
+    assert_eq!(score(&set.items[0]), ("A dog.", 4.0, one_to_five(None)));
     assert_eq!(set.items[1].images, [Image::Inline("data:image/png;base64,AAAA".into())]);
     assert_eq!(set.items[1].rubric.as_deref(), Some("better"));
     assert_eq!(preference(&set.items[1]), ("A.", "B.", Preference::Tie));
@@ -130,7 +134,7 @@ fn files_of_mllm_as_a_judge_score_compare_and_order() {
         ],
         Form::MllmAsAJudge,
     );
-    assert_eq!(score(&set.items[0]), ("A cat.", 4.0, ONE_TO_FIVE));
+    assert_eq!(score(&set.items[0]), ("A cat.", 4.0, one_to_five(HIGHER)));
     assert_eq!(preference(&set.items[1]), ("A cat.", "A dog.", Preference::Second));
     assert_eq!(preference(&set.items[2]).2, Preference::Tie);
     let Label::Group { worths, .. } = &set.items[3].label else { panic!("a batch is a group") };
@@ -183,8 +187,8 @@ fn conversations_of_llava_critic_are_read_in_all_their_layouts() {
     ];
     let set = read_text(&Value::from(rows).to_string(), None).unwrap();
     assert_eq!(set.form, Form::LlavaCritic);
-    let hundred = |max| Some(ReferenceScale { min: 0.0, max });
-    assert_eq!(score(&set.items[0]), ("A dog.", 20.0, hundred(100.0)));
+    let up_to = |max| Some(ReferenceScale { min: 0.0, max, direction: HIGHER });
+    assert_eq!(score(&set.items[0]), ("A dog.", 20.0, up_to(100.0)));
     assert_eq!(set.items[0].reference.as_deref(), Some("A cat."));
     assert_eq!(set.items[0].images, [file("a.png")]);
     for (item, better) in set.items[1..4].iter().zip([Preference::First, Preference::Second, Preference::Tie])
@@ -192,11 +196,85 @@ fn conversations_of_llava_critic_are_read_in_all_their_layouts() {
         assert_eq!(preference(item), ("A cat.\nIt sleeps.", "A dog.", better));
         assert_eq!(item.question, "What is it? [sic]");
     }
-    assert_eq!(score(&set.items[4]), ("A dog.", 3.0, hundred(10.0)));
+    assert_eq!(score(&set.items[4]), ("A dog.", 3.0, up_to(10.0)));
     assert_eq!(preference(&set.items[5]), ("A cat.", "A dog.", Preference::First));
-    assert_eq!(score(&set.items[6]), ("A cat sleeps.", 85.0, hundred(100.0)));
-    assert_eq!(score(&set.items[7]), ("A dog.", 2.0, hundred(6.0)));
+    assert_eq!(score(&set.items[6]), ("A cat sleeps.", 85.0, up_to(100.0)));
+    assert_eq!(score(&set.items[7]), ("A dog.", 2.0, up_to(6.0)));
     assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [9, 10, 11]);
+}
+
+#[test]
+fn a_label_counts_whatever_is_said_of_single_aspects() {
+    let arena = "<|User Prompt|>\nWhat is it?\n\n<|The Start of Assistant A's Answer|>\nA cat.\n<|The End of Assistant A's \
+                 Answer|>\n\n<|The Start of Assistant B's Answer|>\nA dog.\n<|The End of Assistant B's Answer|>";
+    let pair = |name: &str| {
+        format!("Judge.\nQuestion: [What is it?]\n{name} 1: [A cat.]\n{name} 2: [A dog.]\nASSISTANT:\n")
+    };
+    let style = "In style they are equally good.";
+    let [first, second, tie] = [Preference::First, Preference::Second, Preference::Tie];
+    let turns = [
+        (arena.to_owned(), format!("{style} My final verdict is: [[A>>B]]"), Some(first)),
+        (arena.to_owned(), format!("{style} My final verdict is: [[B>A]]"), Some(second)),
+        (arena.to_owned(), format!("[[A>B]] at first, and then [[B>A]]. {style}"), None),
+        (arena.to_owned(), "The two responses are equally good.".to_owned(), None),
+        (pair("Response"), format!("{style} The better response: [1]."), Some(first)),
+        (pair("Response"), format!("{style} My verdict: [[B]]"), Some(second)),
+        (pair("Response"), format!("[[A]], no: [[B]]. {style}"), None),
+        (pair("Response"), "Two responses are equally good.".to_owned(), Some(tie)),
+        (pair("Answer"), format!("{style}\nOverall Judgment: Answer 2 is slightly better."), Some(second)),
+        (pair("Answer"), "Answer 1 is better.\nThe better response: [2]".to_owned(), Some(second)),
+    ];
+    let rows: Vec<Value> = turns.iter().map(|(human, gpt, _)| conversation(human, gpt)).collect();
+    let set = read_text(&Value::from(rows).to_string(), None).unwrap();
+    let left_out: Vec<usize> = set.left_out.iter().map(|row| row.row).collect();
+    let mut items = set.items.iter();
+    for (index, (_, gpt, better)) in turns.iter().enumerate() {
+        let read = (!left_out.contains(&(index + 1))).then(|| preference(items.next().unwrap()).2);
+        assert_eq!(read, *better, "{gpt}");
+    }
+}
+
+#[test]
+fn the_scale_is_that_of_the_instructions_and_not_of_what_is_judged() {
+    let lower = Some(Direction::Lower);
+    let scale = |min, max, direction| Some(ReferenceScale { min, max, direction });
+    let caption = |text: &str| {
+        format!("Text Caption: [{text}]\n\nFrom 0 to 100, how much do you rate for this Text Caption?")
+    };
+    let fields = |instructions: &str, response: &str| {
+        format!(
+            "{instructions}\nQuestion: [Is 1 out of 3 red?]\nThe LMM response: [{response}]\nASSISTANT:\n"
+        )
+    };
+    let turns = [
+        (caption("1 out of 200 balloons is red."), "Good.\nFinal Score: 85", 85.0, scale(0.0, 100.0, HIGHER)),
+        (caption("2 out of 3 people wear hats."), "Good.\nFinal Score: 85", 85.0, scale(0.0, 100.0, HIGHER)),
+        (fields("Judge.", "5 out of 7."), "Score: [85]", 85.0, scale(0.0, 100.0, HIGHER)),
+        (fields("Score it out of 10.", "5 out of 7."), "Score: [8]", 8.0, scale(0.0, 10.0, HIGHER)),
+        (fields("Give a score from 1 to 5.", "5 out of 7."), "Score: 4", 4.0, scale(1.0, 5.0, HIGHER)),
+        (
+            fields("Give a score from 0 to 4, the lower the better, written as \"Rating: N\".", "Yes."),
+            "It is mild.\nRating: 1",
+            1.0,
+            scale(0.0, 4.0, lower),
+        ),
+        (
+            fields(
+                "Give a score from 1 to 10: write the number alone as the first line, then explain it.",
+                "Yes.",
+            ),
+            "7\nIt is right.",
+            7.0,
+            scale(1.0, 10.0, HIGHER),
+        ),
+    ];
+    let rows: Vec<Value> = turns.iter().map(|(human, gpt, ..)| conversation(human, gpt)).collect();
+    let set = read_text(&Value::from(rows).to_string(), None).unwrap();
+    assert!(set.left_out.is_empty(), "{:?}", set.left_out);
+    for (item, (human, _, wanted, scale)) in set.items.iter().zip(&turns) {
+        let (_, found, found_scale) = score(item);
+        assert_eq!((found, found_scale), (*wanted, *scale), "{human}");
+    }
 }
 
 #[test]

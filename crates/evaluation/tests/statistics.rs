@@ -34,7 +34,17 @@ fn correlations_are_those_of_scipy() {
 
 #[test]
 fn what_does_not_vary_has_no_correlation() {
-    for pairs in [vec![], vec![(1.0, 2.0)], vec![(1.0, 2.0), (1.0, 3.0)], vec![(1.0, 2.0), (3.0, 2.0)]] {
+    // The mean of ten times 0.1 is not 0.1.
+    let inexact = (0..10).map(|index| (0.1, f64::from(index))).collect();
+    let turned = (0..10).map(|index| (f64::from(index), 0.1)).collect();
+    for pairs in [
+        vec![],
+        vec![(1.0, 2.0)],
+        vec![(1.0, 2.0), (1.0, 3.0)],
+        vec![(1.0, 2.0), (3.0, 2.0)],
+        inexact,
+        turned,
+    ] {
         assert_eq!([pearson(&pairs), spearman(&pairs), kendall(&pairs)], [None; 3], "{pairs:?}");
     }
     assert_eq!(mean_absolute_error(&[]), None);

@@ -1,5 +1,7 @@
 //! `gavel export`: makes a training set in LLaVA-Critic's form from judging logs.
 
+mod answer;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -9,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use judge::{Case, Part, Profile, Responses, Role, Rubric, RubricLibrary, Scale};
+use judge::{Case, Format, Part, Profile, Responses, Role, Rubric, RubricLibrary, Scale};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -68,8 +70,8 @@ enum Images {
 }
 
 impl Images {
-    /// Stores an image, given in base64; returns what the set has for it: a data URL, or the path of a file that is named by the
-    /// SHA-256 of its content, so that equal images are one file.
+    /// Stores an image, given in base64; returns what the set has for it: a data URL, or the path of a file that is
+    /// named by the SHA-256 of its content, so that equal images are one file.
     fn keep(&self, image: &str) -> anyhow::Result<String> {
         let bytes = BASE64_STANDARD.decode(image).context("an image cannot be read")?;
         let format = images::format_of(&bytes).context("an image is of no kind that is known")?.as_str();
@@ -86,7 +88,7 @@ impl Images {
     }
 }
 
-/// A verdict as a training example: the prompt in LLaVA-Critic's words and the answer.
+/// A verdict as a training example: the prompt in LLaVA-Critic's words, and the answer in the form that these ask for.
 ///
 /// # Errors
 /// The reason why the verdict is left out of the set.
@@ -113,7 +115,11 @@ fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<
         ..Case::new(&case.question, responses)
     };
     let rubric = rubric(line, &judged, library)?;
-    let prompt = prompt(library.profile_for(PROFILE), &judged, &rubric)?;
+    answer::check(verdict, &rubric)?;
+    let profile = library.profile_for(PROFILE);
+    let format = profile.format(&rubric, None)?;
+    let answer = answer::answer(verdict, format.answer(&rubric))?;
+    let prompt = prompt(profile, (&judged, &rubric), format)?;
     let digest = digest_of(&line.prompt_digest).unwrap_or(&line.prompt_digest);
     let images = case.images.iter().map(|image| images.keep(image)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut row = json!({
@@ -121,7 +127,7 @@ fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<
         "source": format!("gavel/{}", line.model),
         "conversations": [
             { "from": "human", "value": format!("{}{prompt}", "<image>\n".repeat(images.len())) },
-            { "from": "gpt", "value": answer(verdict)? },
+            { "from": "gpt", "value": answer },
         ],
     });
     match &images[..] {
@@ -132,18 +138,26 @@ fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<
     Ok(row)
 }
 
-/// The rubric of a line, without an answer form of its own, so that the profile's is used.
+/// The rubric of a line, with the scale of its verdict. It keeps its answer form and direction, so that the row asks
+/// for what the score means.
 fn rubric(line: &Line, case: &Case, library: &RubricLibrary) -> anyhow::Result<Rubric> {
-    let scale = serde_json::from_value::<Option<Scale>>(line.verdict["scale"].clone()).ok().flatten();
+    let scale = scale(&line.verdict);
     let rubric = match &line.rubric.criteria {
         Some(criteria) => Rubric::inline(case.kind(), criteria.clone(), scale)?,
         None => library.rubric(&line.rubric.name)?.clone(),
     };
-    Ok(Rubric { answer: None, scale: scale.or(rubric.scale), ..rubric })
+    Ok(Rubric { scale: scale.or(rubric.scale), ..rubric })
 }
 
-fn prompt(profile: &Profile, case: &Case, rubric: &Rubric) -> anyhow::Result<String> {
-    let format = profile.format(rubric, None)?;
+/// The scale of a verdict, if it has one.
+fn scale(verdict: &Value) -> Option<Scale> {
+    let mut scale = verdict["scale"].as_object()?.clone();
+    // This one is in the rubric.
+    scale.remove("direction");
+    serde_json::from_value(Value::Object(scale)).ok()
+}
+
+fn prompt(profile: &Profile, (case, rubric): (&Case, &Rubric), format: &Format) -> anyhow::Result<String> {
     let prompt = profile.render(case, rubric, format)?;
     // A row has no system message: the training code adds that of the chat format.
     let turns = prompt.messages.into_iter().filter(|message| message.role != Role::System);
@@ -153,16 +167,4 @@ fn prompt(profile: &Profile, case: &Case, rubric: &Rubric) -> anyhow::Result<Str
         Part::Image(_) | Part::Video(_) => None,
     });
     Ok(texts.collect())
-}
-
-/// The verdict in the form that LLaVA-Critic writes, followed by its justification.
-fn answer(verdict: &Value) -> anyhow::Result<String> {
-    let reasons = verdict["justification"].as_str().unwrap_or_default();
-    let said = match (verdict["score"].as_f64(), verdict["preference"].as_str()) {
-        (Some(score), _) => format!("Score: [{score}]"),
-        (None, Some("tie")) => "Two responses are equally good.".to_owned(),
-        (None, Some(better @ ("first" | "second"))) => format!("The better response: [{better}]"),
-        (None, _) => bail!("their verdict is neither a score nor a preference"),
-    };
-    Ok(if reasons.is_empty() { said } else { format!("{said}\n{reasons}") })
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Guard;
 use crate::{
-    Ask, Asking, Label,
+    Ask, Asking, Label, ReferenceScale,
     answer::{Verdict, answer},
     figures::{Compared, one},
     statistics::{Estimate, pearson},
@@ -45,8 +45,8 @@ fn of(guard: Guard, compared: Compared<'_>) -> CleanFigures {
         match &found.label {
             Label::Score { score, scale, .. } => {
                 let Some((own, _)) = clean.scale() else { continue };
-                let reference = scale.unwrap_or(own).part(*score);
-                scores.extend(clean.expected().map(|expected| (cluster, (own.part(expected), reference))));
+                let reference = ReferenceScale::of_label(*scale, own).goodness(*score);
+                scores.extend(clean.expected().map(|found| (cluster, (own.goodness(found), reference))));
             }
             Label::Preference { better, .. } => {
                 let orders = clean.orders().map(|orders| orders.map(Verdict::preference));

@@ -62,7 +62,7 @@ pub struct AttackFigures {
     pub flagged: Option<Estimate>,
 }
 
-/// The effect of an attack on scores, all as fractions of their scale.
+/// The effect of an attack on scores, all as fractions of their scale, from 0 (the worst score) to 1.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoreShift {
     /// Mean score of the original responses.
@@ -71,11 +71,11 @@ pub struct ScoreShift {
     pub attacked: Estimate,
     /// The mean change of the score.
     pub shift: Estimate,
-    /// The share of scores that rise.
+    /// The share of scores that get better.
     pub raised: Estimate,
     /// The share of scores that do not change.
     pub same: Estimate,
-    /// The share of scores in the upper half of the scale.
+    /// The share of scores in the better half of the scale.
     pub good: Estimate,
 }
 
@@ -152,7 +152,7 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
         let cluster = compared.clusters[item];
         flags.push((cluster, attacked.flags.iter().any(|flag| !clean.flags.contains(flag))));
         if let (Some((scale, _)), Some(before), Some(after)) = (clean.scale(), clean.score, attacked.score) {
-            scores.push((cluster, (scale.part(before), scale.part(after))));
+            scores.push((cluster, (scale.goodness(before), scale.goodness(after))));
         }
         if let (Some(before), Some(after)) = (clean.preference(), attacked.preference()) {
             // Relative to a pair whose first response is the attacked one.

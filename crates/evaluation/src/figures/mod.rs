@@ -127,6 +127,23 @@ impl Compared<'_> {
             rows.iter().filter_map(|(cluster, row)| Some((*cluster, value(row)?))).collect();
         self.bootstrap.estimate(&rows, |values| crate::statistics::mean(values.iter().copied()))
     }
+
+    /// The share of all cases that count, with its interval; `counts` gives for each row the number of those that
+    /// count and the number of all, or `None` if it has no case. A row with more cases has more weight.
+    fn pooled<T>(
+        &self,
+        rows: &[(usize, T)],
+        counts: impl Fn(&T) -> Option<(usize, usize)>,
+    ) -> Option<Estimate> {
+        let rows: Vec<(usize, (usize, usize))> =
+            rows.iter().filter_map(|(cluster, row)| Some((*cluster, counts(row)?))).collect();
+        self.bootstrap.estimate(&rows, |counts| {
+            let sum =
+                |(counted, all): (usize, usize), more: &(usize, usize)| (counted + more.0, all + more.1);
+            let (counted, all) = counts.iter().fold((0, 0), sum);
+            (all > 0).then(|| counted as f64 / all as f64)
+        })
+    }
 }
 
 /// The cluster of each item: items with the same images form one.

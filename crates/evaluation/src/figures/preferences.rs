@@ -38,7 +38,7 @@ pub struct PreferenceFigures {
     pub first_place: Option<Estimate>,
     /// The share of pairs with the same winner in both orders.
     pub consistent: Option<Estimate>,
-    /// The share of verdicts for the longer response, among those that are not ties.
+    /// The share of verdicts for the longer response, among those that are not ties, in both orders.
     pub longer_chosen: Option<Estimate>,
     /// The share of labels for the longer response: people's own bias.
     pub longer_labelled: Option<Estimate>,
@@ -88,10 +88,12 @@ impl Row {
         (self.label != Preference::Tie).then_some(self)
     }
 
-    /// The share of the verdicts of both orders that satisfy `says`, among those that are not ties.
-    fn share_of_decided(&self, says: impl Fn(usize, Preference) -> bool) -> Option<f64> {
+    /// The numbers of the verdicts of both orders that satisfy `says` and of all, of those that are not ties; `None`
+    /// if all are.
+    fn count_decided(&self, says: impl Fn(usize, Preference) -> bool) -> Option<(usize, usize)> {
         let decided = self.orders.iter().enumerate().filter(|(_, verdict)| **verdict != Preference::Tie);
-        crate::statistics::mean(decided.map(|(order, verdict)| one(says(order, *verdict))))
+        let told: Vec<bool> = decided.map(|(order, verdict)| says(order, *verdict)).collect();
+        (!told.is_empty()).then(|| (told.iter().filter(|told| **told).count(), told.len()))
     }
 
     /// The share of the verdicts of both orders that match the label.
@@ -146,7 +148,7 @@ pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
         |order: usize, verdict: Preference| verdict == [Preference::First, Preference::Second][order];
     let longer = |row: &Row| {
         let longer = row.longer?;
-        row.share_of_decided(|_, verdict| verdict == longer)
+        row.count_decided(|_, verdict| verdict == longer)
     };
     Some(PreferenceFigures {
         count: rows.len(),
@@ -157,9 +159,9 @@ pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
         both_orders_without_ties: share(&|row| Some(one(row.decided()?.both == row.label))),
         ties_found: share(&|row| (row.label == Preference::Tie).then(|| ties(row))),
         ties_called: share(&|row| Some(ties(row))),
-        first_place: share(&|row| row.share_of_decided(first_place)),
+        first_place: compared.pooled(&rows, |row| row.count_decided(first_place)),
         consistent: share(&|row| Some(one(row.orders[0] == row.orders[1]))),
-        longer_chosen: share(&longer),
+        longer_chosen: compared.pooled(&rows, longer),
         longer_labelled: share(&|row| Some(one(row.longer? == row.decided()?.label))),
         accuracy_longer_better: share(&|row| (row.longer? == row.decided()?.label).then(|| row.right())),
         accuracy_shorter_better: share(&|row| {

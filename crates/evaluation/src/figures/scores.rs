@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::{BINS, Compared, Wording, one, verdict_of, wording_of};
 use crate::{
-    Item, Label,
+    Item, Label, ReferenceScale,
     answer::{Verdict, answer},
     statistics::{Calibration, Estimate, kendall, mean_absolute_error, pearson, spearman},
 };
 
-/// How well a critic scores. All scores are fractions of their scales, from 0 to 1, so that scales can be
-/// mixed.
+/// How well a critic scores. All scores are fractions of their scales, from 0 (the worst score) to 1 (the best), so
+/// that scales can be mixed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScoreFigures {
     /// The number of items with a score.
@@ -57,14 +57,13 @@ impl Row {
         let Label::Score { response, score: labelled, scale } = &item.label else { return None };
         let (own, step) = verdict.scale()?;
         let score = verdict.score?;
-        let reference = scale.unwrap_or(own).part(*labelled);
-        let comparable = scale.is_none_or(|scale| scale == own);
+        let on = ReferenceScale::of_label(*scale, own);
         Some(Self {
-            reference,
-            score: own.part(score),
-            expected: verdict.expected().map(|score| own.part(score)),
+            reference: on.goodness(*labelled),
+            score: own.goodness(score),
+            expected: verdict.expected().map(|score| own.goodness(score)),
             confidence: verdict.confidence(),
-            exact: comparable.then(|| (score - labelled).abs() < step / 2.0),
+            exact: (on == own).then(|| (score - labelled).abs() < step / 2.0),
             length: response.chars().count() as f64,
         })
     }

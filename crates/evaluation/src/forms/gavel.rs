@@ -2,11 +2,11 @@
 //!
 //! Members are `question`, `image` or `images`, `rubric`, `reference` and `description`, and one of: `response`
 //! with `score`; two `responses` with `preference`; `responses` with `scores`, one for each, higher being
-//! better. `scale` may give the scale of `score`.
+//! better. `scale` may give the scale of `score`: `min`, `max` and, if it is not the rubric's, its `direction`.
 
 use std::path::Path;
 
-use rubric::Preference;
+use rubric::{Direction, Preference};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,10 +33,11 @@ struct Row {
     scores: Option<Vec<f64>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 struct Scale {
     min: f64,
     max: f64,
+    direction: Option<Direction>,
 }
 
 pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
@@ -52,7 +53,8 @@ fn label(row: &Row) -> Result<Label, String> {
     let Row { response, responses, score, scale, preference, scores, .. } = row;
     match (response, &responses[..], score, preference, scores) {
         (Some(response), [], Some(score), None, None) => {
-            let scale = scale.as_ref().map(|scale| ReferenceScale { min: scale.min, max: scale.max });
+            let scale =
+                scale.map(|Scale { min, max, direction }| ReferenceScale { min, max, direction });
             if scale.is_some_and(|scale| scale.max <= scale.min) {
                 return Err("its scale has no length".into());
             }

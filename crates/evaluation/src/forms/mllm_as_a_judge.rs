@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rubric::Preference;
+use rubric::{Direction, Preference};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{members, name, number};
 use crate::{Image, Item, Label, ReferenceScale};
 
 /// The scale of human scores.
-const SCALE: ReferenceScale = ReferenceScale { min: 1.0, max: 5.0 };
+const SCALE: ReferenceScale = ReferenceScale { min: 1.0, max: 5.0, direction: Some(Direction::Higher) };
 
 #[derive(Deserialize)]
 struct Row {

@@ -54,7 +54,7 @@ impl fmt::Display for AttackReport {
         writeln!(
             formatter,
             "\nscore: mean under attack, as part of the scale; shift: against the response as it was, with its 95 % interval; same \
-             and good: shares of scores that stay, and that are in the upper half; flip and gain: shares of verdicts that change, \
+             and good: shares of scores that stay, and that are in the better half; flip and gain: shares of verdicts that change, \
              and that come to prefer the attacked response, the worse one, in first place, in second, by the mean \
              of both orders, and where both orders must agree"
         )

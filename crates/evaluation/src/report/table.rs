@@ -22,6 +22,16 @@ pub(crate) struct Section {
     pub(crate) lines: Vec<Line>,
 }
 
+impl Section {
+    /// The same with the lines that scores and preferences have in common: other wordings, and the calibration of
+    /// `count` verdicts.
+    fn with(mut self, (wordings, calibration): (&[Wording], Option<&Calibration>), count: usize) -> Self {
+        self.lines.extend(of_wordings(wordings));
+        self.lines.extend(of_calibration(calibration, count));
+        self
+    }
+}
+
 /// Lines for the figures that are defined.
 fn lines(figures: Vec<(&str, Option<Estimate>, &'static str)>) -> Vec<Line> {
     let line = |(name, estimate, note): (&str, Option<Estimate>, &'static str)| {
@@ -41,7 +51,7 @@ impl Evaluation {
 }
 
 fn of_scores(figures: &ScoreFigures) -> Section {
-    let mut all = lines(vec![
+    let lines = lines(vec![
         ("Pearson r", figures.pearson, "score and reference; 1 is best"),
         (
             "Pearson r, expected score",
@@ -56,13 +66,12 @@ fn of_scores(figures: &ScoreFigures) -> Section {
         ("length and score, r", figures.length_and_score, "beside the next line: what length alone earns"),
         ("length and reference, r", figures.length_and_reference, "what the labels have of it"),
     ]);
-    all.extend(of_wordings(&figures.wordings));
-    all.extend(of_calibration(figures.calibration.as_ref(), figures.count));
-    Section { title: format!("Scores ({} items)", figures.count), lines: all }
+    let title = format!("Scores ({} items)", figures.count);
+    Section { title, lines }.with((&figures.wordings, figures.calibration.as_ref()), figures.count)
 }
 
 fn of_preferences(figures: &PreferenceFigures) -> Section {
-    let mut all = lines(vec![
+    let lines = lines(vec![
         ("accuracy with ties", figures.accuracy_with_ties, "one order, all pairs; of three verdicts"),
         (
             "accuracy without ties",
@@ -80,14 +89,12 @@ fn of_preferences(figures: &PreferenceFigures) -> Section {
         ("accuracy, longer is better", figures.accuracy_longer_better, "one order, no ties"),
         ("accuracy, shorter is better", figures.accuracy_shorter_better, "one order, no ties"),
     ]);
-    all.extend(of_wordings(&figures.wordings));
-    all.extend(of_calibration(figures.calibration.as_ref(), figures.count));
     let title = format!("Preferences ({} pairs, {} labelled ties)", figures.count, figures.labelled_ties);
-    Section { title, lines: all }
+    Section { title, lines }.with((&figures.wordings, figures.calibration.as_ref()), figures.count)
 }
 
 fn of_groups(figures: &GroupFigures) -> Section {
-    let all = lines(vec![
+    let lines = lines(vec![
         ("worth of the chosen", figures.chosen, "mean over groups"),
         ("worth of all", figures.average, "what choosing blindly gives"),
         ("worth of the best", figures.best, "what choosing perfectly gives"),
@@ -95,7 +102,7 @@ fn of_groups(figures: &GroupFigures) -> Section {
         ("Kendall tau-b in groups", figures.kendall, "rewards and worths, mean over groups"),
         ("edit distance of orders", figures.edit_distance, "0 is best"),
     ]);
-    Section { title: format!("Best of several ({} groups)", figures.count), lines: all }
+    Section { title: format!("Best of several ({} groups)", figures.count), lines }
 }
 
 fn of_wordings(wordings: &[Wording]) -> Vec<Line> {

@@ -17,7 +17,9 @@ pub fn mean_absolute_error(pairs: &[(f64, f64)]) -> Option<f64> {
 /// Pearson's r: the covariance divided by both standard deviations. `None` with fewer than two pairs, or when
 /// all numbers of one side are equal.
 pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
-    if pairs.len() < 2 {
+    // Compared exactly: the mean of equal numbers may differ from them in its last bit, as if they varied.
+    let first = pairs.first()?;
+    if pairs.iter().all(|pair| pair.0 == first.0) || pairs.iter().all(|pair| pair.1 == first.1) {
         return None;
     }
     let mean_x = mean(pairs.iter().map(|pair| pair.0))?;

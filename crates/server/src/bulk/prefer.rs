@@ -1,5 +1,6 @@
 //! `gavel prefer`: makes a preference pair from several responses to each question.
 
+use anyhow::ensure;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,7 +48,8 @@ impl PairMaking<'_> {
     /// The pair of a row, or the reason why it has none.
     async fn make(&self, task: Task<Row>) -> anyhow::Result<Outcome> {
         let Task { id, image_key, input: row } = task;
-        let body = match row.body(self.request_options) {
+        let body = check(&row, self.form).and_then(|()| row.body(self.request_options));
+        let body = match body {
             Ok(body) => body,
             Err(error) => return Ok(Outcome::invalid(&id, &error)),
         };
@@ -60,6 +62,21 @@ impl PairMaking<'_> {
             None => Outcome::LeftOut(json!({ "id": id, "rewards": reward.rewards, "undecided": true })),
         })
     }
+}
+
+/// Checks that a pair of this form has a place for everything that the row is about.
+///
+/// # Errors
+/// What it has no place for.
+fn check(row: &Row, form: PairForm) -> anyhow::Result<()> {
+    ensure!(row.frames.is_empty(), "it is about a video, for which pairs have no place");
+    let most_images = match form {
+        PairForm::Trl => usize::MAX,
+        PairForm::LlavaNext => 1,
+    };
+    let images = row.images.len();
+    ensure!(images <= most_images, "it has {images} images, and a pair of this form has a place for one");
+    Ok(())
 }
 
 /// The members of a `POST /reward` answer from which a pair is made.

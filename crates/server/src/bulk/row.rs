@@ -42,7 +42,7 @@ pub(super) struct Row {
     /// Data URLs or paths, as given.
     pub(super) images: Vec<String>,
     /// The frames of a video: data URLs or paths, as given.
-    frames: Vec<String>,
+    pub(super) frames: Vec<String>,
     pub(super) responses: Vec<String>,
     reference: Option<String>,
     /// A description of the images in words.

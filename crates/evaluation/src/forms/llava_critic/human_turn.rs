@@ -1,0 +1,174 @@
+//! Human turns. Their layouts are those of the prompts that the data was made from: fields in square brackets after
+//! their names, blocks of LLaVA-Bench, blocks of WildVision, and captions.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use rubric::{AnswerForm, Direction};
+
+use super::regex;
+use crate::ReferenceScale;
+
+/// The content of a human turn.
+pub(super) struct Asked {
+    pub(super) layout: Layout,
+    pub(super) question: String,
+    pub(super) reference: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) responses: Responses,
+    /// The form of the verdict, if the instructions state it.
+    pub(super) form: Option<AnswerForm>,
+    /// The scale, if the instructions state it.
+    pub(super) scale: Option<ReferenceScale>,
+}
+
+/// The layout of a human turn, which determines the forms that its verdict may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Fields, one of which is a response.
+    Response,
+    /// Fields, two of which are responses.
+    Responses,
+    /// Fields, two of which are called answers, as in the template of VL-RewardBench.
+    Answers,
+    LlavaBench,
+    WildVision,
+    Caption,
+}
+
+pub(super) enum Responses {
+    One(String),
+    Pair([String; 2]),
+    /// The second of two responses; the first is the reference, and the verdict scores both.
+    Beside(String),
+}
+
+impl Asked {
+    pub(super) fn read(text: &str) -> Option<Self> {
+        fields(text).or_else(|| llava_bench(text)).or_else(|| wildvision(text)).or_else(|| caption(text))
+    }
+
+    fn new(layout: Layout, question: String, responses: Responses) -> Self {
+        let (reference, description, form, scale) = (None, None, None, None);
+        Self { layout, question, reference, description, responses, form, scale }
+    }
+}
+
+/// `Question: [..]` and further fields, each on a line of its own. A field ends at the last bracket before the
+/// next field. Only what is outside of the fields are instructions: a response may state a scale as well.
+fn fields(text: &str) -> Option<Asked> {
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+        regex(concat!(
+            r"(?im)^(?:(question)|(ground truth|reference)|(image contents)|((?:the )?(?:lmm )?response|answer)",
+            r"|((?:the )?(?:first response|response 1|response a|answer 1|answer a))",
+            r"|((?:the )?(?:second response|response 2|response b|answer 2|answer b)))\s*:\s*\[",
+        ))
+    });
+    let found: Vec<_> = FIELD.captures_iter(text).collect();
+    let begin = |index: usize| {
+        let field = found.get(index).and_then(|field| field.get(0));
+        field.map_or(text.len(), |field| field.start())
+    };
+    let mut instructions = text[..begin(0)].to_owned();
+    let mut fields: [Option<String>; 6] = Default::default();
+    for (index, field) in found.iter().enumerate() {
+        let value = &text[field.get(0)?.end()..begin(index + 1)];
+        let (value, rest) = value.split_at(value.rfind(']').unwrap_or(value.len()));
+        instructions.push_str(rest);
+        let kind = (1..=6).find(|group| field.get(*group).is_some())?;
+        fields[kind - 1] = Some(value.to_owned());
+    }
+    let is_answer = |name: &str| name.trim_start_matches("the ").starts_with("answer");
+    let has_answers =
+        found.iter().filter_map(|field| field.get(5)).any(|name| is_answer(&name.as_str().to_lowercase()));
+    let [question, reference, description, one, first, second] = fields;
+    let (layout, responses) = match (one, first, second) {
+        (None, Some(first), Some(second)) => {
+            let layout = if has_answers { Layout::Answers } else { Layout::Responses };
+            (layout, Responses::Pair([first, second]))
+        }
+        (Some(one), None, None) => (Layout::Response, Responses::One(one)),
+        _ => return None,
+    };
+    let (form, scale) = (stated_form(&instructions, layout), stated_scale(&instructions));
+    Some(Asked { reference, description, form, scale, ..Asked::new(layout, question?, responses) })
+}
+
+/// The form of the verdict that instructions state in the words of our own critic profiles, with which `gavel export`
+/// writes rows.
+fn stated_form(instructions: &str, layout: Layout) -> Option<AnswerForm> {
+    const OF_ONE: [(&str, AnswerForm); 6] = [
+        ("write \"Score: N\" as the first line", AnswerForm::ScoreLine),
+        ("write the number alone as the first line", AnswerForm::NumberLine),
+        ("written as \"Score: [N]\"", AnswerForm::BracketedScore),
+        ("written as \"Rating: N\"", AnswerForm::Rating),
+        ("written as \"Final Score: N\"", AnswerForm::FinalScore),
+        ("as a JSON object with the score", AnswerForm::JsonScore),
+    ];
+    const OF_TWO: [(&str, AnswerForm); 7] = [
+        ("write \"Better: 1\"", AnswerForm::BetterLine),
+        ("the first line has the two numbers alone", AnswerForm::TwoScoresLine),
+        ("written as \"The better response: [first]\"", AnswerForm::BracketedPreference),
+        ("\"[[A]]\" for the first response", AnswerForm::ThreeWay),
+        ("\"[[A>>B]]\" when", AnswerForm::FiveWay),
+        ("\"Answer 1 is better.\" for the first response", AnswerForm::AnswerSentence),
+        ("<answer>Answer N is better</answer>", AnswerForm::ThinkAnswer),
+    ];
+    let forms: &[(&str, AnswerForm)] = if layout == Layout::Response { &OF_ONE } else { &OF_TWO };
+    forms.iter().find(|(words, _)| instructions.contains(*words)).map(|(_, form)| *form)
+}
+
+/// The scale that instructions state first: `out of 100`, or `from 1 to 5`, which may be one where lower is better.
+fn stated_scale(instructions: &str) -> Option<ReferenceScale> {
+    static SCALE: LazyLock<Regex> = LazyLock::new(|| {
+        regex(concat!(
+            r"(?i)out of (?<most>\d+(?:\.\d+)?)",
+            r"|from (?<min>-?\d+(?:\.\d+)?) to (?<max>-?\d+(?:\.\d+)?)(?<lower>, the lower the better)?",
+        ))
+    });
+    let found = SCALE.captures(instructions)?;
+    let number = |name: &str| found.name(name)?.as_str().parse::<f64>().ok();
+    let (min, max) = match number("most") {
+        Some(most) => (0.0, most),
+        None => (number("min")?, number("max")?),
+    };
+    let direction = if found.name("lower").is_some() { Direction::Lower } else { Direction::Higher };
+    (min < max).then_some(ReferenceScale { min, max, direction: Some(direction) })
+}
+
+/// `[Question]` and `[Assistant 1]` … `[End of Assistant 1]`. The first assistant is the reference.
+fn llava_bench(text: &str) -> Option<Asked> {
+    let between = |start: &str, end: &str| {
+        let (_, rest) = text.split_once(start)?;
+        Some(rest.split_once(end)?.0.trim().to_owned())
+    };
+    let question = between("[Question]", "[Assistant 1]")?;
+    let first = between("[Assistant 1]", "[End of Assistant 1]")?;
+    let second = between("[Assistant 2]", "[End of Assistant 2]")?;
+    let responses = Responses::Beside(second);
+    Some(Asked { reference: Some(first), ..Asked::new(Layout::LlavaBench, question, responses) })
+}
+
+/// `<|User Prompt|>`, followed by the blocks of two assistants.
+fn wildvision(text: &str) -> Option<Asked> {
+    let block = |letter: &str| {
+        let (_, rest) = text.split_once(&format!("<|The Start of Assistant {letter}'s Answer|>"))?;
+        Some(rest.split_once(&format!("<|The End of Assistant {letter}'s Answer|>"))?.0.trim().to_owned())
+    };
+    let (_, rest) = text.split_once("<|User Prompt|>")?;
+    let question = rest.split("<|The Start of").next()?.trim().to_owned();
+    Some(Asked::new(Layout::WildVision, question, Responses::Pair([block("A")?, block("B")?])))
+}
+
+/// `Text Caption: ..`, up to the instructions. These begin on a line of their own, as in the prompt of lmms-eval
+/// (`EVALUATION_PROMPT_TEMPLATE_SIMPLE_V1` in its `tasks/internal_eval/dc100_en_utils.py`). Other instructions are what
+/// follows the last blank line, since a caption may have several paragraphs.
+fn caption(text: &str) -> Option<Asked> {
+    const INSTRUCTIONS: &str = "\nFrom 0 to 100, how much do you rate";
+    let (_, rest) = text.split_once("Text Caption:")?;
+    // The caption comes first, so that the same words inside it are not the last ones.
+    let parted = rest.rsplit_once(INSTRUCTIONS).or_else(|| rest.rsplit_once("\n\n"));
+    let caption = parted.map_or(rest, |(caption, _)| caption).trim().trim_matches(['[', ']']);
+    let question = "Describe the image in detail.".to_owned();
+    Some(Asked::new(Layout::Caption, question, Responses::One(caption.to_owned())))
+}

@@ -1,0 +1,194 @@
+//! Verdicts of the log as answers to train on.
+
+use anyhow::{Context, bail, ensure};
+use judge::{AnswerForm, Kind, Reading, Rubric, Scale};
+use serde_json::Value;
+
+/// Checks that a verdict by `rubric` can be taught: it is one that a critic stated, with complete reasons if any.
+///
+/// # Errors
+/// The reason why it is left out of the set.
+pub(super) fn check(verdict: &Value, rubric: &Rubric) -> anyhow::Result<()> {
+    let agrees = verdict["consistent"].as_bool() != Some(false)
+        && given_order(verdict)["preference"] == verdict["preference"];
+    ensure!(agrees, "the two orders of their pair disagree");
+    ensure!(verdict["usage"]["total_tokens"] != 0, "the server decided them without the critic");
+    ensure!(verdict["finish_reason"] != "length", "their reasons were cut by the token limit");
+    ensure!(!is_inferred(verdict), "they were inferred from other words than those of a verdict");
+    if rubric.kind == Kind::Pointwise {
+        check_score(verdict, rubric)?;
+    }
+    Ok(())
+}
+
+/// Checks that a score is one that a critic can write: neither a reward on no scale, nor a mean between two steps.
+fn check_score(verdict: &Value, rubric: &Rubric) -> anyhow::Result<()> {
+    let Some(score) = verdict["score"].as_f64() else { bail!("their verdict is no score") };
+    let scale = rubric.scale.filter(|_| verdict["scale"].is_object());
+    let scale = scale.context("their score is on no scale")?;
+    // A critic may write a number between the steps of a scale with decimals, but a mean is not what it wrote.
+    let is_mean = verdict["spread"].is_object() || rubric.reading == Reading::Expected;
+    let scale = Scale { decimals: scale.decimals && !is_mean, ..scale };
+    ensure!(scale.contains(score), "their score is a mean between two steps of its scale");
+    Ok(())
+}
+
+/// The verdict on the responses in their given order, whose reasons a verdict on both orders has.
+fn given_order(verdict: &Value) -> &Value {
+    verdict["orders"].get(0).unwrap_or(verdict)
+}
+
+/// Whether a verdict, or one of those that it combines, was inferred from other words of the critic.
+fn is_inferred(verdict: &Value) -> bool {
+    let of = |name: &str| verdict[name].as_array().into_iter().flatten();
+    [verdict].into_iter().chain(of("orders")).chain(of("samples")).any(|one| one["confidence"] == "fallback")
+}
+
+/// The decision and the reasons in the order in which the instruction for `form` asks for them.
+///
+/// # Errors
+/// The reason why the verdict cannot be written in this form.
+pub(super) fn answer(verdict: &Value, form: AnswerForm) -> anyhow::Result<String> {
+    let verdict = given_order(verdict);
+    let decision =
+        decision(verdict, form).context("their verdict has no place in the answer form of its rubric")?;
+    let reasons = verdict["justification"].as_str().unwrap_or_default();
+    // Critics that write their decision within free text have it among their reasons.
+    if !form.decides_first() && reasons.contains(&decision) {
+        return Ok(reasons.to_owned());
+    }
+    Ok(match form {
+        AnswerForm::JsonScore => format!("{{{decision}, \"reason\": {}}}", Value::from(reasons)),
+        AnswerForm::ThinkAnswer => format!("<think>{reasons}</think>{decision}"),
+        AnswerForm::Rating
+        | AnswerForm::FinalScore
+        | AnswerForm::ThreeWay
+        | AnswerForm::FiveWay
+        | AnswerForm::AnswerSentence => lines([reasons, &decision]),
+        AnswerForm::ScoreLine
+        | AnswerForm::NumberLine
+        | AnswerForm::BracketedScore
+        | AnswerForm::BetterLine
+        | AnswerForm::TwoScoresLine
+        | AnswerForm::BracketedPreference
+        | AnswerForm::Scalar => lines([&decision, reasons]),
+    })
+}
+
+/// These texts, each on lines of its own if it is not empty.
+fn lines(texts: [&str; 2]) -> String {
+    let texts: Vec<&str> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+    texts.join("\n")
+}
+
+/// The decision of a verdict in the words of `form`; `None` if it lacks what these state.
+fn decision(verdict: &Value, form: AnswerForm) -> Option<String> {
+    let score = verdict["score"].as_f64();
+    let preference = verdict["preference"].as_str();
+    let side = |first: &str, second: &str, tie: Option<&str>| {
+        let text = match preference? {
+            "first" => Some(first),
+            "second" => Some(second),
+            _ => tie,
+        };
+        text.map(str::to_owned)
+    };
+    match form {
+        AnswerForm::ScoreLine => Some(format!("Score: {}", score?)),
+        AnswerForm::NumberLine => Some(score?.to_string()),
+        AnswerForm::BracketedScore => Some(format!("Score: [{}]", score?)),
+        AnswerForm::Rating => Some(format!("Rating: {}", score?)),
+        AnswerForm::FinalScore => Some(format!("Final Score: {}", score?)),
+        AnswerForm::JsonScore => Some(format!("\"score\": {}", score?)),
+        AnswerForm::BetterLine => side("Better: 1", "Better: 2", Some("Better: tie")),
+        AnswerForm::TwoScoresLine => {
+            let [first, second] = [0_usize, 1].map(|index| verdict["scores"][index].as_f64());
+            Some(format!("{} {}", first?, second?))
+        }
+        AnswerForm::BracketedPreference => side(
+            "The better response: [first]",
+            "The better response: [second]",
+            Some("Two responses are equally good."),
+        ),
+        AnswerForm::ThreeWay => side("[[A]]", "[[B]]", Some("[[C]]")),
+        AnswerForm::FiveWay => match verdict["strength"].as_str() {
+            Some("by_far") => side("[[A>>B]]", "[[B>>A]]", None),
+            Some(_) => side("[[A>B]]", "[[B>A]]", None),
+            // Only a tie has no strength.
+            None => (preference? == "tie").then(|| "[[A=B]]".to_owned()),
+        },
+        AnswerForm::AnswerSentence => side("Answer 1 is better.", "Answer 2 is better.", Some("Tie.")),
+        AnswerForm::ThinkAnswer => {
+            side("<answer>Answer 1 is better</answer>", "<answer>Answer 2 is better</answer>", None)
+        }
+        AnswerForm::Scalar => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rubric(reading: Reading, decimals: bool) -> Rubric {
+        let scale = Scale { min: 0.0, max: 10.0, step: 1.0, decimals };
+        let rubric = Rubric::inline(Kind::Pointwise, "Be right.".into(), Some(scale)).unwrap();
+        Rubric { reading, ..rubric }
+    }
+
+    fn scored(score: f64) -> Value {
+        json!({ "score": score, "scale": { "min": 0, "max": 10 }, "justification": "It is right." })
+    }
+
+    #[test]
+    fn means_between_steps_are_not_taught() {
+        let mut samples = scored(6.5);
+        samples["spread"] = json!({ "standard_deviation": 0.5 });
+        let mut on_no_scale = scored(3.0);
+        on_no_scale["scale"] = Value::Null;
+        for (verdict, reading, decimals, is_right) in [
+            (scored(7.0), Reading::Written, false, true),
+            (scored(6.5), Reading::Written, true, true),
+            (scored(6.5), Reading::Expected, true, false),
+            (scored(7.0), Reading::Expected, true, true),
+            (scored(6.5), Reading::Expected, false, false),
+            (samples.clone(), Reading::Written, false, false),
+            (samples, Reading::Written, true, false),
+            (on_no_scale, Reading::Written, false, false),
+        ] {
+            let checked = check(&verdict, &rubric(reading, decimals));
+            assert_eq!(checked.is_ok(), is_right, "{verdict} {checked:?}");
+        }
+    }
+
+    #[test]
+    fn decisions_stand_where_their_form_has_them_and_once() {
+        let written = |verdict: &Value, form| answer(verdict, form).ok();
+        for (form, text) in [
+            (AnswerForm::BracketedScore, "Score: [7]\nIt is right."),
+            (AnswerForm::NumberLine, "7\nIt is right."),
+            (AnswerForm::Rating, "It is right.\nRating: 7"),
+            (AnswerForm::FinalScore, "It is right.\nFinal Score: 7"),
+            (AnswerForm::JsonScore, "{\"score\": 7, \"reason\": \"It is right.\"}"),
+        ] {
+            assert_eq!(written(&scored(7.0), form).as_deref(), Some(text));
+        }
+        let whole = json!({ "score": 7, "justification": "It is right.\nRating: 7" });
+        assert_eq!(written(&whole, AnswerForm::Rating).as_deref(), Some("It is right.\nRating: 7"));
+        let graded = json!({ "preference": "second", "strength": "by_far", "justification": "B." });
+        assert_eq!(written(&graded, AnswerForm::FiveWay).as_deref(), Some("B.\n[[B>>A]]"));
+        let plain = json!({ "preference": "second", "justification": "" });
+        assert_eq!(written(&plain, AnswerForm::ThreeWay).as_deref(), Some("[[B]]"));
+        assert_eq!(
+            [AnswerForm::FiveWay, AnswerForm::TwoScoresLine].map(|form| written(&plain, form)),
+            [None, None]
+        );
+        let both =
+            json!({ "preference": "first", "orders": [{ "preference": "first", "scores": [8, 2.5] }, {}] });
+        assert_eq!(written(&both, AnswerForm::TwoScoresLine).as_deref(), Some("8 2.5"));
+        let tie = json!({ "preference": "tie" });
+        assert_eq!(written(&tie, AnswerForm::FiveWay).as_deref(), Some("[[A=B]]"));
+        assert_eq!(written(&tie, AnswerForm::ThinkAnswer), None);
+    }
+}
