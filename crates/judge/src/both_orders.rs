@@ -1,9 +1,9 @@
 //! Judges one pair in both orders, so that a preference for a position cancels out.
 
 use futures::future::try_join;
-use rubric::{Case, Distribution, Flag, Outcome, Preference, Responses};
+use rubric::{Distribution, Flag, Outcome, Preference, Responses};
 
-use crate::{Judge, JudgeError, JudgeOptions, Judgement, RubricChoice};
+use crate::{Judge, JudgeError, JudgeRequest, Judgement};
 
 /// A pair judged in both orders.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,24 +24,19 @@ pub struct BothOrders {
 }
 
 impl Judge {
-    /// Judges the pair of `case` in both orders.
+    /// Judges a pair in both orders.
     ///
     /// # Errors
     /// [`JudgeError::TooFewResponses`] when the case has one response; otherwise as for a single judgement.
-    pub async fn judge_both_orders(
-        &self,
-        case: Case,
-        choice: RubricChoice,
-        options: JudgeOptions,
-    ) -> Result<BothOrders, JudgeError> {
-        let Responses::Pair(first, second) = &case.responses else {
+    pub async fn judge_both_orders(&self, mut request: JudgeRequest) -> Result<BothOrders, JudgeError> {
+        let Responses::Pair(first, second) = &request.case.responses else {
             return Err(JudgeError::TooFewResponses { count: 1, least: 2 });
         };
-        let turned = Case { responses: Responses::Pair(second.clone(), first.clone()), ..case.clone() };
-        let options = JudgeOptions { distribution: true, ..options };
+        let turned = Responses::Pair(second.clone(), first.clone());
+        request.options.distribution = true;
+        let turned = request.with_responses(turned);
         let judge = self.pinned();
-        let given = judge.verdict(case, choice.clone(), options.clone());
-        let (given, turned) = try_join(given, judge.verdict(turned, choice, options)).await?;
+        let (given, turned) = try_join(judge.verdict(request), judge.verdict(turned)).await?;
         Ok(BothOrders::new(given, turned))
     }
 }

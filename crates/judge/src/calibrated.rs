@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
-use rubric::{Case, Distribution, Kind, Outcome, Reading, Responses, RubricError};
+use rubric::{Distribution, Kind, Outcome, Reading, Responses, RubricError};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::{
-    Calibration, Degenerate, Guards, Judge, JudgeError, JudgeOptions, Judgement, Mode, Remembering,
-    RubricChoice, Usage,
+    Calibration, Degenerate, Judge, JudgeError, JudgeOptions, JudgeRequest, Judgement, Mode, Remembering,
+    Usage,
     byte_cache::ByteCache,
     receipt::{Sha, verdict_digest},
     reply::Reader,
@@ -76,18 +76,13 @@ impl Judge {
     ///
     /// # Errors
     /// [`JudgeError`] when the case cannot be judged or its verdict cannot be calibrated.
-    pub async fn verdict(
-        &self,
-        case: Case,
-        choice: RubricChoice,
-        options: JudgeOptions,
-    ) -> Result<Judgement, JudgeError> {
+    pub async fn verdict(&self, request: JudgeRequest) -> Result<Judgement, JudgeError> {
         let judge = self.pinned();
-        let verdict = judge.judge(case.clone(), choice.clone(), options.clone()).await?;
-        judge.calibrate(verdict.collect().await?, (case, choice, options)).await
+        let verdict = judge.judge(&request).await?;
+        judge.calibrate(verdict.collect().await?, &request).await
     }
 
-    /// Calibrates `judgement` if its options request it, and records that in the receipt. A pinned handle uses the
+    /// Calibrates the `judgement` of `request` if its options want it, and records that in the receipt. A pinned handle uses the
     /// rules by which it judged.
     ///
     /// # Errors
@@ -95,18 +90,19 @@ impl Judge {
     pub async fn calibrate(
         &self,
         mut judgement: Judgement,
-        (case, choice, options): (Case, RubricChoice, JudgeOptions),
+        request: &JudgeRequest,
     ) -> Result<Judgement, JudgeError> {
-        judgement.receipt.calibration = options.guards.calibration;
+        let calibration = request.options.guards.calibration;
+        judgement.receipt.calibration = calibration;
         let Some(read) = judgement.distribution.clone() else { return Ok(judgement) };
         // A verdict that was decided without the critic has no bias to remove.
         let certain = read.probabilities.iter().any(|(_, probability)| *probability >= 1.0);
-        if options.guards.calibration == Calibration::None || certain {
+        if calibration == Calibration::None || certain {
             return Ok(judgement);
         }
         let judge = self.pinned();
-        let rubric = judge.rules().rubric(case.kind(), choice.clone())?;
-        let (prior, usage) = judge.prior((case, choice, options), read.probabilities.len()).await?;
+        let rubric = judge.rules().rubric(request.case.kind(), request.choice.clone())?;
+        let (prior, usage) = judge.prior(request, read.probabilities.len()).await?;
         let distribution = read.calibrated(&prior);
         let expected = match rubric.reading {
             Reading::Written => None,
@@ -126,37 +122,30 @@ impl Judge {
     /// handle must be pinned.
     async fn prior(
         &self,
-        (case, choice, options): (Case, RubricChoice, JudgeOptions),
+        request: &JudgeRequest,
         decisions: usize,
     ) -> Result<(Distribution, Usage), JudgeError> {
-        let options = JudgeOptions {
-            guards: Guards {
-                degenerate: Degenerate::Judged,
-                calibration: Calibration::None,
-                ..options.guards
-            },
-            remembering: Remembering::Off,
-            ..options
-        };
         let empty = |text: &str| {
-            let responses = match case.kind() {
+            let mut empty = request.with_responses(match request.case.kind() {
                 Kind::Pointwise => Responses::One(text.to_owned()),
                 Kind::Pairwise => Responses::Pair(text.to_owned(), text.to_owned()),
-            };
-            Case { responses, ..case.clone() }
+            });
+            empty.options.guards.degenerate = Degenerate::Judged;
+            empty.options.guards.calibration = Calibration::None;
+            empty.options.remembering = Remembering::Off;
+            empty
         };
-        let receipt = self.prepare(&empty(CONTENT_FREE[0]), choice.clone(), options.clone())?.receipt;
+        let receipt = self.prepare(&empty(CONTENT_FREE[0]))?.receipt;
         let key = Sha256::new()
-            .chain_update(options.caller.scope())
+            .chain_update(request.options.caller.scope())
             .chain_update(receipt.rubric_digest)
             .chain_update(receipt.prompt_digest);
         let cell = self.priors().cell(key.finalize().into(), decisions);
         let mut usage = Usage::default();
         let ask = async {
             let asked = CONTENT_FREE.map(|text| {
-                let (choice, options) = (choice.clone(), options.clone());
-                let case = empty(text);
-                async move { self.judge(case, choice, options).await?.collect().await }
+                let request = empty(text);
+                async move { self.judge(&request).await?.collect().await }
             });
             let judgements = try_join_all(asked).await?;
             usage = judgements.iter().fold(usage, |sum, judgement| sum + judgement.usage);

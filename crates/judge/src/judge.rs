@@ -15,7 +15,7 @@ use engine::{
     Claim, Engine, EngineError, Failure, Guided, Observer, PrepareError, Preparing, Request, Stats, Suspect,
     Unobserved,
 };
-use rubric::{Case, Kind, RubricError, RubricLibrary};
+use rubric::{Kind, RubricError, RubricLibrary};
 use tokio::{
     runtime::Handle,
     sync::oneshot,
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    CompletionParams, CompletionStream, JudgeError, JudgeOptions, RubricChoice, VerdictStream, Work,
+    CompletionParams, CompletionStream, JudgeError, JudgeRequest, RubricChoice, VerdictStream, Work,
     calibrated::Priors,
     caller::{Caller, Reservation},
     completion::Charged,
@@ -228,13 +228,8 @@ impl Judge {
     ///
     /// # Errors
     /// [`JudgeError`] when the rubric does not fit, the prompt cannot be encoded or the engine rejects it.
-    pub async fn judge(
-        &self,
-        case: Case,
-        choice: RubricChoice,
-        options: JudgeOptions,
-    ) -> Result<VerdictStream, JudgeError> {
-        let mut prepared = self.prepare(&case, choice, options)?;
+    pub async fn judge(&self, request: &JudgeRequest) -> Result<VerdictStream, JudgeError> {
+        let mut prepared = self.prepare(request)?;
         if let Some(foregone) = prepared.foregone() {
             return Ok(VerdictStream::remembered(foregone));
         }

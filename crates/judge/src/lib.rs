@@ -39,7 +39,6 @@ pub use completion::{
 pub use critic::{
     BackendError, Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, GenerationDefaults,
     GpuMemory, ImageFault, ImageTiling, Limits, Message, Part, ProcessorFigures, Prompt, Role, TokenId,
-    Utf8Stream,
 };
 pub use engine::{
     Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, GuideError, Guided, Lane,
@@ -51,7 +50,8 @@ pub use grammar::{GrammarError, Shape};
 pub use judge::{Judge, Setup};
 pub use memo::MemoCounts;
 pub use options::{
-    Calibration, Degenerate, Drawing, Guards, Invisible, JudgeOptions, Remembering, RubricChoice,
+    Calibration, Degenerate, Drawing, Guards, Invisible, JudgeOptions, JudgeRequest, Remembering,
+    RubricChoice,
 };
 pub use raw::RawPrompt;
 pub use receipt::{Receipt, Sha};

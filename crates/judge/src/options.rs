@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 use critic::ImageTiling;
-use rubric::Scale;
+use rubric::{Case, Responses, Scale};
 
 use crate::{Caller, reply::Mode};
 
@@ -142,6 +142,26 @@ pub struct JudgeOptions {
     /// The client for which the case is judged. Clones of these options belong to the same request: whoever judges
     /// several cases independently gives each a [`ticket`](Caller::ticket) of its own.
     pub caller: Caller,
+}
+
+/// A case to judge: by which rubric, and how.
+#[derive(Debug, Clone)]
+pub struct JudgeRequest {
+    /// The question, its images and the responses.
+    pub case: Case,
+    /// The rubric.
+    pub choice: RubricChoice,
+    /// The options.
+    pub options: JudgeOptions,
+}
+
+impl JudgeRequest {
+    /// The same request for other responses.
+    pub(crate) fn with_responses(&self, responses: Responses) -> Self {
+        let Self { case, choice, options } = self;
+        let case = Case { responses, ..case.clone() };
+        Self { case, choice: choice.clone(), options: options.clone() }
+    }
 }
 
 impl Default for JudgeOptions {

@@ -10,7 +10,7 @@ use rubric::{
 
 use crate::{
     Calibration, Caller, CompletionParams, Degenerate, Drawing, FinishReason, Invisible, Judge, JudgeError,
-    JudgeOptions, Judgement, Mode, Receipt, Remembering, ReplyPart, RubricChoice, Usage, calibrated,
+    JudgeOptions, JudgeRequest, Judgement, Mode, Receipt, Remembering, ReplyPart, Usage, calibrated,
     memo::Slot,
     receipt::verdict_digest,
     reply::{Plan, Reader, Wanted},
@@ -46,12 +46,8 @@ struct Rendered<'a> {
 
 impl Judge {
     /// Decides everything about a judgement except the verdict.
-    pub(crate) fn prepare(
-        &self,
-        case: &Case,
-        choice: RubricChoice,
-        options: JudgeOptions,
-    ) -> Result<Prepared, JudgeError> {
+    pub(crate) fn prepare(&self, request: &JudgeRequest) -> Result<Prepared, JudgeError> {
+        let JudgeRequest { case, choice, options } = request;
         case.check()?;
         let seen = match options.guards.invisible {
             Invisible::Kept => Cow::Borrowed(case),
@@ -59,20 +55,20 @@ impl Judge {
         };
         let rules = self.rules();
         let profile = rules.profile();
-        let rubric = rules.rubric(case.kind(), choice)?;
+        let rubric = rules.rubric(case.kind(), choice.clone())?;
         let format = profile.format(&rubric, options.format.as_deref())?;
         let prompt = profile.render(&seen, &rubric, format)?;
         let Plan { reply, script, reader } =
             Plan::new(format, &rubric, Wanted { mode: options.mode, distribution: options.distribution })?;
-        calibrated::check(&options, &reader)?;
+        calibrated::check(options, &reader)?;
         if matches!(reader, Reader::Reward) && !self.build().rates {
             return Err(JudgeError::NoRewardHead);
         }
         let prompt = Prompt { reply, tiling: options.tiling, ..prompt };
-        let certain = certain(&seen, (&rubric, format), &reader, &options);
+        let certain = certain(&seen, (&rubric, format), &reader, options);
         let flags = flags(case, &seen, (&rubric, format));
         let repeats = options.remembering == Remembering::Allowed && options.drawing.is_deterministic();
-        let options = JudgeOptions { drawing: options.drawing.seeded(), ..options };
+        let options = JudgeOptions { drawing: options.drawing.seeded(), ..options.clone() };
         let receipt = self.receipt(&Rendered { profile, format, rubric: &rubric, prompt: &prompt }, &options);
         let JudgeOptions { drawing, max_tokens, caller, .. } = options;
         Ok(Prepared {

@@ -77,6 +77,11 @@ impl Judge {
         tokens
     }
 
+    /// These tokens without control tokens.
+    pub fn without_control(&self, tokens: &[TokenId]) -> Vec<TokenId> {
+        tokens.iter().copied().filter(|token| !self.processor().is_control(*token)).collect()
+    }
+
     /// The text of `tokens`, with control tokens as they are written; an incomplete character becomes U+FFFD.
     pub fn text(&self, tokens: &[TokenId]) -> String {
         let mut characters = Utf8Stream::default();

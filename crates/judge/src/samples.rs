@@ -1,9 +1,9 @@
 //! Several sampled verdicts on one case, generated from one shared prompt, and their spread.
 
 use futures::future::join_all;
-use rubric::{Case, Outcome, Preference};
+use rubric::{Outcome, Preference};
 
-use crate::{Drawing, Judge, JudgeError, JudgeOptions, Judgement, RubricChoice, Usage};
+use crate::{Drawing, Judge, JudgeError, JudgeRequest, Judgement, Usage};
 
 /// Several verdicts on one case.
 #[derive(Debug)]
@@ -42,13 +42,8 @@ impl Judge {
     ///
     /// # Errors
     /// [`JudgeError`] when the case cannot be judged, the engine rejects the samples, or no sample has a verdict.
-    pub async fn judge_samples(
-        &self,
-        case: Case,
-        choice: RubricChoice,
-        (options, count): (JudgeOptions, usize),
-    ) -> Result<Samples, JudgeError> {
-        let prepared = self.prepare(&case, choice, options)?;
+    pub async fn judge_samples(&self, request: &JudgeRequest, count: usize) -> Result<Samples, JudgeError> {
+        let prepared = self.prepare(request)?;
         let _preparing = self.prepare_for(prepared.caller()).await?;
         let encoded = self.encode(prepared.prompt.clone(), prepared.caller()).await?;
         let start = prepared.drawing.seed.unwrap_or_default();

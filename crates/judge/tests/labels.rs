@@ -15,8 +15,8 @@ use critic::{
     Processor, Prompt, Role, StepOutput, TokenId, Wants,
 };
 use judge::{
-    Bound, Case, Completion, CompletionParams, EngineConfig, FinishReason, Judge, JudgeOptions, Judgement,
-    Mode, Outcome, Preference, ReplyPart, Responses, RubricChoice, RubricLibrary,
+    Bound, Case, Completion, CompletionParams, EngineConfig, FinishReason, Judge, JudgeOptions, JudgeRequest,
+    Judgement, Mode, Outcome, Preference, ReplyPart, Responses, Restraint, RubricChoice, RubricLibrary,
 };
 
 /// The token that ends a turn; those below it are bytes, and those above it are `WORDS`.
@@ -111,8 +111,9 @@ fn judge(name: &str, text: &str) -> (Judge, Arc<AtomicUsize>) {
 
 async fn judged(judge: &Judge, responses: Responses, mode: Mode, max_tokens: usize) -> Judgement {
     let options = JudgeOptions { mode, max_tokens, ..JudgeOptions::default() };
-    let case = Case::new("What?", responses);
-    judge.judge(case, RubricChoice::Default, options).await.unwrap().collect().await.unwrap()
+    let request =
+        JudgeRequest { case: Case::new("What?", responses), choice: RubricChoice::Default, options };
+    judge.judge(&request).await.unwrap().collect().await.unwrap()
 }
 
 fn one() -> Responses {
@@ -184,6 +185,7 @@ async fn a_label_has_the_space_before_it() {
     let [token] = &graded.piece.logprobs[..] else { panic!("{:?}", graded.piece.logprobs) };
     let top: Vec<&[u8]> = token.top.iter().map(|(bytes, _)| &bytes[..]).collect();
     assert_eq!((&token.bytes[..], top), (&b" I"[..], vec![&b" I"[..], b" C"]));
+    assert_eq!(token.start, "GRADE:".len());
     assert!(token.logprob > -0.1, "{token:?}");
     // A label may also begin with the token of the space alone.
     let graded = completed("...... 7", vec![say(), choose(["C", "7"])], params.clone()).await;
@@ -192,6 +194,32 @@ async fn a_label_has_the_space_before_it() {
     let script = vec![ReplyPart::Write, say(), choose(["I", "C"]), ReplyPart::Say(".".into())];
     let graded = completed("ab...... C", script, CompletionParams { max_tokens: 2, ..params }).await;
     assert_eq!(graded.piece.text, "abGRADE: C.");
+}
+
+#[tokio::test]
+async fn tokens_that_the_critic_chose_are_reported_where_they_begin() {
+    let choose = ReplyPart::Choose { texts: ["A>]", "B>]"].map(str::to_owned).into(), distribution: true };
+    let script = vec![ReplyPart::Say("Why: ".into()), ReplyPart::Write, ReplyPart::Say(" é[".into()), choose];
+    let reported = |restraint: Restraint| {
+        let params = CompletionParams { top_logprobs: Some(1), restraint, ..CompletionParams::greedy(3) };
+        // "Why:" and " é[" take four tokens each.
+        completed(".... Its.....B", script.clone(), params)
+    };
+    let told = |completion: &Completion| -> Vec<(String, usize)> {
+        let tokens = completion.piece.logprobs.iter();
+        tokens.map(|token| (String::from_utf8(token.bytes.clone()).unwrap(), token.start)).collect()
+    };
+    let expected = |starts: [usize; 4]| {
+        [" It", "s", ".", "B"].map(str::to_owned).into_iter().zip(starts).collect::<Vec<_>>()
+    };
+    let plain = reported(Restraint::default()).await;
+    assert_eq!(plain.piece.text, "Why: Its. é[B>]");
+    assert_eq!(told(&plain), expected([4, 7, 8, 12]));
+    assert!(plain.piece.logprobs.iter().all(|token| token.logprob < 0.0 && token.top.len() == 1));
+    // A space is put into a forbidden string, which moves what follows.
+    let restrained = reported(Restraint { never: vec!["ts.".into()], ..Restraint::default() }).await;
+    assert_eq!(restrained.piece.text, "Why: It s. é[B>]");
+    assert_eq!(told(&restrained), expected([4, 8, 9, 13]));
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use critic::{
 };
 use judge::{
     Bound, Calibration, Caller, Candidates, Case, CompletionParams, Drawing, EngineConfig, Failure,
-    FinishReason, Guards, Judge, JudgeError, JudgeOptions, Method, Mode, Outcome, Preference, ReplyPart,
-    Responses, RewardOptions, RubricChoice, RubricLibrary, Signal, Summary, Usage, VerdictError,
+    FinishReason, Guards, Judge, JudgeError, JudgeOptions, JudgeRequest, Method, Mode, Outcome, Preference,
+    ReplyPart, Responses, RewardOptions, RubricChoice, RubricLibrary, Signal, Summary, Usage, VerdictError,
 };
 
 /// The token that ends a turn; all others are bytes.
@@ -112,20 +112,21 @@ async fn complete(judge: &Judge, params: &CompletionParams) -> Result<judge::Com
     judge.complete(prompt("x"), params, 1).await?.remove(0).collect().await
 }
 
-async fn verdict(
-    judge: &Judge,
-    responses: Responses,
-    max_tokens: usize,
-) -> Result<judge::Judgement, JudgeError> {
+type Judged = Result<judge::Judgement, JudgeError>;
+
+async fn verdict(judge: &Judge, responses: Responses, max_tokens: usize) -> Judged {
     judged(judge, responses, JudgeOptions { max_tokens, ..JudgeOptions::default() }).await
 }
 
-async fn judged(
-    judge: &Judge,
-    responses: Responses,
-    options: JudgeOptions,
-) -> Result<judge::Judgement, JudgeError> {
-    judge.judge(Case::new("What?", responses), RubricChoice::Default, options).await?.collect().await
+async fn judged(judge: &Judge, responses: Responses, options: JudgeOptions) -> Judged {
+    let request =
+        JudgeRequest { case: Case::new("What?", responses), choice: RubricChoice::Default, options };
+    judge.judge(&request).await?.collect().await
+}
+
+/// Asks for one answer to be judged.
+fn request(choice: RubricChoice, options: JudgeOptions) -> JudgeRequest {
+    JudgeRequest { case: Case::new("What?", one()), choice, options }
 }
 
 fn one() -> Responses {
@@ -308,9 +309,8 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     let card = judge("llava-critic-7b", "Score: [85]. Good.", END);
     let drawing = Drawing { temperature: 0.4, seed: Some(1), ..Drawing::default() };
     let options = JudgeOptions { max_tokens: 60, drawing, ..JudgeOptions::default() };
-    let case = Case::new("What?", one());
-    let draw = |count| card.judge_samples(case.clone(), RubricChoice::Default, (options.clone(), count));
-    let samples = draw(40).await.unwrap();
+    let request = request(RubricChoice::Default, options.clone());
+    let samples = card.judge_samples(&request, 40).await.unwrap();
     let scores: Vec<f64> = (samples.verdicts.iter().flatten())
         .filter_map(|judgement| match judgement.verdict.outcome {
             Outcome::Score(score) => Some(score),
@@ -335,8 +335,10 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     assert_eq!(alone.ok(), third.ok());
 
     let silent = judge("llava-critic-7b", "", END);
-    let none = silent.judge_samples(case, RubricChoice::Default, (options.clone(), 2)).await;
-    assert!(none.is_err(), "samples of which none is a verdict are no verdict");
+    assert!(
+        silent.judge_samples(&request, 2).await.is_err(),
+        "samples of which none is a verdict are no verdict"
+    );
 }
 
 #[tokio::test]
@@ -356,9 +358,9 @@ async fn a_verdict_can_be_read_without_a_word() {
 #[tokio::test]
 async fn an_expected_score_is_the_mean_of_all() {
     let mini = judge("gavel-mini", "1\nIt is right.", END);
-    let case = Case::new("What?", one());
     let named = RubricChoice::Named("factuality".into());
-    let read = mini.judge(case, named, JudgeOptions::default()).await.unwrap().collect().await.unwrap();
+    let request = request(named, JudgeOptions::default());
+    let read = mini.judge(&request).await.unwrap().collect().await.unwrap();
     let expected = read.distribution.unwrap().expected_score().unwrap();
     assert_eq!(read.verdict.outcome, Outcome::Score(expected));
     assert!(!read.scale.unwrap().contains(expected), "it lies between two scores: {expected}");
@@ -374,7 +376,8 @@ async fn rubrics_can_be_replaced_and_silence_is_judged() {
         let judged = verdict(&mini, Responses::One(silence.into()), 9).await.unwrap();
         assert_eq!(judged.verdict.outcome, Outcome::Score(1.0), "the worst");
     }
-    let nothing = mini.judge(Case::new(" ", one()), RubricChoice::Default, JudgeOptions::default()).await;
+    let empty = request(RubricChoice::Default, JudgeOptions::default());
+    let nothing = mini.judge(&JudgeRequest { case: Case::new(" ", one()), ..empty }).await;
     assert_eq!(nothing.err().unwrap().to_string(), "the question is empty");
 }
 
@@ -452,9 +455,9 @@ async fn a_verdict_is_calibrated_by_the_rules_that_it_is_by() {
     let judge = forgetful("pointwise", "2");
     let guards = Guards { calibration: Calibration::ContentFree, ..Guards::default() };
     let options = JudgeOptions { mode: Mode::Score, guards, ..JudgeOptions::default() };
-    let verdict = judge.verdict(Case::new("What?", one()), own(), options.clone()).await.unwrap();
+    let verdict = judge.verdict(request(own(), options.clone())).await.unwrap();
     assert!(verdict.prior.is_some());
-    assert!(judge.verdict(Case::new("What?", one()), own(), options).await.is_err());
+    assert!(judge.verdict(request(own(), options)).await.is_err());
 }
 
 #[tokio::test]
@@ -462,14 +465,14 @@ async fn a_receipt_says_calibrated_where_the_verdict_is() {
     let mini = judge("gavel-mini", "2", END);
     let guards = Guards { calibration: Calibration::ContentFree, ..Guards::default() };
     let options = JudgeOptions { mode: Mode::Score, guards, ..JudgeOptions::default() };
-    let (case, choice) = (Case::new("What?", one()), RubricChoice::Default);
     let read = judged(&mini, one(), options.clone()).await.unwrap();
-    let samples = mini.judge_samples(case.clone(), choice.clone(), (options.clone(), 1)).await.unwrap();
+    let request = request(RubricChoice::Default, options);
+    let samples = mini.judge_samples(&request, 1).await.unwrap();
     let sample = samples.verdicts[0].as_ref().unwrap();
     for plain in [&read, sample] {
         assert_eq!((plain.receipt.calibration, &plain.prior), (Calibration::None, &None));
     }
-    let calibrated = mini.verdict(case, choice, options).await.unwrap();
+    let calibrated = mini.verdict(request).await.unwrap();
     assert_eq!(calibrated.receipt.calibration, Calibration::ContentFree);
 }
 

@@ -32,11 +32,14 @@ pub enum FinishReason {
     Length,
 }
 
-/// A token of the text and its log-probability under the raw logits.
+/// A token of the text that the critic chose, and its log-probability under the raw logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprob {
     /// The bytes of the token; a character may be spread over several tokens.
     pub bytes: Vec<u8>,
+    /// Number of characters of the whole text before the token. One that continues a character begins where the
+    /// character does.
+    pub start: usize,
     /// Natural logarithm of the token's probability.
     pub logprob: f32,
     /// The most probable tokens at this position, best first, or the tokens of `logprob_tokens` in their order.
@@ -48,15 +51,15 @@ pub struct TokenLogprob {
 pub struct Piece {
     /// The text; empty when the tokens complete no character yet.
     pub text: String,
-    /// The completed tokens, if log-probabilities were requested.
+    /// The completed tokens that the critic chose, if log-probabilities were requested. Tokens of fixed texts, and of
+    /// labels where no other label continues, are left out: no logits were read for them.
     pub logprobs: Vec<TokenLogprob>,
 }
 
-impl std::ops::Add<&str> for Piece {
-    type Output = Self;
-
-    fn add(self, more: &str) -> Self {
-        Self { text: self.text + more, ..self }
+impl std::ops::AddAssign for Piece {
+    fn add_assign(&mut self, more: Self) {
+        self.text += &more.text;
+        self.logprobs.extend(more.logprobs);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The text that a critic writes, as a stream.
 
 mod events;
+mod held_tokens;
 mod params;
 
 use std::{
@@ -17,21 +18,14 @@ use futures::{Stream, StreamExt};
 use crate::{
     JudgeError, ReplyPart,
     caller::Reservation,
-    restrained::Restrained,
+    restrained::{Restrained, Shown},
     stop::{Released, StopStrings},
     traced::SequenceSpans,
 };
 
 pub use events::{Chosen, Completion, CompletionEvent, FinishReason, Piece, TokenLogprob, Usage};
+use held_tokens::{HeldToken, HeldTokens};
 pub use params::CompletionParams;
-
-/// A token whose text has not been released yet, with its start and end byte in the whole text.
-#[derive(Debug)]
-struct HeldToken {
-    start: usize,
-    end: usize,
-    logprob: TokenLogprob,
-}
 
 /// The text of one running sequence. Dropping it cancels the sequence before the next step.
 pub struct CompletionStream {
@@ -48,11 +42,13 @@ pub struct CompletionStream {
     top_logprobs: Option<usize>,
     show_control: bool,
     usage: Usage,
-    /// Tokens whose text has not been released, and may still belong to a stop string.
-    held: VecDeque<HeldToken>,
-    /// Bytes of text generated so far, and of text released.
+    /// Tokens whose text has not been released.
+    held: HeldTokens,
+    /// Bytes of text generated so far, and of text that belongs to no stop string.
     written: usize,
     shown: usize,
+    /// Characters of all pieces so far. A restraint makes them differ from the text that was generated.
+    told: usize,
     /// Whether a token other than a control token was written, even if it completed no text.
     wrote: bool,
     /// Whether a text was chosen, a reward was read, a stop string was found or rules say when a text ends, which
@@ -92,9 +88,10 @@ impl CompletionStream {
             top_logprobs: params.top_logprobs.map(|count| count.max(params.logprob_tokens.len())),
             show_control: params.show_control,
             usage: Usage { prompt_tokens, ..Usage::default() },
-            held: VecDeque::new(),
+            held: HeldTokens::default(),
             written: 0,
             shown: 0,
+            told: 0,
             wrote: false,
             answered: params.script.iter().any(|part| matches!(part, ReplyPart::WriteBy(_))),
             reservation,
@@ -114,10 +111,7 @@ impl CompletionStream {
             match event? {
                 CompletionEvent::Piece(piece)
                 | CompletionEvent::Said(piece)
-                | CompletionEvent::Chosen(Chosen { piece, .. }) => {
-                    whole.text += &piece.text;
-                    whole.logprobs.extend(piece.logprobs);
-                }
+                | CompletionEvent::Chosen(Chosen { piece, .. }) => whole += piece,
                 CompletionEvent::Rated(_) => {}
                 CompletionEvent::Finished(reason, usage) => {
                     return Ok(Completion { piece: whole, reason, usage });
@@ -149,9 +143,8 @@ impl CompletionStream {
         let start = self.written;
         self.written += text.len();
         if let Some(report) = &sampled.report {
-            let top = report.others.iter().map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
-            let logprob = TokenLogprob { bytes, logprob: report.chosen, top };
-            self.held.push_back(HeldToken { start, end: self.written, logprob });
+            let (place, top) = (start..self.written, self.top(&report.others));
+            self.held.push(HeldToken { place, bytes, logprob: report.chosen, top });
         }
         let released = self.stops.push(&text);
         if let Released::Last(_) = released {
@@ -161,42 +154,52 @@ impl CompletionStream {
         self.show(released)
     }
 
-    /// Fixed text, in which stop strings do not apply, after whatever was held back of the text before it.
-    fn given(&mut self, tokens: &[(TokenId, Option<Sampled>)]) -> Piece {
+    /// Fixed text, in which stop strings do not apply, after whatever was held back of the text before it; and the
+    /// number of characters of the whole text before each of its tokens.
+    fn given(&mut self, tokens: &[TokenId]) -> (Piece, Vec<usize>) {
         self.usage.completion_tokens += tokens.len();
         let held = self.restrained.finish();
-        let mut text = String::new();
-        for (token, _) in tokens {
+        let mut piece = self.tell(held, false);
+        let mut starts = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            starts.push(self.told);
             let bytes = self.bytes(*token);
-            text += &self.characters.push(&bytes);
+            let text = self.characters.push(&bytes);
+            self.written += text.len();
+            self.shown += text.len();
+            self.told += text.chars().count();
+            piece.text += &text;
         }
-        self.written += text.len();
-        self.shown += text.len();
-        Piece { text: held + &text, logprobs: Vec::new() }
+        (piece, starts)
     }
 
     fn choose(&mut self, choice: &Choice) -> Chosen {
-        let mut piece = self.given(&choice.tokens);
+        let tokens: Vec<TokenId> = choice.tokens.iter().map(|(token, _)| *token).collect();
+        let (mut piece, starts) = self.given(&tokens);
         let labels = self.labels.pop_front().unwrap_or_default();
         if let Some(count) = self.top_logprobs {
-            piece.logprobs = self.logprobs_of(choice, &labels, count);
+            piece.logprobs.extend(self.logprobs_of(choice, &starts, &labels, count));
         }
         Chosen { index: choice.label, piece, logprobs: choice.logprobs.clone() }
     }
 
-    /// Log-probabilities of the tokens of a choice. For a choice between single tokens the most probable
-    /// alternatives are taken from the labels, since no other token is possible there.
-    fn logprobs_of(&self, choice: &Choice, labels: &[Vec<u8>], count: usize) -> Vec<TokenLogprob> {
-        let sampled = choice.tokens.iter().map(|(token, sampled)| {
-            let (logprob, top) = match sampled.as_ref().and_then(|sampled| sampled.report.as_ref()) {
-                Some(report) => (report.chosen, report.others.as_slice()),
-                None => (0.0, &[][..]),
-            };
-            let top = top.iter().map(|(token, logprob)| (self.bytes(*token), *logprob)).collect();
-            TokenLogprob { bytes: self.bytes(*token), logprob, top }
+    /// Log-probabilities of those tokens of a choice that tell its label from others; `starts` are the characters
+    /// before each token. For a choice between single tokens the most probable alternatives are taken from the labels,
+    /// since no other token is possible there.
+    fn logprobs_of(
+        &self,
+        choice: &Choice,
+        starts: &[usize],
+        labels: &[Vec<u8>],
+        count: usize,
+    ) -> Vec<TokenLogprob> {
+        let read = choice.tokens.iter().zip(starts).filter_map(|((token, sampled), start)| {
+            let report = sampled.as_ref()?.report.as_ref()?;
+            let (bytes, top) = (self.bytes(*token), self.top(&report.others));
+            Some(TokenLogprob { bytes, start: *start, logprob: report.chosen, top })
         });
-        let mut logprobs: Vec<TokenLogprob> = sampled.collect();
-        if let ([only], Some(all)) = (logprobs.as_mut_slice(), &choice.logprobs) {
+        let mut logprobs: Vec<TokenLogprob> = read.collect();
+        if let ([_], [only], Some(all)) = (&choice.tokens[..], logprobs.as_mut_slice(), &choice.logprobs) {
             let mut top: Vec<(Vec<u8>, f32)> =
                 labels.iter().zip(all).map(|(label, logprob)| (label.clone(), *logprob)).collect();
             top.sort_by(|one, other| other.1.total_cmp(&one.1));
@@ -204,6 +207,11 @@ impl CompletionStream {
             only.top = top;
         }
         logprobs
+    }
+
+    /// The bytes and log-probabilities of alternative tokens.
+    fn top(&self, others: &[(TokenId, f32)]) -> Vec<(Vec<u8>, f32)> {
+        others.iter().map(|(token, logprob)| (self.bytes(*token), *logprob)).collect()
     }
 
     fn bytes(&self, token: TokenId) -> Vec<u8> {
@@ -217,17 +225,20 @@ impl CompletionStream {
             Released::Text(text) => (text, false),
             Released::Last(text) => (text, true),
         };
-        self.shown += text.len();
-        let text = self.restrained.push(&text);
-        let mut logprobs = Vec::new();
-        while let Some(token) = self.held.front() {
-            let shown = token.end <= self.shown || (stopped && token.start < self.shown);
-            if !shown {
-                break;
-            }
-            logprobs.extend(self.held.pop_front().map(|token| token.logprob));
-        }
-        (!text.is_empty() || !logprobs.is_empty()).then_some(Piece { text, logprobs })
+        let place = self.shown..self.shown + text.len();
+        self.shown = place.end;
+        let shown = self.restrained.push(&text, &self.held.begin(&place));
+        let piece = self.tell(shown, stopped);
+        (!piece.text.is_empty() || !piece.logprobs.is_empty()).then_some(piece)
+    }
+
+    /// The next piece, with the tokens whose text is complete, or cut by a stop string if it has `stopped` the text.
+    fn tell(&mut self, shown: Shown, stopped: bool) -> Piece {
+        let (told, end) = (self.told, self.shown);
+        self.held.place(shown.starts.iter().map(|start| told + start));
+        self.told += shown.characters;
+        let logprobs = self.held.take(|place| place.end <= end || (stopped && place.start < end));
+        Piece { text: shown.text, logprobs }
     }
 
     /// Releases the text held back, at the end of the sequence.
@@ -242,9 +253,10 @@ impl CompletionStream {
             }
         };
         self.end(reason);
-        let piece = self.show(Released::Text(text));
+        let mut piece = self.show(Released::Text(text)).unwrap_or_default();
         let held = self.restrained.finish();
-        if held.is_empty() { piece } else { Some(piece.unwrap_or_default() + &held) }
+        piece += self.tell(held, false);
+        (!piece.text.is_empty() || !piece.logprobs.is_empty()).then_some(piece)
     }
 
     /// Sets the finish reason, and cancels the sequence if it still runs.
@@ -290,8 +302,8 @@ impl Stream for CompletionStream {
                 }
                 Some(Event::Token(sampled)) => self.accept(&sampled),
                 Some(Event::Said(tokens)) => {
-                    let tokens: Vec<_> = tokens.into_iter().map(|token| (token, None)).collect();
-                    return Poll::Ready(Some(Ok(CompletionEvent::Said(self.given(&tokens)))));
+                    let (piece, _) = self.given(&tokens);
+                    return Poll::Ready(Some(Ok(CompletionEvent::Said(piece))));
                 }
                 Some(Event::Chosen(choice)) => {
                     self.answered = true;

@@ -17,7 +17,7 @@ use engine::{EngineError, Failure};
 use futures::{StreamExt, stream};
 use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
-use crate::{Judge, JudgeError, JudgeOptions, Judgement, Usage, at_once, reply::Mode};
+use crate::{Judge, JudgeError, JudgeOptions, JudgeRequest, Judgement, Usage, at_once, reply::Mode};
 use matrix::{Comparison, Winner};
 use ranking::{pick, ranked};
 
@@ -294,7 +294,7 @@ impl Asking<'_> {
             ..JudgeOptions::default()
         };
         let case = Case { responses, ..candidates.case.clone() };
-        judge.verdict(case, options.rubric.clone(), judging).await
+        judge.verdict(JudgeRequest { case, choice: options.rubric.clone(), options: judging }).await
     }
 }
 

@@ -20,20 +20,19 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    response::{
-        IntoResponse, Response, Sse,
-        sse::{Event, KeepAlive},
-    },
+    response::{IntoResponse, Response, Sse, sse::KeepAlive},
 };
 use futures::{StreamExt, stream};
-use judge::{Caller, Case, JudgeError, JudgeOptions, VerdictEvent, VerdictStream, at_once};
-use serde::Serialize;
+use judge::{
+    Caller, Case, JudgeError, JudgeOptions, JudgeRequest, RubricChoice, VerdictEvent, VerdictStream, at_once,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     affinity,
     caller::RequestCaller,
-    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_unserved},
+    dialects::sse,
+    error::{ApiError, Dialect, ErrorBody, JudgementErrors, count_failed_verdict, unless_unserved},
     held_body::Held,
     images::with_images,
     json_body::JsonBytes,
@@ -44,9 +43,9 @@ use crate::{
     telemetry::Evaluations,
 };
 use chosen_rubric::RubricWithPath;
-use ordered_verdict::{JudgeInput, OrderedVerdict};
+use ordered_verdict::OrderedVerdict;
 use receipt::ReceiptBody;
-use request::{JudgeBody, JudgeRequest};
+use request::{JudgeBody, RequestedJudgement};
 use request_fields::RequestFields;
 use requested_answer::{ImageAblation, Orders, Procedure, RequestedAnswer};
 pub(crate) use response::VerdictBody;
@@ -99,14 +98,9 @@ pub(crate) fn rules() -> OpenApiRouter<AppState> {
             (String = "text/event-stream", examples(("streamed" = (value = json!(examples::streamed_answer())))))
         )),
         (status = 400, description = "The request body, the case or the rubric is invalid.", body = ErrorBody),
-        (status = 404, description = "No rubric with this name exists.", body = ErrorBody),
         (status = 409, description = "The request does not match the receipt in `expect`.", body = ErrorBody),
-        (status = 413, description = "The request body is too large.", body = ErrorBody),
-        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
-        (status = 500, description = "The critic failed.", body = ErrorBody),
         (status = 502, description = "The critic's text contains no verdict; the text is in `text`.", body = ErrorBody),
-        (status = 503, description = "Too many requests are waiting, or this one waited too long; retry after the time in `Retry-After`.", body = ErrorBody),
-        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
+        JudgementErrors
     )
 )]
 async fn judge(
@@ -126,7 +120,11 @@ async fn judge(
 }
 
 /// Parses and validates the body of a request to `/judge`, and reads its images.
-async fn read_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<JudgeRequest, ApiError> {
+async fn read_request(
+    state: &AppState,
+    caller: &Caller,
+    body: &JsonBytes,
+) -> Result<RequestedJudgement, ApiError> {
     let read = with_images(state, caller, |reader| {
         let body: JudgeBody = body.parse()?;
         body.check(&state.limits.content)?;
@@ -149,13 +147,17 @@ pub(crate) async fn parse_request(
     caller: &Caller,
     body: &JsonBytes,
 ) -> Result<ParsedJudgeRequest, ApiError> {
-    let JudgeRequest { case, options, answer, .. } = read_request(state, caller, body).await?;
+    let RequestedJudgement { case, options, answer, .. } = read_request(state, caller, body).await?;
     Ok(ParsedJudgeRequest { case, options, verdicts: answer.verdict_count() })
 }
 
 /// Judges the case of a request, and returns the answer in the form that it asks for.
-async fn respond(state: AppState, recorder: Recorder, request: JudgeRequest) -> Result<Response, ApiError> {
-    let JudgeRequest { case, options, answer, response_ids } = request;
+async fn respond(
+    state: AppState,
+    recorder: Recorder,
+    request: RequestedJudgement,
+) -> Result<Response, ApiError> {
+    let RequestedJudgement { case, options, answer, response_ids } = request;
     let fields = RequestFields::of(&case);
     let reporter = Reporter { evaluations: state.telemetry.evaluations(response_ids), fields };
     let judging = Judging { state: &state, recorder: &recorder, reporter, case, options };
@@ -218,9 +220,14 @@ impl Judging<'_> {
     async fn start_stream(self, rubric: RubricWithPath) -> Result<StartedStream, ApiError> {
         let Self { state, recorder, reporter, case, options } = self;
         let note = recorder.begin(&case, &rubric.choice);
-        let verdict = state.judge.judge(case, rubric.choice, options).await;
+        let verdict = state.judge.judge(&JudgeRequest { case, choice: rubric.choice, options }).await;
         let verdict = verdict.map_err(|error| reporter.failure(state, error).in_rubric(&rubric.path))?;
         Ok(StartedStream { verdict, note, reporter })
+    }
+
+    /// The request to judge the case by this rubric.
+    fn request(&self, choice: RubricChoice) -> JudgeRequest {
+        JudgeRequest { case: self.case.clone(), choice, options: self.options.clone() }
     }
 
     /// Judges the case in the given orders, and with an ablation also without its images.
@@ -233,14 +240,15 @@ impl Judging<'_> {
         let RubricWithPath { choice, path } = rubric;
         let judge = &self.state.judge;
         let failure = |error| self.failure(error, &path);
-        let input = JudgeInput { case: self.case.clone(), choice, options: self.options.clone() };
-        let input = input.for_ablation(ablation);
-        let verdict = OrderedVerdict::judge(judge, orders, input.clone()).await.map_err(failure)?;
+        let mut request = self.request(choice);
+        // The difference to the verdict without images is computed from the distributions.
+        request.options.distribution |= ablation == ImageAblation::On;
+        let verdict = OrderedVerdict::judge(judge, orders, request.clone()).await.map_err(failure)?;
         verdict.count(&self.state.metrics);
         let blind = match ablation {
             ImageAblation::Off => None,
             ImageAblation::On => {
-                Some(OrderedVerdict::judge_without_images(judge, orders, input).await.map_err(failure)?)
+                Some(OrderedVerdict::judge_without_images(judge, orders, request).await.map_err(failure)?)
             }
         };
         Ok(verdict.into_body(blind, judge.model()))
@@ -250,7 +258,7 @@ impl Judging<'_> {
     async fn samples(&self, rubric: RubricWithPath, count: usize) -> Result<VerdictBody, ApiError> {
         let RubricWithPath { choice, path } = rubric;
         let Service { judge, metrics, .. } = &self.state.service;
-        let samples = judge.judge_samples(self.case.clone(), choice, (self.options.clone(), count)).await;
+        let samples = judge.judge_samples(&self.request(choice), count).await;
         let samples = samples.map_err(|error| self.failure(error, &path))?;
         for verdict in &samples.verdicts {
             match verdict {
@@ -274,11 +282,11 @@ impl Judging<'_> {
         if receipt.has_weights_digest() {
             judge.weights_known().await;
         }
-        let (case, options) = (self.case.clone(), self.options.clone());
-        let verdict = judge.judge(case.clone(), choice.clone(), options.clone()).await.map_err(failure)?;
-        receipt.check(verdict.receipt(), options.guards.calibration)?;
+        let request = self.request(choice);
+        let verdict = judge.judge(&request).await.map_err(failure)?;
+        receipt.check(verdict.receipt(), request.options.guards.calibration)?;
         let judgement = verdict.collect().await.map_err(failure)?;
-        let judgement = judge.calibrate(judgement, (case, choice, options)).await.map_err(failure)?;
+        let judgement = judge.calibrate(judgement, &request).await.map_err(failure)?;
         metrics.verdict(&judgement, Task::Judge);
         Ok(VerdictBody::replayed(judgement, receipt, judge.model()))
     }
@@ -330,30 +338,25 @@ fn events(state: AppState, started: StartedStream) -> impl IntoResponse {
     let events = verdict.map(move |event| {
         let event = match event {
             Ok(VerdictEvent::Decision(outcome, distribution)) => {
-                json_event("decision", &DecisionBody::new(outcome, distribution.as_ref()))
+                sse::event(Some("decision"), &DecisionBody::new(outcome, distribution.as_ref()))
             }
             Ok(VerdictEvent::Justification(text)) => {
-                json_event("justification", &serde_json::json!({ "text": text }))
+                sse::event(Some("justification"), &serde_json::json!({ "text": text }))
             }
             Ok(VerdictEvent::Verdict(judgement)) => {
                 state.metrics.verdict(&judgement, Task::Judge);
                 let body = VerdictBody::new(judgement, state.judge.model());
                 note.verdict(&body);
                 evaluations::export_verdict(&reporter.evaluations, &body);
-                json_event("verdict", &body)
+                sse::event(Some("verdict"), &body)
             }
             Err(error) => {
                 let error = reporter.failure(&state, error);
                 writer_outcome.end(error.outcome());
-                json_event("error", &error.body())
+                sse::event(Some("error"), &error.body())
             }
         };
         Ok::<_, Infallible>(event)
     });
     (outcome, Sse::new(events).keep_alive(KeepAlive::default()))
-}
-
-/// An event with this name, whose data is `body` as JSON.
-fn json_event(name: &str, body: &impl Serialize) -> Event {
-    Event::default().event(name).json_data(body).expect("our own bodies can be written as JSON")
 }

@@ -1,11 +1,8 @@
 //! A verdict in one order of the responses or in both, with and without the images of its case.
 
-use judge::{BothOrders, Case, Judge, JudgeError, JudgeOptions, Judgement, Mode, RubricChoice};
+use judge::{BothOrders, Judge, JudgeError, JudgeOptions, JudgeRequest, Judgement, Mode};
 
-use super::{
-    requested_answer::{ImageAblation, Orders},
-    response::VerdictBody,
-};
+use super::{requested_answer::Orders, response::VerdictBody};
 use crate::metrics::{Metrics, Task};
 
 /// A verdict in one order or in both.
@@ -16,35 +13,20 @@ pub(super) enum OrderedVerdict {
     Both(Box<BothOrders>),
 }
 
-/// What a verdict is computed from.
-#[derive(Clone)]
-pub(super) struct JudgeInput {
-    pub(super) case: Case,
-    pub(super) choice: RubricChoice,
-    pub(super) options: JudgeOptions,
-}
-
-impl JudgeInput {
-    /// Enables the distribution if the case is also judged without its images: the difference is computed from it.
-    pub(super) fn for_ablation(mut self, ablation: ImageAblation) -> Self {
-        self.options.distribution |= ablation == ImageAblation::On;
-        self
-    }
-}
-
 impl OrderedVerdict {
     /// Judges a case in the given orders.
     ///
     /// # Errors
     /// Any [`JudgeError`] of [`Judge::verdict`] or [`Judge::judge_both_orders`].
-    pub(super) async fn judge(judge: &Judge, orders: Orders, input: JudgeInput) -> Result<Self, JudgeError> {
-        let JudgeInput { case, choice, options } = input;
+    pub(super) async fn judge(
+        judge: &Judge,
+        orders: Orders,
+        request: JudgeRequest,
+    ) -> Result<Self, JudgeError> {
         Ok(match orders {
-            Orders::Both => Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?)),
-            Orders::Agreed => {
-                Self::Both(Box::new(judge.judge_both_orders(case, choice, options).await?.agreed()))
-            }
-            Orders::Given => Self::One(Box::new(judge.verdict(case, choice, options).await?)),
+            Orders::Both => Self::Both(Box::new(judge.judge_both_orders(request).await?)),
+            Orders::Agreed => Self::Both(Box::new(judge.judge_both_orders(request).await?.agreed())),
+            Orders::Given => Self::One(Box::new(judge.verdict(request).await?)),
         })
     }
 
@@ -55,16 +37,16 @@ impl OrderedVerdict {
     pub(super) async fn judge_without_images(
         judge: &Judge,
         orders: Orders,
-        input: JudgeInput,
+        request: JudgeRequest,
     ) -> Result<Self, JudgeError> {
-        let JudgeInput { case, choice, options } = input;
+        let JudgeRequest { case, choice, options } = request;
         // Reasons after the verdict would not be used.
         let mode = match options.mode {
             Mode::ScoreThenExplain => Mode::Score,
             Mode::Trained | Mode::Score | Mode::ExplainThenScore => options.mode,
         };
         let options = JudgeOptions { mode, ..options };
-        Self::judge(judge, orders, JudgeInput { case: case.without_images(), choice, options }).await
+        Self::judge(judge, orders, JudgeRequest { case: case.without_images(), choice, options }).await
     }
 
     /// Counts it in the metrics of verdicts.

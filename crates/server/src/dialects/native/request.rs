@@ -208,7 +208,7 @@ impl From<OrderBody> for Orders {
 }
 
 /// A validated request to `/judge`.
-pub(super) struct JudgeRequest {
+pub(super) struct RequestedJudgement {
     pub(super) case: Case,
     pub(super) options: JudgeOptions,
     pub(super) answer: RequestedAnswer,
@@ -228,7 +228,7 @@ impl JudgeBody {
         caller: Caller,
         reader: &ImageReader<'_>,
         limits: &ContentLimits,
-    ) -> Result<JudgeRequest, ApiError> {
+    ) -> Result<RequestedJudgement, ApiError> {
         check_text(&self.question, "question")?;
         let responses = self.take_responses()?;
         let response_ids = self.take_response_ids(evaluations::response_count(&responses))?;
@@ -256,7 +256,7 @@ impl JudgeBody {
             reference: self.reference,
             description: self.description,
         };
-        Ok(JudgeRequest { case, options, answer, response_ids })
+        Ok(RequestedJudgement { case, options, answer, response_ids })
     }
 
     /// The one or two responses, from `response` or `responses`.

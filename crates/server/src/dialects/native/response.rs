@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{
     receipt::{ReceiptBody, ReplayBody},
-    scale::ScaleBody,
+    scale::VerdictScaleBody,
 };
 use crate::error::{ApiError, Dialect, ErrorDetail};
 
@@ -35,7 +35,7 @@ pub(crate) struct VerdictBody {
     scores: Option<[f64; 2]>,
     /// The scale of `score` or `scores`. Absent for rubrics without scores, and for reward heads.
     #[serde(skip_serializing_if = "Option::is_none")]
-    scale: Option<ScaleBody>,
+    scale: Option<VerdictScaleBody>,
     /// `fallback` if the critic's text has no verdict in the requested form and this one was taken from other words
     /// of it; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,9 +247,7 @@ impl VerdictBody {
         // Reasons for another preference are no reasons, and those for the reverse order call the responses by the
         // names of each other.
         let (justification, finish_reason) = match given.verdict.outcome.preference() {
-            Some(own) if own == preference => {
-                (given.verdict.justification.clone(), given.finish_reason)
-            }
+            Some(own) if own == preference => (given.verdict.justification.clone(), given.reason),
             Some(_) | None => (String::new(), FinishReason::Stop),
         };
         Self {
@@ -390,8 +388,18 @@ impl From<Usage> for UsageBody {
 impl VerdictBody {
     /// A single verdict.
     pub(crate) fn new(judgement: Judgement, model: &str) -> Self {
-        let Judgement { verdict, rubric, scale, distribution, prior, flags, reason, usage, receipt, .. } =
-            judgement;
+        let Judgement {
+            verdict,
+            rubric,
+            scale,
+            direction,
+            distribution,
+            prior,
+            flags,
+            reason,
+            usage,
+            receipt,
+        } = judgement;
         let OutcomeFields { score, preference, strength, scores } = OutcomeFields::new(verdict.outcome);
         let kind = if score.is_some() { Kind::Pointwise } else { Kind::Pairwise };
         Self {
@@ -400,7 +408,7 @@ impl VerdictBody {
             preference,
             strength,
             scores,
-            scale: scale.map(ScaleBody::from),
+            scale: scale.map(|scale| VerdictScaleBody::new(scale, direction)),
             confidence: match verdict.confidence {
                 Confidence::Stated => None,
                 Confidence::Fallback => Some("fallback"),

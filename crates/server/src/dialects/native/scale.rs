@@ -1,6 +1,6 @@
-//! A scale in request and response bodies.
+//! Scales in request and response bodies.
 
-use judge::Scale;
+use judge::{Direction, Scale};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -22,6 +22,35 @@ pub(super) struct ScaleBody {
     /// if false.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     decimals: bool,
+}
+
+/// The scale of a verdict.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(super) struct VerdictScaleBody {
+    /// The lowest score.
+    min: f64,
+    /// The highest score.
+    max: f64,
+    /// The distance between neighbouring scores.
+    step: f64,
+    /// Whether the critic may write a score between the steps. Probabilities are still those of the steps. Absent
+    /// if false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    decimals: bool,
+    /// `lower` if lower scores are better. Absent if higher ones are.
+    #[serde(skip_serializing_if = "is_higher")]
+    #[schema(value_type = String)]
+    direction: Direction,
+}
+
+fn is_higher(direction: &Direction) -> bool {
+    *direction == Direction::Higher
+}
+
+impl VerdictScaleBody {
+    pub(super) fn new(Scale { min, max, step, decimals }: Scale, direction: Direction) -> Self {
+        Self { min, max, step, decimals, direction }
+    }
 }
 
 /// Reads a step; `null` means the default.

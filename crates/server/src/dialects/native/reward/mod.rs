@@ -23,8 +23,11 @@ use super::{evaluations, examples, request_fields::RequestFields};
 use crate::{
     affinity,
     caller::RequestCaller,
-    dialects::scoring::{NativeOrTrainer, ScoreQuery},
-    error::{ApiError, Dialect, ErrorBody, count_failed_verdict, unless_unserved},
+    dialects::{
+        scoring::{NativeOrTrainer, ScoreQuery},
+        sse,
+    },
+    error::{ApiError, Dialect, ErrorBody, JudgementErrors, count_failed_verdict, unless_unserved},
     held_body::Held,
     images::with_images,
     metrics::RequestKind,
@@ -78,12 +81,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
             ))
         )),
         (status = 400, description = "The request body, a prompt or the rubric is invalid.", body = ErrorBody),
-        (status = 404, description = "No rubric with this name exists.", body = ErrorBody),
-        (status = 413, description = "The request body is too large.", body = ErrorBody),
-        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
-        (status = 500, description = "The critic failed.", body = ErrorBody),
-        (status = 503, description = "Too many requests are waiting, or this one waited too long; retry after the time in `Retry-After`.", body = ErrorBody),
-        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
+        JudgementErrors
     )
 )]
 async fn reward(
@@ -201,8 +199,7 @@ impl ResultBody {
 /// Results as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
 fn events(results: impl Stream<Item = Result<RewardsBody, ApiError>> + Send + 'static) -> impl IntoResponse {
     let events = results.enumerate().map(|(index, result)| {
-        let result = ResultEvent { index, result: ResultBody::new(result) };
-        Event::default().event("result").json_data(&result).expect("our own bodies can be written as JSON")
+        sse::event(Some("result"), &ResultEvent { index, result: ResultBody::new(result) })
     });
     let done = stream::once(async { Event::default().event("done").data("{}") });
     Sse::new(events.chain(done).map(Ok::<_, Infallible>)).keep_alive(KeepAlive::default())
