@@ -54,22 +54,56 @@ impl TokensRead {
     }
 }
 
-/// Token counts.
+/// Token counts under the names of OpenAI's interface and of SGLang's.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DecisionsUsage {
     /// Tokens of all prompts.
-    prompt_tokens: usize,
-    /// The same as `prompt_tokens`: no text is returned.
+    input_tokens: usize,
+    /// Details of these tokens.
+    input_tokens_details: DecisionsInputDetails,
+    /// Always 0: no text is returned.
+    output_tokens: usize,
+    /// Details of these tokens.
+    output_tokens_details: DecisionsOutputDetails,
+    /// The same as `input_tokens`.
     total_tokens: usize,
+    /// The same as `input_tokens`.
+    prompt_tokens: usize,
     /// Details of the prompt tokens.
     prompt_tokens_details: PromptDetails,
+    /// Always 0.
+    completion_tokens: usize,
+}
+
+/// Details of the tokens of prompts.
+#[derive(Debug, Serialize, ToSchema)]
+struct DecisionsInputDetails {
+    /// Tokens that were taken from the prefix cache.
+    cached_tokens: usize,
+    /// Always 0: what is written to the cache is not counted.
+    cache_write_tokens: usize,
+}
+
+/// Details of returned tokens.
+#[derive(Debug, Serialize, ToSchema)]
+struct DecisionsOutputDetails {
+    /// Always 0.
+    reasoning_tokens: usize,
 }
 
 impl DecisionsUsage {
     pub(super) fn of(usages: impl Iterator<Item = Usage>) -> Self {
         let Usage { prompt_tokens, cached_tokens, .. } =
             usages.fold(Usage::default(), |sum, usage| sum + usage);
-        let prompt_tokens_details = PromptDetails { cached_tokens };
-        Self { prompt_tokens, total_tokens: prompt_tokens, prompt_tokens_details }
+        Self {
+            input_tokens: prompt_tokens,
+            input_tokens_details: DecisionsInputDetails { cached_tokens, cache_write_tokens: 0 },
+            output_tokens: 0,
+            output_tokens_details: DecisionsOutputDetails { reasoning_tokens: 0 },
+            total_tokens: prompt_tokens,
+            prompt_tokens,
+            prompt_tokens_details: PromptDetails { cached_tokens },
+            completion_tokens: 0,
+        }
     }
 }

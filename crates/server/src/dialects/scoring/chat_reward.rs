@@ -7,19 +7,15 @@ use utoipa::ToSchema;
 use super::{
     bodies::ScoreUsage,
     examples,
-    failures::Failures,
+    messages::{self, Turn},
     sample::Sample,
     scorer::{SampleScore, ScoreQuery, Scorer},
-    text_or_parts::TextOrParts,
-    transcript::Transcript,
 };
 use crate::{
     clock::unix_seconds,
-    dialects::content::Content,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, ScoringErrors},
     images::ImageReader,
     json_body::JsonBytes,
-    json_object::only_from_objects,
     request_id,
 };
 
@@ -29,20 +25,8 @@ pub(super) struct ChatRewardBody {
     /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// The messages, the last of which is the assistant's answer. At least one must be the user's.
-    messages: Vec<ChatTurn>,
+    messages: Vec<Turn>,
 }
-
-/// A message.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(remote = "Self")]
-pub(super) struct ChatTurn {
-    /// `system`, `user` or `assistant`; other roles count as `system`.
-    role: String,
-    /// Text and images.
-    content: Content,
-}
-
-only_from_objects!(ChatTurn);
 
 /// The reward of the answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,22 +57,12 @@ struct ChatReward {
 }
 
 /// Makes a sample of the last message and the question before it.
-pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
-    let mut turns = turns.into_iter().enumerate().collect::<Vec<_>>();
-    let Some((_, last)) = turns.pop_if(|(_, turn)| turn.role == "assistant") else {
+pub(super) fn sample(mut turns: Vec<Turn>, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
+    let Some(last) = turns.pop_if(|turn| turn.is_answer()) else {
         return Err(ApiError::invalid("messages", "The last message must be the assistant's answer."));
     };
-    let response = TextOrParts::Parts { content: last.content }.text("messages", reader)?;
-    let (mut texts, mut images) = (Vec::new(), Vec::new());
-    for (index, ChatTurn { role, content }) in turns {
-        let (text, turn_images) =
-            TextOrParts::Parts { content }.read(&format!("messages[{index}].content"), reader)?;
-        images.extend(turn_images);
-        texts.push((role, text));
-    }
-    let question = Transcript::question_of(&texts)
-        .ok_or_else(|| ApiError::invalid("messages", "No message is the user's."))?;
-    Sample::of_turns(&question, images, response, "messages", reader)
+    let response = last.into_answer("messages", reader)?;
+    messages::sample_of(turns, response, "messages", reader)
 }
 
 /// Score the last message of a conversation.
@@ -102,7 +76,7 @@ pub(super) fn sample(turns: Vec<ChatTurn>, reader: &ImageReader<'_>) -> Result<S
     responses(
         (status = 200, description = "The reward.", body = ChatRewardResponse, example = json!(examples::chat_reward_answer())),
         (status = 400, description = "The conversation is invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatRewardResponse>, ApiError> {

@@ -8,16 +8,15 @@ use utoipa::ToSchema;
 
 use super::{
     bodies::{MetaInfo, ScoreUsage},
-    chat_reward::{self, ChatTurn},
-    examples,
-    failures::Failures,
-    sample::{MemberSamples, Sample},
+    chat_reward, examples,
+    messages::Turn,
+    sample::Sample,
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
 use crate::{
     clock::unix_seconds,
     dialects::one_or_many::OneOrMany,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, ScoringErrors},
     images::ImageReader,
     json_body::JsonBytes,
     request_id,
@@ -33,7 +32,7 @@ pub(super) struct ClassifyBody {
     /// Transcripts in SGLang's own form; `/classify` then answers in that form.
     text: Option<OneOrMany<String>>,
     /// One conversation whose last message is the assistant's answer.
-    messages: Option<Vec<ChatTurn>>,
+    messages: Option<Vec<Turn>>,
     /// How `/pooling` and `/v1/embeddings` write vectors; by default `float`.
     encoding_format: Option<EncodingFormat>,
 }
@@ -98,31 +97,52 @@ pub(super) struct RewardVector {
     meta_info: MetaInfo,
 }
 
+/// The member of a body that has the transcripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputMember {
+    Input,
+    /// That of SGLang's own form.
+    Text,
+    Messages,
+}
+
+impl InputMember {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Text => "text",
+            Self::Messages => "messages",
+        }
+    }
+
+    /// The path of the transcript at `index`.
+    fn path(self, index: usize) -> String {
+        format!("{}[{index}]", self.name())
+    }
+}
+
 impl ClassifyBody {
     /// The samples of the one member that has them.
-    fn samples(self, reader: &ImageReader<'_>) -> Result<MemberSamples, ApiError> {
-        let (texts, member) = match (self.input, self.text, self.messages) {
-            (Some(texts), None, None) => (texts, "input"),
-            (None, Some(texts), None) => (texts, "text"),
-            (None, None, Some(messages)) => {
-                let samples = vec![chat_reward::sample(messages, reader)?];
-                return Ok(MemberSamples { samples, member: "messages" });
+    fn samples(self, reader: &ImageReader<'_>) -> Result<(InputMember, Vec<Sample>), ApiError> {
+        let (member, texts) = match (self.input, self.text, self.messages) {
+            (Some(texts), None, None) => (InputMember::Input, texts.into_vec()),
+            (None, Some(texts), None) => (InputMember::Text, texts.into_vec()),
+            (None, None, Some(turns)) => {
+                return Ok((InputMember::Messages, vec![chat_reward::sample(turns, reader)?]));
             }
             _ => return Err(ApiError::invalid("input", "Give one of input, text and messages.")),
         };
-        let texts = texts.into_vec();
         let samples = texts.iter().enumerate();
-        let samples = samples
-            .map(|(index, text)| Sample::of_transcript(text, None, &format!("{member}[{index}]"), reader));
-        Ok(MemberSamples { samples: samples.collect::<Result<_, _>>()?, member })
+        let samples =
+            samples.map(|(index, text)| Sample::of_transcript(text, None, &member.path(index), reader));
+        Ok((member, samples.collect::<Result<_, _>>()?))
     }
 }
 
 /// The scores of a body.
 struct Classified {
     model: String,
-    /// The member that has the samples.
-    member: &'static str,
+    member: InputMember,
     encoding: EncodingFormat,
     scored: Vec<SampleScore>,
 }
@@ -136,8 +156,8 @@ impl Classified {
             let encoding = body.encoding_format.unwrap_or_default();
             Ok(((model, encoding), body.samples(reader)?))
         });
-        let (((model, encoding), MemberSamples { samples, member }), _memory) = read.await?;
-        let scored = scorer.score(samples, |index| format!("{member}[{index}]")).await?;
+        let (((model, encoding), (member, samples)), _memory) = read.await?;
+        let scored = scorer.score(samples, |index| member.path(index)).await?;
         Ok(Self { model, member, encoding, scored })
     }
 }
@@ -166,12 +186,12 @@ description = "The rewards, in order.",
             )
         ),
         (status = 400, description = "A transcript is invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<ClassifiedBody>, ApiError> {
     let Classified { model, member, scored, .. } = Classified::score(&scorer, body).await?;
-    if member == "text" {
+    if member == InputMember::Text {
         let reward = |scored: &SampleScore| RewardVector {
             embedding: [scored.reward],
             meta_info: MetaInfo::of(scored),
@@ -208,19 +228,40 @@ pub(super) struct VectorsResponse {
     usage: ScoreUsage,
 }
 
-/// A score as a vector, under the name that the route uses.
+/// A score as a vector, in the form of the route.
 #[derive(Debug, Serialize, ToSchema)]
-struct Vector {
-    /// Index of the transcript in the request, from 0.
-    index: usize,
-    /// `pooling` or `embedding`.
-    object: &'static str,
-    /// The reward, if `object` is `pooling`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<EncodedVector>,
-    /// The reward, if `object` is `embedding`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    embedding: Option<EncodedVector>,
+#[serde(untagged)]
+enum Vector {
+    /// That of `/pooling`.
+    Pooling {
+        /// Index of the transcript in the request, from 0.
+        index: usize,
+        /// Always `pooling`.
+        object: &'static str,
+        /// The reward.
+        data: EncodedVector,
+    },
+    /// That of `/v1/embeddings`.
+    Embedding {
+        /// Index of the transcript in the request, from 0.
+        index: usize,
+        /// Always `embedding`.
+        object: &'static str,
+        /// The reward.
+        embedding: EncodedVector,
+    },
+}
+
+impl Vector {
+    /// A vector of `/pooling`.
+    fn pooling(index: usize, data: EncodedVector) -> Self {
+        Self::Pooling { index, object: "pooling", data }
+    }
+
+    /// A vector of `/v1/embeddings`.
+    fn embedding(index: usize, embedding: EncodedVector) -> Self {
+        Self::Embedding { index, object: "embedding", embedding }
+    }
 }
 
 /// A vector with one number, in the requested encoding.
@@ -253,11 +294,11 @@ impl EncodingFormat {
     responses(
         (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::pooling_answer())),
         (status = 400, description = "A transcript is invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
-    vectors(&scorer, body, "pooling").await
+    vectors(&scorer, body, Vector::pooling).await
 }
 
 /// Score transcripts, in SGLang's interface of reward models: the embedding has the reward as its only number.
@@ -270,26 +311,21 @@ pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<Vect
     responses(
         (status = 200, description = "The rewards, in order.", body = VectorsResponse, example = json!(examples::embeddings_answer())),
         (status = 400, description = "A transcript is invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn embeddings(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
-    vectors(&scorer, body, "embedding").await
+    vectors(&scorer, body, Vector::embedding).await
 }
 
-/// The scores of a body as vectors; `object` is `pooling` or `embedding`.
+/// The scores of a body as vectors, of which `vector` makes each, from its index and its numbers.
 async fn vectors(
     scorer: &Scorer,
     body: JsonBytes,
-    object: &'static str,
+    vector: fn(usize, EncodedVector) -> Vector,
 ) -> Result<Json<VectorsResponse>, ApiError> {
     let Classified { model, encoding, scored, .. } = Classified::score(scorer, body).await?;
-    let vector = |(index, scored): (usize, &SampleScore)| Vector {
-        index,
-        object,
-        data: (object == "pooling").then(|| encoding.encode(scored.reward)),
-        embedding: (object == "embedding").then(|| encoding.encode(scored.reward)),
-    };
-    let data = scored.iter().enumerate().map(vector).collect();
+    let scores = scored.iter().enumerate();
+    let data = scores.map(|(index, scored)| vector(index, encoding.encode(scored.reward))).collect();
     Ok(Json(VectorsResponse { object: "list", model, data, usage: ScoreUsage::of(&scored) }))
 }

@@ -170,7 +170,12 @@ pub(super) fn score_answer() -> Value {
 
 /// A request with a text, and the tokens that may follow it.
 pub(super) fn generative() -> Value {
-    json!({ "query": "Is an orange a fruit?", "items": [" Yes or no?"], "label_token_ids": [9, 10] })
+    json!({
+        "query": "Is an orange a fruit?",
+        "items": [" Yes or no?"],
+        "label_token_ids": [9, 10],
+        "apply_softmax": true,
+    })
 }
 
 /// The answer to [`generative`].
@@ -281,77 +286,6 @@ pub(super) fn chat_reward_answer() -> Value {
         "model": "gavel-mini",
         "data": [{ "index": 0, "object": "reward", "score": [0.998332] }],
         "usage": { "prompt_tokens": 185, "total_tokens": 185, "completion_tokens": 0 },
-    })
-}
-
-/// A request with a choice and a yes-or-no question.
-pub(super) fn decisions() -> Value {
-    json!({
-        "input": "A picture of a circle.",
-        "images": [EXAMPLE_IMAGE],
-        "questions": [
-            {
-                "id": "colour",
-                "type": "choice",
-                "question": "What colour is the circle?",
-                "options": ["orange", "purple"],
-            },
-            { "id": "round", "type": "yes_no", "question": "Is it round?" },
-        ],
-    })
-}
-
-/// The answer to [`decisions`].
-pub(super) fn decisions_answer() -> Value {
-    json!({
-        "answers": {
-            "colour": {
-                "choice": "orange",
-                "label_mass": 0.001067,
-                "probabilities": { "orange": 0.99998, "purple": 2e-05 },
-                "type": "choice",
-            },
-            "round": {
-                "choice": "yes",
-                "label_mass": 0.029571,
-                "probabilities": { "no": 5e-06, "yes": 0.999995 },
-                "type": "yes_no",
-            },
-        },
-        "model": "gavel-mini",
-        "object": "decisions",
-        "prompt_format_version": 1,
-        "usage": {
-            "prompt_tokens": 357,
-            "prompt_tokens_details": { "cached_tokens": 320 },
-            "total_tokens": 357,
-        },
-    })
-}
-
-/// A request with one predicate.
-pub(super) fn systemone() -> Value {
-    json!({
-        "state": "A picture of a circle.",
-        "images": [EXAMPLE_IMAGE],
-        "questions": { "is_orange": { "type": "predicate", "instructions": "Is the circle orange?" } },
-    })
-}
-
-/// The answer to [`systemone`].
-pub(super) fn systemone_answer() -> Value {
-    json!({
-        "answers": {
-            "is_orange": {
-                "probabilities": { "no": 4.8e-05, "yes": 0.999952 },
-                "probability": 0.999952,
-                "type": "predicate",
-                "value": true,
-            },
-        },
-        "diagnostics": { "is_orange": { "argmax_is_label": false, "label_mass": 0.001524 } },
-        "model": "gavel-mini",
-        "usage": { "prompt_tokens": 177, "total_tokens": 177 },
     })
 }
 

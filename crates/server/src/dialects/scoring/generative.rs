@@ -14,13 +14,12 @@ use super::{
     bodies::TokensRead,
     choices::{self, Chooser},
     examples,
-    failures::Failures,
     scorer::Scorer,
 };
 use crate::{
     clock::unix_seconds,
     dialects::{null_as_default, parameters},
-    error::{ApiError, Dialect, ErrorBody},
+    error::{ApiError, Dialect, ErrorBody, ScoringErrors},
     json_body::JsonBytes,
     request_id,
 };
@@ -48,11 +47,12 @@ pub(super) struct GenerativeBody {
     items: ScoredItems,
     /// Token ids of the critic's vocabulary: one list for all texts, or one for each.
     label_token_ids: LabelTokens,
-    /// Whether probabilities are normalised over these tokens, which is the default; otherwise they are those over
-    /// the whole vocabulary.
+    /// Whether probabilities are normalised over these tokens; otherwise they are those over the whole vocabulary.
+    /// The default is that of the server whose route it is: `false` at `/score` (SGLang), `true` at
+    /// `/generative_scoring` (vLLM).
     apply_softmax: Option<bool>,
     /// The temperature by which differences between logits are divided before probabilities over these tokens are
-    /// computed; 1 if absent. Needs `apply_softmax`.
+    /// computed; 1 if absent. Any other needs `apply_softmax`.
     temperature: Option<f64>,
     /// Whether to return also the logarithms of the tokens' probabilities over the whole vocabulary, at temperature
     /// 1.
@@ -200,6 +200,26 @@ impl LabelTokens {
     }
 }
 
+/// The tokens over which probabilities are normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NormalisedOver {
+    /// Those whose probabilities are requested.
+    Labels,
+    /// All tokens.
+    Vocabulary,
+}
+
+impl NormalisedOver {
+    /// What `apply_softmax` of a body asks for; without it, `self`.
+    fn or_asked(self, apply_softmax: Option<bool>) -> Self {
+        match apply_softmax {
+            Some(true) => Self::Labels,
+            Some(false) => Self::Vocabulary,
+            None => self,
+        }
+    }
+}
+
 /// The order of the two parts of a text.
 #[derive(Debug, Clone, Copy)]
 enum Order {
@@ -253,25 +273,33 @@ pub(super) fn read(body: &JsonBytes) -> Result<GenerativeBody, ApiError> {
     Ok(read)
 }
 
-/// The probabilities of the requested tokens.
+/// The probabilities of the requested tokens. Those of a body without `apply_softmax` are normalised over `default`.
+///
+/// # Errors
+/// When a part of the body is invalid; as with SGLang, a temperature other than 1 without `apply_softmax` is.
 pub(super) async fn probabilities(
     scorer: &Scorer,
     body: GenerativeBody,
+    default: NormalisedOver,
 ) -> Result<GenerativeResponse, ApiError> {
     let model = scorer.response_model(body.model)?;
     let temperature = choices::temperature(body.temperature)?;
-    let among_labels = body.apply_softmax.unwrap_or(true);
-    if !among_labels && body.temperature.is_some_and(|temperature| temperature != 1.0) {
-        let message = "A temperature needs apply_softmax: what is told is then among the labels alone.";
+    let over = default.or_asked(body.apply_softmax);
+    if over == NormalisedOver::Vocabulary && temperature != 1.0 {
+        let message =
+            "temperature needs apply_softmax: true. It changes probabilities among label_token_ids only.";
         return Err(ApiError::invalid("temperature", message));
     }
     let order = if body.item_first { Order::ItemFirst } else { Order::QueryFirst };
     let prompts = prompts(scorer, body.query, body.items, order)?;
     let labels = body.label_token_ids.into_lists(prompts.len())?;
-    let chooser = Chooser { scorer, images: Vec::new(), temperature };
+    let chooser = Chooser { scorer, temperature };
     let texts = chooser.next_tokens(prompts.zip(labels)).await?;
     let scores = texts.iter().map(|text| {
-        let mass = if among_labels { 1.0 } else { text.label_mass };
+        let mass = match over {
+            NormalisedOver::Labels => 1.0,
+            NormalisedOver::Vocabulary => text.label_mass,
+        };
         text.probabilities.iter().map(|probability| probability * mass).collect()
     });
     let logprobs = || texts.iter().map(|text| text.logprobs.clone()).collect();
@@ -294,7 +322,7 @@ pub(super) async fn probabilities(
     responses(
         (status = 200, description = "The probabilities, in order.", body = FirstTokens, example = json!(examples::first_tokens_answer())),
         (status = 400, description = "The texts or tokens are invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
@@ -303,7 +331,8 @@ pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Resp
         return Err(parameters::unsupported("return_token_logprobs"));
     }
     let labels = body.label_token_ids.clone();
-    let GenerativeResponse { scores, model, usage, .. } = probabilities(&scorer, body).await?;
+    let GenerativeResponse { scores, model, usage, .. } =
+        probabilities(&scorer, body, NormalisedOver::Labels).await?;
     let first = |(index, scores): (usize, &Vec<f64>)| FirstToken { index, object: "score", score: scores[0] };
     let all = |(index, scores): (usize, &Vec<f64>)| TokenProbabilities {
         index,
@@ -319,4 +348,14 @@ pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Resp
         usage,
     };
     Ok(Json(response).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_are_those_of_the_schema() {
+        parameters::assert_covers::<GenerativeBody>(&KNOWN_MEMBERS, &[]);
+    }
 }

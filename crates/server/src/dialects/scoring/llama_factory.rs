@@ -6,12 +6,11 @@ use utoipa::ToSchema;
 
 use super::{
     examples,
-    failures::Failures,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
 };
 use crate::{
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, ScoringErrors},
     json_body::JsonBytes,
     request_id,
 };
@@ -48,7 +47,7 @@ pub(super) struct EvaluationResponse {
     responses(
         (status = 200, description = "The rewards, in order.", body = EvaluationResponse, example = json!(examples::evaluation_answer())),
         (status = 400, description = "A conversation is invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {

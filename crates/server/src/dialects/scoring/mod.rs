@@ -7,9 +7,9 @@ mod choices;
 mod classify;
 mod decisions;
 mod examples;
-mod failures;
 mod generative;
 mod llama_factory;
+mod messages;
 mod openrlhf;
 mod rerank;
 mod sample;
@@ -77,6 +77,8 @@ pub(crate) fn aliases() -> Router<AppState> {
         .route("/v1/score", post(score::score))
         .route("/v1/rerank", post(rerank::rerank))
         .route("/v2/rerank", post(rerank::rerank))
+        .route("/decisions", post(decisions::decide))
+        .route("/openai/v1/decisions", post(decisions::decide))
 }
 
 /// The number of samples that were judged without an image; absent if there were none.

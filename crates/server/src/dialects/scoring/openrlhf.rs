@@ -7,15 +7,14 @@ use utoipa::ToSchema;
 
 use super::{
     examples,
-    failures::Failures,
+    messages::{self, PromptBody},
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
-    slime::{self, PromptBody},
     trainers::RewardForm,
 };
 use crate::{
     dialects::one_or_many::OneOrMany,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, ScoringErrors},
     images::ImageReader,
     json_body::JsonBytes,
 };
@@ -30,7 +29,8 @@ pub(super) struct GetRewardBody {
     /// only the answer is read from the transcript.
     prompts: Option<OneOrMany<Option<PromptBody>>>,
     /// One label for each transcript: an object, also as JSON in a string, with `image` or `images`, `question` and
-    /// `reference`; or a plain reference as a string or number.
+    /// `reference`; or a plain reference: a text, a number, `true` or `false`, or a list, which is read as its JSON
+    /// text.
     #[schema(value_type = Option<Vec<Value>>)]
     labels: Option<OneOrMany<Value>>,
 }
@@ -72,7 +72,7 @@ struct ExtraLogs {
     responses(
         (status = 200, description = "The rewards, in order.", body = GetRewardResponse, example = json!(examples::get_reward_answer())),
         (status = 400, description = "A transcript or a label is invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Response, ApiError> {
@@ -104,9 +104,9 @@ fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>,
     let samples = samples.map(|(index, ((query, prompt), label))| {
         let path = format!("query[{index}]");
         let sample = match prompt.flatten().map(|prompt| prompt.of(query)) {
-            Some(PromptBody::Messages(messages)) => {
+            Some(PromptBody::Messages(turns)) => {
                 let answer = Sample::answer_of_transcript(query, &path)?;
-                slime::of_messages(messages, answer, &format!("prompts[{index}]"), reader)?
+                messages::sample_of(turns, answer, &format!("prompts[{index}]"), reader)?
             }
             Some(PromptBody::Text(prompt)) => Sample::of_transcript(query, Some(&prompt), &path, reader)?,
             None => Sample::of_transcript(query, None, &path, reader)?,

@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 use super::{
     bodies::{MetaInfo, ScoreUsage},
     examples,
-    failures::Failures,
     sample::Sample,
     score::{self, MemberNames},
     scorer::{SampleScore, ScoreQuery, Scorer},
@@ -26,7 +25,7 @@ use crate::{
         one_or_many::OneOrMany,
         parameters::{self, Members},
     },
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, ScoringErrors},
     images::ImageReader,
     json_body::JsonBytes,
     json_errors, request_id,
@@ -52,9 +51,11 @@ const KNOWN_MEMBERS: [&str; 10] = [
 pub(super) struct RerankBody {
     /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
-    /// The question, with images among its parts.
+    /// The question, with images among its parts. If it is a bare list of parts, `/v1/rerank` answers in SGLang's form:
+    /// a bare list.
     query: TextOrParts,
-    /// The answers, or a single one. Either these or `texts` is required.
+    /// The answers, or a single one. Either these or `texts` is required. If one of several is a bare list of parts,
+    /// `/v1/rerank` answers in SGLang's form.
     documents: Option<OneOrMany<TextOrParts>>,
     /// The answers in the form of text-embeddings-inference; the response then has that form, too.
     texts: Option<Vec<TextOrParts>>,
@@ -231,7 +232,7 @@ description = "The ranking, best first.",
         (status = 422, description = "The question or an answer is invalid, in a request with `texts`.", body = TeiError),
         (status = 424, description = "The critic failed, in a request with `texts`.", body = TeiError),
         (status = 429, description = "Too many requests are waiting, in a request with `texts`; retry after the time in `Retry-After`.", body = TeiError),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: JsonBytes) -> Response {
@@ -274,12 +275,15 @@ fn read(
     let model = scorer.response_model(body.model.take())?;
     let has_instruct = body.instruct.as_ref().is_some_and(|text| !text.trim().is_empty());
     let instruction = score::instruction([body.instruct, body.instruction], body.chat_template_kwargs)?;
-    let is_sglang = path == SGLANG_PATH && (has_instruct || matches!(body.query, TextOrParts::List(_)));
     let documents = match body.documents {
         // Parts outside of a document: other servers rank each of them, as documents of their own.
         Some(OneOrMany::One(TextOrParts::List(_))) => return Err(json_errors::no_form("documents")),
         documents => documents.map(OneOrMany::into_vec),
     };
+    // Only SGLang has these: the other servers want an object around parts.
+    let is_list = |text: &TextOrParts| matches!(text, TextOrParts::List(_));
+    let has_lists = is_list(&body.query) || documents.iter().flatten().any(is_list);
+    let is_sglang = path == SGLANG_PATH && (has_instruct || has_lists);
     let (answers, form) = match (documents, body.texts) {
         (Some(documents), None) if is_sglang => (documents, RankingForm::Sglang),
         (Some(documents), None) => (documents, RankingForm::Common),
@@ -338,5 +342,15 @@ impl Ranking {
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_are_those_of_the_schema() {
+        parameters::assert_covers::<RerankBody>(&KNOWN_MEMBERS, &["return_text"]);
     }
 }

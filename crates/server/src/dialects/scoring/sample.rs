@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use judge::{Case, EncodedImage, JudgeError, Responses};
 use serde::Deserialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::transcript::{Question, Transcript};
 use crate::{
@@ -58,7 +58,7 @@ struct Label {
     image: Option<ImageUrl>,
     images: Option<OneOrMany<ImageUrl>>,
     question: Option<String>,
-    reference: Option<Reference>,
+    reference: Option<Value>,
 }
 
 impl Label {
@@ -68,6 +68,12 @@ impl Label {
     /// Whether an object has any of the members.
     fn is_in(members: &Map<String, Value>) -> bool {
         Self::MEMBERS.iter().any(|name| members.contains_key(*name))
+    }
+
+    /// The members of a label that is written as JSON in a string; `None` for any other value.
+    fn in_text(label: &Value) -> Option<Map<String, Value>> {
+        let Ok(Value::Object(members)) = serde_json::from_str(label.as_str()?) else { return None };
+        (members.is_empty() || Self::is_in(&members)).then_some(members)
     }
 
     /// Parses the label at `path`.
@@ -90,12 +96,26 @@ impl Label {
     }
 }
 
-/// A correct answer, as a text or a number, since data sets have either.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Reference {
-    Text(String),
-    Number(Number),
+/// The correct answer at `path` as text, since data sets have texts, numbers, booleans and lists of them; `None` if
+/// it is empty.
+///
+/// # Errors
+/// For an object, and for a list of labels: what is in these would not be shown.
+fn reference_text(reference: Value, path: &str) -> Result<Option<String>, ApiError> {
+    let is_label = |value: &Value| value.as_object().is_some_and(Label::is_in);
+    let text = match reference {
+        Value::Null => return Ok(None),
+        Value::Array(values) if values.is_empty() => return Ok(None),
+        Value::Array(values) if values.iter().any(is_label) => {
+            let message =
+                format!("{path} is a list of labels; give one object, whose images may be several.");
+            return Err(ApiError::invalid(path, message));
+        }
+        Value::Object(_) => return Err(json_errors::no_form(path)),
+        Value::String(text) => text,
+        plain @ (Value::Bool(_) | Value::Number(_) | Value::Array(_)) => plain.to_string(),
+    };
+    Ok(Some(text).filter(|text| !text.trim().is_empty()))
 }
 
 impl Sample {
@@ -156,32 +176,26 @@ impl Sample {
 
     /// Adds the content of a label: an object, also as JSON in a string, with images, a question that replaces the
     /// sample's or a reference. Any other string is a reference, also one with JSON of another kind, since data sets
-    /// have answers in JSON; and so is a number.
+    /// have answers in JSON; and so are a number, a boolean and a list, as their JSON.
     ///
     /// # Errors
     /// When an object that is not in a string has none of these members, which would otherwise be ignored silently,
-    /// or one is invalid.
+    /// one is invalid, or a list has labels.
     pub(super) fn with_label(
         mut self,
         label: Option<Value>,
         path: &str,
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
-        let members = match label {
-            // Lists and booleans have a meaning for the trainer only.
-            None | Some(Value::Null | Value::Bool(_) | Value::Array(_)) => return Ok(self),
-            Some(Value::Number(number)) => {
-                self.reference = Some(number.to_string());
-                return Ok(self);
-            }
-            Some(Value::String(text)) => match serde_json::from_str(&text) {
-                Ok(Value::Object(members)) if members.is_empty() || Label::is_in(&members) => members,
-                Ok(_) | Err(_) => {
-                    self.reference = Some(text).filter(|text| !text.trim().is_empty());
+        let members = match label.unwrap_or_default() {
+            Value::Object(members) => members,
+            plain => match Label::in_text(&plain) {
+                Some(members) => members,
+                None => {
+                    self.reference = reference_text(plain, path)?.or(self.reference);
                     return Ok(self);
                 }
             },
-            Some(Value::Object(members)) => members,
         };
         self.with_label_members(Label::parse(members, path)?, path, reader)
     }
@@ -204,11 +218,8 @@ impl Sample {
         if self.images.len() > first {
             self.label_images = Some(LabelImages { first, path: path.to_owned() });
         }
-        let reference = label.reference.map(|reference| match reference {
-            Reference::Text(text) => text,
-            Reference::Number(number) => number.to_string(),
-        });
-        self.reference = reference.filter(|text| !text.trim().is_empty()).or(self.reference);
+        let reference = reference_text(label.reference.unwrap_or_default(), &format!("{path}.reference"))?;
+        self.reference = reference.or(self.reference);
         Ok(self)
     }
 
@@ -371,7 +382,19 @@ mod tests {
         for text in ["{ not JSON", "[4]", &answer] {
             assert_eq!(with(json!(text)).unwrap().reference.as_deref(), Some(text));
         }
-        for nothing in [json!(null), json!(""), json!([1]), json!({}), json!("{}")] {
+        for (value, text) in [
+            (json!(true), "true"),
+            (json!(false), "false"),
+            (json!(["orange"]), r#"["orange"]"#),
+            (json!([1, "two", true, null, [3]]), r#"[1,"two",true,null,[3]]"#),
+            (json!([{ "answer": 4 }]), r#"[{"answer":4}]"#),
+        ] {
+            for label in [value.clone(), json!({ "reference": value })] {
+                assert_eq!(with(label).unwrap().reference.as_deref(), Some(text));
+            }
+        }
+        for nothing in [json!(null), json!(""), json!([]), json!({}), json!("{}"), json!({ "reference": [] })]
+        {
             assert_eq!(with(nothing).unwrap(), sample);
         }
         assert_eq!(with(json!({ "images": null, "reference": " " })).unwrap().reference, None);
@@ -379,6 +402,9 @@ mod tests {
             (json!({ "image": "http://elsewhere/a.png" }), "labels[0]"),
             (json!({ "img": IMAGE }), "labels[0]"),
             (json!({ "answer": 3 }), "labels[0]"),
+            (json!(["orange", { "image": IMAGE }]), "labels[0]"),
+            (json!({ "reference": [{ "reference": "orange" }] }), "labels[0].reference"),
+            (json!({ "reference": { "answer": 3 } }), "labels[0].reference"),
             (json!(json!({ "question": 3 }).to_string()), "labels[0].question"),
             (json!({ "question": 3 }), "labels[0].question"),
         ] {

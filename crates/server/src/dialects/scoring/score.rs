@@ -10,8 +10,7 @@ use utoipa::ToSchema;
 use super::{
     bodies::ScoreUsage,
     examples,
-    failures::Failures,
-    generative::{self, GenerativeBody, GenerativeResponse},
+    generative::{self, GenerativeBody, GenerativeResponse, NormalisedOver},
     sample::{MemberSamples, Sample},
     scorer::{SampleScore, ScoreQuery, Scorer},
     text_or_parts::TextOrParts,
@@ -22,7 +21,7 @@ use crate::{
         one_or_many::OneOrMany,
         parameters::{self, Members},
     },
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, ScoringErrors},
     images::ImageReader,
     json_body::JsonBytes,
     request_id,
@@ -297,7 +296,7 @@ description = "The scores, in order.",
             )
         ),
         (status = 400, description = "A pair is invalid.", body = ErrorBody),
-        Failures
+        ScoringErrors
     )
 )]
 pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<ScoredBody>, ApiError> {
@@ -317,7 +316,8 @@ pub(super) async fn score(scorer: Scorer, body: JsonBytes) -> Result<Json<Scored
     let (request, _memory) = read.await?;
     match request {
         ScoreRequest::Tokens(body) => {
-            generative::probabilities(&scorer, body).await.map(ScoredBody::Tokens).map(Json)
+            let probabilities = generative::probabilities(&scorer, body, NormalisedOver::Vocabulary);
+            probabilities.await.map(ScoredBody::Tokens).map(Json)
         }
         ScoreRequest::Answers { model, samples } => {
             score_answers(&scorer, model, samples).await.map(ScoredBody::Answers).map(Json)
@@ -343,4 +343,14 @@ async fn score_answers(
         usage: ScoreUsage::of(&scored),
         data: scored.iter().enumerate().map(score).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_are_those_of_the_schema() {
+        parameters::assert_covers::<ScoreBody>(&KNOWN_MEMBERS, &["query"]);
+    }
 }

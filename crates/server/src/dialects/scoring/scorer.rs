@@ -12,8 +12,8 @@ use std::{
 use axum::http::StatusCode;
 use futures::{StreamExt, stream};
 use judge::{
-    BothOrders, Caller, Direction, EncodeError, JudgeError, JudgeOptions, Judgement, Mode, Outcome,
-    RubricChoice, Ticket, Usage, at_once,
+    BothOrders, Caller, Direction, Distribution, EncodeError, JudgeError, JudgeOptions, JudgeRequest,
+    Judgement, Mode, Outcome, RubricChoice, Ticket, Usage, at_once,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -80,6 +80,70 @@ enum RewardScale {
     Pair,
 }
 
+impl RewardScale {
+    /// What has to be judged for such rewards.
+    fn comparison(self) -> Comparison {
+        match self {
+            Self::Unit => Comparison::Alone(Points::Unit),
+            Self::Raw => Comparison::Alone(Points::Raw),
+            Self::Pair => Comparison::WithReference,
+        }
+    }
+}
+
+/// What the responses of a request are judged against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// Nothing: each gets points.
+    Alone(Points),
+    /// The references of their samples.
+    WithReference,
+}
+
+/// The scale of the rewards of responses that are judged alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Points {
+    /// From 0 (worst) to 1 (best).
+    Unit,
+    /// That of the rubric.
+    Raw,
+}
+
+/// Why a sample has no score.
+#[derive(Debug, thiserror::Error)]
+enum ScoreError {
+    /// It was not judged.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// The verdict is not a finite score. Rubrics and the engine do not let that happen; if it did, a trainer would
+    /// take the result for a reward.
+    #[error("the verdict is not a finite score")]
+    NoNumber,
+}
+
+impl ScoreError {
+    /// The error of the judge, if it is one.
+    fn of_judge(&self) -> Option<&JudgeError> {
+        match self {
+            Self::Judge(error) => Some(error),
+            Self::NoNumber => None,
+        }
+    }
+}
+
+impl From<ScoreError> for ApiError {
+    fn from(error: ScoreError) -> Self {
+        match error {
+            ScoreError::Judge(error) => Self::from_judge(error, Dialect::Native),
+            ScoreError::NoNumber => {
+                tracing::error!("a verdict is not a finite score");
+                let message = "The verdict is not a finite score, so that there is no reward.";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "numerical_error", message)
+            }
+        }
+    }
+}
+
 /// The score of a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SampleScore {
@@ -99,6 +163,30 @@ pub(super) struct SampleScore {
 }
 
 impl SampleScore {
+    /// The score of a response that was judged alone; `None` if the verdict is no score.
+    fn of_one(judgement: &Judgement, points: Points) -> Option<Self> {
+        let distribution = judgement.distribution.as_ref();
+        let expected = expected_score(judgement.verdict.outcome, distribution)?;
+        let unit = judgement.scale.map_or(expected, |scale| {
+            let part = scale.part(expected);
+            match judgement.direction {
+                Direction::Higher => part,
+                Direction::Lower => 1.0 - part,
+            }
+        });
+        Some(Self {
+            reward: match points {
+                Points::Unit => unit,
+                Points::Raw => expected,
+            },
+            unit,
+            expected,
+            label_mass: distribution.map_or(1.0, |distribution| distribution.label_mass),
+            entropy: distribution.map_or(0.0, Distribution::entropy),
+            usage: judgement.usage,
+        })
+    }
+
     /// The probability that the first response of a pair is better than the second.
     fn of_pair(both: &BothOrders) -> Self {
         let probability = both.distribution.lean(None);
@@ -110,6 +198,21 @@ impl SampleScore {
             entropy: both.distribution.entropy(),
             usage: both.given.usage + both.turned.usage,
         }
+    }
+
+    /// Whether all of its numbers are finite.
+    fn is_finite(&self) -> bool {
+        let Self { reward, unit, expected, label_mass, entropy, usage: _ } = self;
+        [reward, unit, expected, label_mass, entropy].into_iter().all(|number| number.is_finite())
+    }
+}
+
+/// The mean of the scores weighted by their probabilities, or the score of the verdict if no probabilities were read;
+/// `None` if the verdict is no score.
+fn expected_score(verdict: Outcome, distribution: Option<&Distribution>) -> Option<f64> {
+    match verdict {
+        Outcome::Score(score) => Some(distribution.and_then(Distribution::expected_score).unwrap_or(score)),
+        Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => None,
     }
 }
 
@@ -132,7 +235,9 @@ impl WithoutImageCount {
 pub(super) struct Scorer {
     state: AppState,
     caller: Caller,
-    query: ScoreQuery,
+    rubric: RubricChoice,
+    comparison: Comparison,
+    image: ImageRequirement,
     without_image: WithoutImageCount,
 }
 
@@ -140,8 +245,15 @@ impl Scorer {
     /// Trainers send all samples at once and give up when they are refused, so `caller` waits for a place in the
     /// queue and for its turn until the request's deadline.
     pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
-        let caller = Caller { queue_timeout: None, ticket: Ticket::patient(), ..caller };
-        Self { state: state.with_fixed_rules(), caller, query, without_image: WithoutImageCount::default() }
+        let ScoreQuery { rubric, reward, image } = query;
+        Self {
+            state: state.with_fixed_rules(),
+            caller: Caller { queue_timeout: None, ticket: Ticket::patient(), ..caller },
+            rubric: rubric.map_or(RubricChoice::Default, RubricChoice::Named),
+            comparison: reward.unwrap_or_default().comparison(),
+            image: image.unwrap_or_default(),
+            without_image: WithoutImageCount::default(),
+        }
     }
 
     /// Makes the scorer count in `without_image`.
@@ -166,6 +278,11 @@ impl Scorer {
     ) -> Result<(T, Option<BodyReservation>), ApiError> {
         let made = images::with_images(&self.state, &self.caller, |reader| make(&body, reader)).await?;
         Ok((made, body.into_memory()))
+    }
+
+    /// The maximum number of messages of a conversation.
+    pub(super) fn max_messages(&self) -> usize {
+        self.state.limits.content.shape.messages
     }
 
     /// The judge of the server.
@@ -193,7 +310,7 @@ impl Scorer {
         }
         let score = |sample: Sample| async move {
             let label = sample.label_images.clone();
-            let label_path = |error: &JudgeError| label.as_ref().and_then(|label| label.at_fault(error));
+            let label_path = |error: &ScoreError| label.as_ref()?.at_fault(error.of_judge()?);
             self.score_one(sample).await.map_err(|error| (label_path(&error), error))
         };
         let bytes = samples.iter().map(Sample::text_bytes).max().unwrap_or_default();
@@ -202,8 +319,10 @@ impl Scorer {
         let mut scored = Vec::new();
         while let Some((index, result)) = scores.next().await {
             scored.push(result.map_err(|(label_path, error)| {
-                count_failed_verdict(&self.state.metrics, &error);
-                let error = ApiError::from_judge(error, Dialect::Native);
+                if let Some(error) = error.of_judge() {
+                    count_failed_verdict(&self.state.metrics, error);
+                }
+                let error = ApiError::from(error);
                 // The rubric comes from the URL and applies to all samples.
                 let is_in_url = error.param() == Some("rubric");
                 if is_in_url { error } else { error.with_param(label_path.unwrap_or_else(|| path(index))) }
@@ -216,12 +335,12 @@ impl Scorer {
     fn first_refused(&self, samples: &[Sample]) -> Option<(usize, ApiError)> {
         let refused =
             |code: &'static str, message: &str| ApiError::new(StatusCode::BAD_REQUEST, code, message);
-        let needs_image = self.query.image.unwrap_or_default() == ImageRequirement::Required;
+        let needs_image = self.image == ImageRequirement::Required;
         let image = samples.iter().position(|sample| needs_image && sample.images.is_empty()).map(|index| {
             let message = "There is no image, and image=required refuses samples without one.";
             (index, refused("image_required", message))
         });
-        let needs_reference = self.query.reward.unwrap_or_default() == RewardScale::Pair;
+        let needs_reference = self.comparison == Comparison::WithReference;
         let reference = || {
             let index = samples.iter().position(|sample| needs_reference && sample.reference.is_none())?;
             let message = "There is no reference, and reward=pair compares each response with one.";
@@ -231,30 +350,36 @@ impl Scorer {
     }
 
     /// Scores a sample on the requested scale.
-    async fn score_one(&self, sample: Sample) -> Result<SampleScore, JudgeError> {
+    async fn score_one(&self, sample: Sample) -> Result<SampleScore, ScoreError> {
         if sample.images.is_empty() {
             self.without_image.increment();
         }
         let judge = &self.state.judge;
-        let choice = self.query.rubric.clone().map_or(RubricChoice::Default, RubricChoice::Named);
-        let options =
-            JudgeOptions { mode: Mode::Score, caller: self.caller.clone(), ..JudgeOptions::default() };
-        match self.query.reward.unwrap_or_default() {
-            RewardScale::Unit | RewardScale::Raw => {
-                let case = sample.into_case();
-                let begin = || judge.judge(case.clone(), choice.clone(), options.clone());
-                let judgement = self.retry_while_busy(begin).await?.collect().await?;
+        let request = |case| JudgeRequest {
+            case,
+            choice: self.rubric.clone(),
+            options: JudgeOptions {
+                mode: Mode::Score,
+                caller: self.caller.clone(),
+                ..JudgeOptions::default()
+            },
+        };
+        let score = match self.comparison {
+            Comparison::Alone(points) => {
+                let request = request(sample.into_case());
+                let judgement = self.retry_while_busy(|| judge.judge(&request)).await?.collect().await?;
                 self.state.metrics.verdict(&judgement, Task::Reward);
-                Ok(self.score_of(&judgement))
+                SampleScore::of_one(&judgement, points)
             }
-            RewardScale::Pair => {
-                let case = sample.into_pair().ok_or(JudgeError::TooFewResponses { count: 1, least: 2 })?;
-                let begin = || judge.judge_both_orders(case.clone(), choice.clone(), options.clone());
-                let both = self.retry_while_busy(begin).await?;
+            Comparison::WithReference => {
+                let pair = sample.into_pair().ok_or(JudgeError::TooFewResponses { count: 1, least: 2 })?;
+                let request = request(pair);
+                let both = self.retry_while_busy(|| judge.judge_both_orders(request.clone())).await?;
                 self.state.metrics.both_orders(&both);
-                Ok(SampleScore::of_pair(&both))
+                Some(SampleScore::of_pair(&both))
             }
-        }
+        };
+        score.filter(SampleScore::is_finite).ok_or(ScoreError::NoNumber)
     }
 
     /// Calls `begin` again while it fails for lack of quota or of a thread and time is left. Waiting for a place in
@@ -277,36 +402,6 @@ impl Scorer {
         let then = Instant::now() + Duration::from_secs(seconds);
         self.caller.deadline.is_none_or(|deadline| then < deadline)
     }
-
-    /// The score of a response that was judged alone.
-    fn score_of(&self, judgement: &Judgement) -> SampleScore {
-        let distribution = judgement.distribution.as_ref();
-        let verdict = match judgement.verdict.outcome {
-            Outcome::Score(score) => score,
-            // Not reached: a rubric for one response has scores.
-            Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => f64::NAN,
-        };
-        let expected = distribution.and_then(judge::Distribution::expected_score).unwrap_or(verdict);
-        let unit = judgement.scale.map_or(expected, |scale| {
-            let part = scale.part(expected);
-            match judgement.direction {
-                Direction::Higher => part,
-                Direction::Lower => 1.0 - part,
-            }
-        });
-        SampleScore {
-            reward: match self.query.reward.unwrap_or_default() {
-                // Not reached with `Pair`, whose samples are compared.
-                RewardScale::Unit | RewardScale::Pair => unit,
-                RewardScale::Raw => expected,
-            },
-            unit,
-            expected,
-            label_mass: distribution.map_or(1.0, |distribution| distribution.label_mass),
-            entropy: distribution.map_or(0.0, judge::Distribution::entropy),
-            usage: judgement.usage,
-        }
-    }
 }
 
 /// The number of seconds after which a failed attempt may succeed; `None` if it will not.
@@ -315,5 +410,40 @@ fn retry_delay_s(error: &JudgeError) -> Option<u64> {
         JudgeError::Exhausted(exhausted) => exhausted.retry_after_s,
         JudgeError::Encode(EncodeError::Busy) | JudgeError::NoThread => Some(1),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use judge::Preference;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_score_is_no_reward() {
+        let preference = Outcome::Preference(Preference::First);
+        assert_eq!(expected_score(Outcome::Score(3.0), None), Some(3.0));
+        assert_eq!(expected_score(preference, None), None);
+        let scores = Distribution::new([1.0, 2.0].map(Outcome::Score), &[0.0, 0.0]);
+        assert_eq!(expected_score(Outcome::Score(2.0), Some(&scores)), Some(1.5));
+        assert_eq!(expected_score(preference, Some(&scores)), None);
+        let told = ApiError::from(ScoreError::NoNumber);
+        assert_eq!((told.code(), told.outcome()), ("numerical_error", crate::metrics::Outcome::Failed));
+    }
+
+    #[test]
+    fn a_score_with_a_number_that_is_not_finite_is_none() {
+        let score = |reward: f64, entropy: f64| SampleScore {
+            reward,
+            unit: 0.5,
+            expected: 5.0,
+            label_mass: 1.0,
+            entropy,
+            usage: Usage::default(),
+        };
+        assert!(score(0.5, 0.0).is_finite());
+        for (reward, entropy) in [(f64::NAN, 0.0), (f64::INFINITY, 0.0), (0.5, f64::NAN)] {
+            assert!(!score(reward, entropy).is_finite(), "{reward} {entropy}");
+        }
     }
 }

@@ -1,0 +1,224 @@
+//! A question with its possible answers, and the message in which it is put to the critic.
+
+use std::collections::HashSet;
+
+use judge::{Message, Prompt, Role};
+use serde_json::{Map, Value, json};
+
+use super::{material::Material, probabilities::AnswerProbabilities};
+use crate::error::{ApiError, quoted};
+
+/// The maximum number of answers to a question.
+const MAX_OPTIONS: usize = 255;
+
+/// A possible answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct AnswerOption {
+    /// The name by which it is returned.
+    pub(in super::super) name: String,
+    /// The text by which it is shown.
+    pub(in super::super) text: String,
+}
+
+impl AnswerOption {
+    /// An answer that is shown by its name and its meaning, if it has one.
+    pub(in super::super) fn new(name: impl Into<String>, meaning: Option<&str>) -> Self {
+        let name = name.into();
+        let text = match meaning {
+            Some(meaning) => format!("{name}: {meaning}"),
+            None => name.clone(),
+        };
+        Self { name, text }
+    }
+}
+
+/// A question, ready to be asked.
+#[derive(Debug)]
+pub(in super::super) struct Question {
+    material: Material,
+    options: Vec<AnswerOption>,
+    /// The index of the option that is listed first; those before it follow at the end.
+    first: usize,
+    /// The path of the question in the body.
+    path: String,
+}
+
+impl Question {
+    /// The question at `path` in the body, whose member `options_member` has the possible answers.
+    ///
+    /// # Errors
+    /// When there are not 2 to [`MAX_OPTIONS`] answers with distinct names.
+    pub(in super::super) fn new(
+        material: Material,
+        options: Vec<AnswerOption>,
+        path: &str,
+        options_member: &str,
+    ) -> Result<Self, ApiError> {
+        let refuse = |message: String| Err(ApiError::invalid(format!("{path}.{options_member}"), message));
+        if !(2..=MAX_OPTIONS).contains(&options.len()) {
+            return refuse(format!("A question has from 2 to {MAX_OPTIONS} answers, not {}.", options.len()));
+        }
+        let mut known = HashSet::new();
+        if let Some(twice) = options.iter().find(|option| !known.insert(option.name.as_str())) {
+            return refuse(format!("There are two answers {}.", quoted(&twice.name)));
+        }
+        Ok(Self { material, options, first: 0, path: path.to_owned() })
+    }
+
+    /// Lists the options from another one on. Seeds that follow each other begin with options that do, so that the mean
+    /// over as many seeds as options has each option once in each place, and no preference for a place or a letter.
+    pub(in super::super) fn with_seed(self, seed: i64) -> Self {
+        let count = self.options.len();
+        // There are few options, and at least two.
+        let first = i64::try_from(count).map_or(0, |count| seed.rem_euclid(count));
+        Self { first: usize::try_from(first).unwrap_or_default(), ..self }
+    }
+
+    /// The path of the question in the body.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The path of the image at `index` of a prompt about `subject`.
+    pub(super) fn image_path<'a>(&'a self, subject: &'a Material, index: usize) -> Option<&'a str> {
+        let own = || self.material.image_path(index.checked_sub(subject.image_count())?);
+        subject.image_path(index).or_else(own)
+    }
+
+    /// The size of its texts in bytes.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.material.text_bytes() + self.options.iter().map(|option| option.text.len()).sum::<usize>()
+    }
+
+    /// The codes of the options, in the order in which they are listed.
+    pub(super) fn codes(&self) -> Vec<String> {
+        let count = self.options.len();
+        (0..count).map(|index| option_code(index, count)).collect()
+    }
+
+    /// The prompt that asks this about `subject`, which comes first so that all questions about it share that part of
+    /// their prompts.
+    pub(super) fn prompt(&self, subject: &Material) -> Prompt {
+        let mut asked = subject.clone();
+        asked.append(&self.material, "\n\n");
+        asked.push_text(&self.listed_options(), "\n\n");
+        Prompt { messages: vec![Message { role: Role::User, parts: asked.parts }], ..Prompt::default() }
+    }
+
+    /// The options under their codes, and how to answer.
+    fn listed_options(&self) -> String {
+        let count = self.options.len();
+        let listed = self.options.iter().cycle().skip(self.first).take(count).enumerate();
+        let lines = listed.map(|(index, option)| format!("{}. {}\n", option_code(index, count), option.text));
+        format!("{}\nAnswer with the letter alone.", lines.collect::<String>())
+    }
+
+    /// The question with the probabilities of its options, which are in the order in which they were listed.
+    pub(super) fn answered(self, probabilities: AnswerProbabilities) -> Answered {
+        Answered { probabilities: probabilities.rotated(self.first), options: self.options }
+    }
+}
+
+/// The possible answers to a question and their probabilities, in one order.
+#[derive(Debug)]
+pub(in super::super) struct Answered {
+    pub(in super::super) options: Vec<AnswerOption>,
+    pub(in super::super) probabilities: AnswerProbabilities,
+}
+
+impl Answered {
+    /// The name of the most probable answer, the first one on a tie.
+    pub(in super::super) fn best_name(&self) -> &str {
+        &self.options[self.probabilities.best()].name
+    }
+
+    /// The probabilities by the names of the answers.
+    pub(in super::super) fn by_name(&self) -> Map<String, Value> {
+        let names = self.options.iter().map(|option| option.name.clone());
+        names.zip(self.probabilities.probabilities.iter().map(|probability| json!(probability))).collect()
+    }
+}
+
+/// The code of the option at `index` of `count`: one letter for up to 26 options, else two, so that no code is a
+/// prefix of another.
+fn option_code(index: usize, count: usize) -> String {
+    let letter = |index: usize| char::from(b'A' + (index % 26) as u8);
+    if count <= 26 { letter(index).into() } else { [letter(index / 26), letter(index)].into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use judge::{Part, Usage};
+
+    use super::*;
+
+    fn question(options: &[(&str, Option<&str>)]) -> Result<Question, ApiError> {
+        let mut material = Material::default();
+        material.push_text("Which?", "");
+        let options = options.iter().map(|(name, meaning)| AnswerOption::new(*name, *meaning)).collect();
+        Question::new(material, options, "questions[0]", "options")
+    }
+
+    fn prompt(question: &Question) -> String {
+        let mut subject = Material::default();
+        subject.push_text("A cat.", "");
+        let mut messages = question.prompt(&subject).messages;
+        match messages.remove(0).parts.as_slice() {
+            [Part::Text(text)] => text.clone(),
+            parts => panic!("{parts:?}"),
+        }
+    }
+
+    #[test]
+    fn codes_differ_and_none_is_the_beginning_of_another() {
+        assert_eq!([0, 1, 25].map(|index| option_code(index, 26)), ["A", "B", "Z"]);
+        let codes: BTreeSet<String> = (0..MAX_OPTIONS).map(|index| option_code(index, MAX_OPTIONS)).collect();
+        assert_eq!(codes.len(), MAX_OPTIONS);
+        assert!(codes.iter().all(|code| code.len() == 2));
+    }
+
+    #[test]
+    fn options_stand_under_their_codes() {
+        let text = prompt(&question(&[("yes", Some("it is")), ("no", None)]).unwrap());
+        assert_eq!(text, "A cat.\n\nWhich?\n\nA. yes: it is\nB. no\n\nAnswer with the letter alone.");
+        let mut silent = question(&[("yes", None), ("no", None)]).unwrap();
+        silent.material = Material::default();
+        assert_eq!(prompt(&silent), "A cat.\n\nA. yes\nB. no\n\nAnswer with the letter alone.");
+    }
+
+    #[test]
+    fn answers_are_two_or_more_with_distinct_names() {
+        for wrong in [&[("a", None)][..], &[("a", None), ("b", None), ("a", Some("again"))]] {
+            assert_eq!(question(wrong).unwrap_err().param(), Some("questions[0].options"));
+        }
+    }
+
+    #[test]
+    fn a_seed_moves_the_places_of_options_and_no_probability() {
+        for (seed, listed, logprobs) in [
+            (0, "A. one\nB. two\nC. three\n", [-1.0, -2.0, -3.0]),
+            (4, "A. two\nB. three\nC. one\n", [-2.0, -3.0, -1.0]),
+            (-1, "A. three\nB. one\nC. two\n", [-3.0, -1.0, -2.0]),
+        ] {
+            let moved = question(&[("one", None), ("two", None), ("three", None)]).unwrap().with_seed(seed);
+            assert!(prompt(&moved).contains(listed), "{seed}");
+            let answered = moved.answered(AnswerProbabilities::new(logprobs.to_vec(), 1.0, Usage::default()));
+            assert_eq!(answered.probabilities.logprobs, [-1.0, -2.0, -3.0]);
+            assert_eq!(answered.best_name(), "one");
+            let by_name = answered.by_name();
+            assert_eq!(by_name["three"], json!(answered.probabilities.probabilities[2]));
+        }
+    }
+
+    #[test]
+    fn an_image_has_its_path_whether_it_is_of_the_subject_or_of_the_question() {
+        let image = || judge::EncodedImage::new([1]);
+        let subject = Material::of_images(vec![image()]);
+        let mut asked = question(&[("yes", None), ("no", None)]).unwrap();
+        asked.material.push(Part::Image(image()), "questions[0].question[1]", "\n");
+        let paths = [0, 1, 2].map(|index| asked.image_path(&subject, index));
+        assert_eq!(paths, [Some("images[0]"), Some("questions[0].question[1]"), None]);
+    }
+}

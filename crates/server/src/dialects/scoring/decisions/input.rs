@@ -1,0 +1,267 @@
+//! The input of `/v1/decisions` and the texts of its questions: text, OpenAI's messages and parts, or other JSON.
+
+use judge::Part;
+use serde_json::Value;
+
+use super::super::choices::{Material, text_of};
+use crate::{
+    dialects::{
+        content::Content,
+        parameters::{self, Members},
+    },
+    error::{ApiError, quoted},
+    images::ImageReader,
+    json_errors,
+};
+
+/// What is put between messages, and between the subject and what follows.
+const BLANK_LINE: &str = "\n\n";
+
+/// The members that are read of a message, and those that change nothing.
+const KNOWN_MEMBERS_OF_MESSAGE: [&str; 6] = ["type", "role", "content", "id", "status", "phase"];
+
+/// The roles of messages, and the names by which they are shown.
+const ROLES: [(&str, &str); 4] =
+    [("user", "User"), ("assistant", "Assistant"), ("system", "System"), ("developer", "System")];
+
+/// Items of OpenAI's form that are not supported.
+const CALLS: [&str; 4] =
+    ["function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"];
+
+/// A message.
+struct InputMessage {
+    /// The name by which its author is shown.
+    author: &'static str,
+    content: Value,
+}
+
+/// Reads values that may have images.
+pub(super) struct InputReader<'a, 'r> {
+    pub(super) images: &'a ImageReader<'r>,
+    /// The maximum number of messages.
+    pub(super) max_messages: usize,
+}
+
+impl InputReader<'_, '_> {
+    /// Adds the value at `path` to `material`. A list with a message or a part of OpenAI's form is one of messages or
+    /// of parts; any other JSON than a string is shown as JSON, as with SGLang.
+    ///
+    /// # Errors
+    /// When an element of a list of messages or parts is none, or cannot be shown.
+    pub(super) fn read(&self, value: Value, path: &str, material: &mut Material) -> Result<(), ApiError> {
+        match value {
+            Value::Array(items) if items.iter().any(is_item) => self.messages(items, path, material),
+            Value::Array(parts) if parts.iter().any(is_part) => self.parts(parts, path, material, BLANK_LINE),
+            other => {
+                material.push_text(&text_of(other), BLANK_LINE);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds messages: with the names of their authors if the assistant is one of them, else one below the other.
+    fn messages(&self, items: Vec<Value>, path: &str, material: &mut Material) -> Result<(), ApiError> {
+        if items.len() > self.max_messages {
+            let most = self.max_messages;
+            let message = format!("{path} has more than {most} elements, which is the limit (max_messages).");
+            return Err(ApiError::invalid(path, message).with_code("array_too_long"));
+        }
+        let messages = items.into_iter().enumerate();
+        let messages = messages.map(|(index, item)| message(item, &format!("{path}[{index}]")));
+        let messages = messages.collect::<Result<Vec<_>, _>>()?;
+        let is_dialogue = messages.iter().any(|message| message.author == "Assistant");
+        for (index, InputMessage { author, content }) in messages.into_iter().enumerate() {
+            let path = format!("{path}[{index}].content");
+            let separator = if is_dialogue {
+                material.push_text(&format!("{author}:"), BLANK_LINE);
+                "\n"
+            } else {
+                BLANK_LINE
+            };
+            match content {
+                Value::String(text) => material.push_text(&text, separator),
+                Value::Array(parts) => self.parts(parts, &path, material, separator)?,
+                _ => {
+                    return Err(ApiError::invalid(&path, format!("{path} must be text or a list of parts.")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds parts, with `separator` before the first one if that is a text.
+    fn parts(
+        &self,
+        parts: Vec<Value>,
+        path: &str,
+        material: &mut Material,
+        separator: &str,
+    ) -> Result<(), ApiError> {
+        for (index, part) in parts.into_iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let separator = if index == 0 { separator } else { "\n" };
+            for part in self.part(part, &path)? {
+                material.push(part, &path, separator);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a part.
+    fn part(&self, mut part: Value, path: &str) -> Result<Vec<Part>, ApiError> {
+        // Only this interface has these types.
+        let member = match part["type"].as_str() {
+            Some("input_json") => "data",
+            Some("refusal") => "refusal",
+            _ => {
+                let part = serde_json::from_value(part)
+                    .map_err(|error| json_errors::refusal((path, "field"), &error.to_string()))?;
+                return Content::Part(Box::new(part)).into_parts(path, self.images);
+            }
+        };
+        match part.get_mut(member).map(Value::take) {
+            Some(text) if !text.is_null() => Ok(vec![Part::Text(text_of(text))]),
+            _ => Err(ApiError::missing(format!("{path}.{member}"))),
+        }
+    }
+}
+
+/// The name by which the author with this role is shown.
+fn author(role: &str) -> Option<&'static str> {
+    ROLES.iter().find(|(known, _)| *known == role).map(|(_, author)| *author)
+}
+
+/// Whether a value is an item of OpenAI's form. Data in other JSON may have members of the same names.
+fn is_item(value: &Value) -> bool {
+    let text = |name: &str| value[name].as_str();
+    let is_message = text("role").and_then(author).is_some() && value.get("content").is_some();
+    let is_call = text("type").is_some_and(|kind| CALLS.contains(&kind)) && text("call_id").is_some();
+    is_message || is_call
+}
+
+/// Whether a value is a part of OpenAI's form. Data in other JSON may have the shorter types.
+fn is_part(value: &Value) -> bool {
+    match value["type"].as_str() {
+        Some("input_text" | "output_text" | "input_image" | "input_json") => true,
+        Some(kind @ ("text" | "image_url")) => value.get(kind).is_some(),
+        _ => false,
+    }
+}
+
+/// Reads the message at `path`.
+fn message(item: Value, path: &str) -> Result<InputMessage, ApiError> {
+    let Value::Object(members) = item else {
+        return Err(ApiError::invalid(path, format!("{path} must be a message.")));
+    };
+    let mut members: Members = members.into_iter().collect();
+    let kind =
+        members.get("type").filter(|kind| !kind.is_null()).map(|kind| kind.as_str().unwrap_or_default());
+    if let Some(kind) = kind.filter(|kind| *kind != "message") {
+        let message = format!("Items of type {} are not offered; there are messages.", quoted(kind));
+        return Err(ApiError::invalid(format!("{path}.type"), message).with_code("unsupported_parameter"));
+    }
+    parameters::check_members(&members, &KNOWN_MEMBERS_OF_MESSAGE, &format!("{path}."))?;
+    let role = members.get("role").and_then(Value::as_str).unwrap_or_default();
+    let author = author(role).ok_or_else(|| {
+        let names = "system, developer, user and assistant";
+        let message = format!("There is no role {}; there are {names}.", quoted(role));
+        ApiError::invalid(format!("{path}.role"), message)
+    })?;
+    let content = members.remove("content").filter(|content| !content.is_null());
+    let content = content.ok_or_else(|| ApiError::missing(format!("{path}.content")))?;
+    Ok(InputMessage { author, content })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::remote_images::RemoteImages;
+
+    const IMAGE: &str = crate::dialects::EXAMPLE_IMAGE;
+
+    fn read(value: Value) -> Result<Material, ApiError> {
+        let off = RemoteImages::default();
+        let (images, mut material) = (ImageReader::new(&off), Material::default());
+        InputReader { images: &images, max_messages: 3 }.read(value, "input", &mut material)?;
+        Ok(material)
+    }
+
+    fn of_text(text: &str) -> Material {
+        let mut material = Material::default();
+        material.push_text(text, "");
+        material
+    }
+
+    #[test]
+    fn text_messages_parts_and_json_are_told_apart() {
+        let user = |content: Value| json!({ "role": "user", "content": content });
+        let refusal = json!([{ "type": "refusal", "refusal": "No." }]);
+        let parts = json!([
+            { "type": "input_text", "text": "A scene." },
+            { "type": "input_json", "data": { "size": 2 } },
+        ]);
+        for (value, text) in [
+            (json!("A scene."), "A scene."),
+            (json!({ "ticket": "late" }), r#"{"ticket":"late"}"#),
+            (json!([1, { "type": "text", "value": 2 }]), r#"[1,{"type":"text","value":2}]"#),
+            (json!([{ "role": "cook", "content": "x" }]), r#"[{"role":"cook","content":"x"}]"#),
+            (json!([user(json!("A scene."))]), "A scene."),
+            (json!([user(parts.clone()), user(json!("Two."))]), "A scene.\n{\"size\":2}\n\nTwo."),
+            (parts, "A scene.\n{\"size\":2}"),
+            (
+                json!([
+                    { "role": "developer", "content": "Be brief.", "type": "message" },
+                    user(json!("What is it?")),
+                    { "role": "assistant", "content": refusal, "phase": "final_answer" },
+                ]),
+                "System:\nBe brief.\n\nUser:\nWhat is it?\n\nAssistant:\nNo.",
+            ),
+        ] {
+            assert_eq!(read(value.clone()).unwrap(), of_text(text), "{value}");
+        }
+    }
+
+    #[test]
+    fn images_are_shown_and_have_their_paths() {
+        let off = RemoteImages::default();
+        let image = || Part::Image(ImageReader::new(&off).read(IMAGE, "x").unwrap());
+        let content = json!([
+            { "type": "input_text", "text": "It." },
+            { "type": "input_image", "image_url": IMAGE },
+            { "type": "image_url", "image_url": { "url": IMAGE } },
+        ]);
+        let of_message = json!([{ "role": "user", "content": content }]);
+        for (value, path) in [(of_message, "input[0].content"), (content, "input")] {
+            let mut expected = of_text("It.");
+            expected.push(image(), &format!("{path}[1]"), "");
+            expected.push(image(), &format!("{path}[2]"), "");
+            assert_eq!(read(value).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_refused_by_its_path() {
+        let message = json!({ "role": "user", "content": "x" });
+        for (value, param) in [
+            (json!([message, "x"]), "input[1]"),
+            (json!([message, { "role": "tool", "content": "x" }]), "input[1].role"),
+            (json!([{ "role": "user", "content": "x", "weight": 2 }]), "input[0].weight"),
+            (json!([message, { "type": "reasoning" }]), "input[1].type"),
+            (
+                json!([{ "type": "function_call", "call_id": "a", "name": "f", "arguments": "{}" }]),
+                "input[0].type",
+            ),
+            (json!([{ "role": "user", "content": null }]), "input[0].content"),
+            (json!([{ "role": "user", "content": 5 }]), "input[0].content"),
+            (json!([{ "role": "user", "content": [{ "type": "input_audio" }] }]), "input[0].content[0]"),
+            (json!([{ "role": "user", "content": ["x"] }]), "input[0].content[0]"),
+            (json!([{ "type": "input_json" }]), "input[0].data"),
+            (json!([{ "type": "input_image", "image_url": "https://x.example/a.png" }]), "input[0]"),
+            (json!([message, message, message, message]), "input"),
+        ] {
+            assert_eq!(read(value.clone()).unwrap_err().param(), Some(param), "{value}");
+        }
+    }
+}

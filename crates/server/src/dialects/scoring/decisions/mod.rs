@@ -1,0 +1,79 @@
+//! `POST /v1/decisions`, in the forms of OpenAI, vLLM and SGLang: decisions read from logits.
+
+mod answer;
+mod examples;
+mod input;
+mod options;
+mod request;
+
+use axum::Json;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{bodies::DecisionsUsage, choices::Chooser, scorer::Scorer};
+use crate::{
+    error::{ApiError, ErrorBody, ScoringErrors},
+    json_body::JsonBytes,
+};
+use input::InputReader;
+use request::{DecisionsBody, DecisionsRequest, PROMPT_FORMAT_VERSION};
+
+/// The answers to all questions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DecisionsResponse {
+    /// Always `decisions`.
+    object: &'static str,
+    /// The model's name in the request, or that of the checkpoint.
+    model: String,
+    /// The version of the questions' wording.
+    prompt_format_version: u32,
+    /// The answers with their probabilities: an object by the ids of the questions, or a list in their order.
+    answers: Value,
+    /// Token counts.
+    usage: DecisionsUsage,
+}
+
+/// Decide questions about a text and images. No text is generated: answers are read from the critic's logits.
+#[utoipa::path(
+    post,
+    path = "/v1/decisions",
+    tag = "scoring",
+    request_body(
+        content = DecisionsBody,
+        examples(
+            ("openai" = (value = json!(examples::openai()))),
+            ("sglang" = (value = json!(examples::sglang())))
+        )
+    ),
+    responses(
+        (
+            status = 200,
+            description = "`answers`, as an object by the questions' ids or as a list.",
+            body = DecisionsResponse,
+            examples(
+                ("openai" = (value = json!(examples::openai_answer()))),
+                ("sglang" = (value = json!(examples::sglang_answer())))
+            )
+        ),
+        (status = 400, description = "A question is invalid.", body = ErrorBody),
+        ScoringErrors
+    )
+)]
+pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {
+    let max_messages = scorer.max_messages();
+    let read =
+        scorer.read(body, |body, images| DecisionsRequest::read(body, &InputReader { images, max_messages }));
+    let (request, _memory) = read.await?;
+    let DecisionsRequest { model, temperature, subject, questions } = request;
+    let model = scorer.response_model(model)?;
+    let (asked, questions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
+    let answered = Chooser { scorer: &scorer, temperature }.ask(&subject, questions).await?;
+    Ok(Json(DecisionsResponse {
+        object: "decisions",
+        model,
+        prompt_format_version: PROMPT_FORMAT_VERSION,
+        answers: answer::all(&asked, &answered),
+        usage: DecisionsUsage::of(answered.iter().map(|answered| answered.probabilities.usage)),
+    }))
+}
