@@ -106,6 +106,21 @@ fn tokens_of_all_parts_of_an_answer_count() {
 }
 
 #[test]
+fn azures_clients_leave_out_a_part_of_a_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(&folder, &[]);
+    for (endpoint, url) in [("/chat/completions", "/chat/completions"), (CHAT, "/chat/completions")] {
+        let line = json!({ "custom_id": "0", "method": "POST", "url": url, "body": chat(0, 2) });
+        let input = server.keep("none", "batch", line.to_string().as_bytes());
+        let batch = json!({ "input_file_id": input, "endpoint": endpoint, "completion_window": "24h" });
+        let begun = server.keyed("none", ("POST", "/openai/batches?api-version=1"), &batch).json();
+        assert_eq!(begun["endpoint"], endpoint, "{begun}");
+        let ended = server.ended_batch("none", begun["id"].as_str().unwrap());
+        assert_eq!((completed(&ended), &ended["endpoint"]), (1, &json!(endpoint)), "{ended}");
+    }
+}
+
+#[test]
 fn a_batch_goes_on_where_it_stood_however_often_the_server_is_killed() {
     const LINES: usize = 200;
     let folder = tempfile::tempdir().unwrap();

@@ -67,6 +67,7 @@ python_clients! {
     openapi_document: Python, [];
     openai_batches: Python, ["--data-dir", "{folder}"];
     openai_busy: Python, ["--max-sequences", "1", "--max-waiting", "1"];
+    openai_decisions: Python, [];
     openai_python: Python, [];
     openai_responses: Python, [];
     openai_structured: Python, [];

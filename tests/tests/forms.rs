@@ -327,6 +327,26 @@ fn the_probabilities_of_what_can_be_chosen_are_told() {
     assert_eq!(tokens[0]["logprob"], top[0]["logprob"]);
 }
 
+/// "]]" follows each of Arena-Hard's labels, so that nothing is read there.
+#[test]
+fn what_the_critic_did_not_choose_has_no_probability() {
+    let server = Server::random();
+    let form = forms().into_iter().find(|form| form.name == "arena-hard").unwrap();
+    let mut body = body(&form.prompt());
+    (body["logprobs"], body["top_logprobs"]) = (json!(true), json!(2));
+    let answer = ask(&server, &body, None).json();
+    let tokens = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert!(tokens.iter().all(|token| token["logprob"].as_f64().unwrap() < 0.0), "{tokens:?}");
+    let label = |token: &Value| token["token"].as_str().unwrap().starts_with(['A', 'B']);
+    assert!(tokens.iter().any(label), "{tokens:?}");
+    // The same tokens in the newer interface.
+    let input = json!({
+        "input": body["messages"], "max_output_tokens": body["max_tokens"], "top_logprobs": 2,
+    });
+    let response = server.ok("/v1/responses", &input);
+    assert_eq!(&response["output"][0]["content"][0]["logprobs"], &json!(tokens));
+}
+
 /// As MIA-Bench's programs parse it: the total is the sum of the components.
 #[test]
 fn points_are_those_of_the_prompt_and_add_up() {

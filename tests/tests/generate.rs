@@ -123,6 +123,14 @@ fn images_make_a_text_a_message_of_the_user() {
     assert_eq!(texts(&several), [&chat(json!("What is it?")), &shown]);
     let plain = server.ok(GENERATE, &body(json!("What is it?"), json!({})));
     assert_eq!(asked(json!("What is it?"), json!([]))["text"], plain["text"], "no image is none");
+    // SGLang's clients say what the images are.
+    for modalities in [json!(["image"]), json!(["multi-images"]), json!("image"), json!([null]), json!(null)]
+    {
+        let mut body = body(json!("What is it?"), json!({}));
+        body["image_data"] = json!([picture]);
+        body["modalities"] = modalities;
+        assert_eq!(server.ok(GENERATE, &body)["text"], shown, "{}", body["modalities"]);
+    }
 }
 
 /// As SGLang's client fills the cache before it asks.
@@ -195,6 +203,9 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_its_name() {
         with("input_embeds", json!([[0.5]])),
         with("lora_path", json!("mine")),
         with("image_data", json!("AAAA")),
+        with("modalities", json!(["video"])),
+        with("modalities", json!(["image", "audio"])),
+        with("modalities", json!(7)),
         with("text", json!([])),
         sampling("stop_regex", json!("x")),
         sampling("stop_token_ids", json!([1])),

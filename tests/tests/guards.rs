@@ -291,19 +291,13 @@ fn orders_that_disagree_are_a_tie_where_they_must_agree() {
     let plain = server.ok("/judge", &pair(json!({ "order": "agreed" })));
     assert_eq!((&plain["consistent"], &plain["preference"]), (&json!(true), &json!("first")));
     // Reasons are those for the preference that is told, or none.
-    let explained = |mut more: Value| {
-        more["order"] = json!("agreed");
-        more["mode"] = json!("explain_then_score");
-        server.ok("/judge", &pair(more))
-    };
-    let disagreeing = explained(json!({ "responses": responses }));
-    assert_eq!((&disagreeing["preference"], &disagreeing["consistent"]), (&json!("tie"), &json!(false)));
-    assert_ne!(disagreeing["orders"][0]["justification"], "");
-    assert_eq!(disagreeing["justification"], "");
-    let agreeing = explained(json!({}));
-    assert_eq!(agreeing["preference"], agreeing["orders"][0]["preference"]);
-    assert_eq!(agreeing["justification"], agreeing["orders"][0]["justification"]);
-    assert_ne!(agreeing["justification"], "");
+    let explained = json!({ "order": "agreed", "mode": "score_then_explain" });
+    let explained = |more: Value| server.ok("/judge", &pair(with(explained.clone(), more)));
+    let (disagreeing, agreeing) = (explained(json!({ "responses": responses })), explained(json!({})));
+    let own = |verdict: &Value| verdict["orders"][0]["justification"].clone();
+    assert!(own(&disagreeing) != "" && own(&agreeing) != "");
+    assert_eq!((&disagreeing["preference"], &disagreeing["justification"]), (&json!("tie"), &json!("")));
+    assert_eq!((&agreeing["preference"], &agreeing["justification"]), (&json!("first"), &own(&agreeing)));
     let single = server.post("/judge", &one("Orange.", json!({ "order": "agreed" })));
     assert_eq!((single.status, &single.json()["error"]["param"]), (400, &json!("order")));
 }

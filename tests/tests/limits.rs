@@ -98,8 +98,9 @@ fn tokens_are_taken_at_admission_and_what_was_not_used_comes_back() {
     let mut events = keys.post(&server, "a", (CHAT, &endless())).events();
     assert!(events.next().is_some());
     // While a reply is generated, it counts with its maximum number of tokens.
-    let seconds =
-        refused(keys.post(&server, "a", (CHAT, &endless())), "tokens per min: Limit 25000").unwrap();
+    let later = keys.post(&server, "a", (CHAT, &endless()));
+    assert_eq!(later.header("x-should-retry"), None);
+    let seconds = refused(later, "tokens per min: Limit 25000").unwrap();
     assert!((1..=20).contains(&seconds));
     assert_eq!(keys.post(&server, "a", (CHAT, &chat("Hm?", 100))).status, 200, "what fits is let in");
     drop(events);
@@ -116,6 +117,7 @@ fn tokens_are_taken_at_admission_and_what_was_not_used_comes_back() {
         "a",
         (CHAT, &json!({ "messages": [{ "role": "user", "content": "x" }], "max_tokens": 30_000 })),
     );
+    assert_eq!(never.header("x-should-retry"), Some("false"));
     assert_eq!(refused(never, "Request too large"), None, "waiting does not help");
 }
 

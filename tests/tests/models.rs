@@ -2,15 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use gavel_tests::{Server, image};
+use gavel_tests::{Server, image, reference, wait_until};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 fn named(model: &str) -> Value {
     json!({ "model": model, "messages": [{ "role": "user", "content": "Hello" }], "max_tokens": 2 })
 }
 
 fn tiny(options: &[&str]) -> Server {
-    let model = gavel_tests::reference().join("models/tiny56");
+    let model = reference().join("models/tiny56");
     let model = model.to_string_lossy();
     Server::with_options(&[&["--model", &*model], options].concat())
 }
@@ -49,11 +50,35 @@ fn any_name_is_taken_and_the_truth_is_told_beside_it() {
     let answer = server.post("/v1/chat/completions", &named("made-up"));
     assert_eq!(answer.header("x-gavel-model"), Some("tiny56"));
     let answer = answer.json();
-    assert_eq!((&answer["model"], &answer["system_fingerprint"]), (&json!("made-up"), &json!("tiny56")));
+    assert_eq!(answer["model"], "made-up");
+    assert!(answer["system_fingerprint"].as_str().unwrap().starts_with("tiny56"));
     assert_eq!(server.get("/no/such/path").header("x-gavel-model"), Some("tiny56"));
     assert_eq!(ids(&server.get("/v1/models").json()), ["tiny56"]);
     assert_eq!(ids(&server.get("/v1/models?aliases=1").json()), ["tiny56", "gpt-4o", "gpt-4-0613"]);
     assert_eq!(ids(&server.get("/v1/models?aliases=0").json()), ["tiny56"]);
+}
+
+#[test]
+fn the_fingerprint_tells_the_weights() {
+    let server = Server::with_options(&[]);
+    let fingerprint = |path: &str, body: &Value| server.ok(path, body)["system_fingerprint"].clone();
+    let asked = "Describe a red circle.";
+    let chat = json!({ "messages": [{ "role": "user", "content": asked }], "max_tokens": 2 });
+    wait_until("the weights are read", || fingerprint("/v1/chat/completions", &chat) != "gavel-mini");
+    let file = reference().join("../../crates/embedded/checkpoint/model.safetensors");
+    let digest = format!("{:x}", Sha256::digest(std::fs::read(file).unwrap()));
+    let expected = json!(format!("gavel-mini@{}", &digest[..12]));
+    assert_eq!(fingerprint("/v1/chat/completions", &chat), expected);
+    let prompt = json!({ "prompt": asked, "max_tokens": 2, "ignore_eos": true });
+    assert_eq!(fingerprint("/v1/completions", &prompt), expected);
+    assert_eq!(fingerprint("/v1/responses", &json!({ "input": asked, "max_output_tokens": 2 })), expected);
+    let mut streamed = chat;
+    streamed["stream"] = json!(true);
+    for event in
+        server.post("/v1/chat/completions", &streamed).events().filter(|event| event.data != "[DONE]")
+    {
+        assert_eq!(event.json()["system_fingerprint"], expected);
+    }
 }
 
 #[test]
@@ -111,6 +136,49 @@ fn text_becomes_tokens_and_tokens_become_text() {
     assert_eq!(server.ok("/v1/tokenize", &json!({ "prompt": text }))["token_strs"], Value::Null);
     let unknown = server.post("/detokenize", &json!({ "tokens": [1, 4_000_000_000_u32] }));
     assert_eq!((unknown.status, unknown.json()["error"]["param"].clone()), (400, json!("tokens")));
+}
+
+/// As SGLang's clients send and read them.
+#[test]
+fn lists_of_texts_become_lists_of_tokens_and_back() {
+    let server = Server::random();
+    let texts = json!(["A red circle.", "", "Grüße"]);
+    let told = server.ok("/tokenize", &json!({ "prompt": texts, "return_token_strs": true }));
+    for (index, text) in texts.as_array().unwrap().iter().enumerate() {
+        let alone = server.ok("/tokenize", &json!({ "prompt": text, "return_token_strs": true }));
+        for member in ["tokens", "count", "token_strs"] {
+            assert_eq!(told[member][index], alone[member], "{member} of {text}");
+        }
+        assert_eq!(told["max_model_len"], alone["max_model_len"]);
+    }
+    let back = server.ok("/detokenize", &json!({ "tokens": told["tokens"] }));
+    assert_eq!((&back["text"], &back["prompt"]), (&texts, &texts));
+    let one = server.ok("/detokenize", &json!({ "tokens": told["tokens"][0] }));
+    assert_eq!((&one["text"], &one["prompt"]), (&texts[0], &texts[0]));
+    assert_eq!(server.ok("/detokenize", &json!({ "tokens": [] }))["text"], "");
+    // The message that the chat format begins has control tokens, of which `text` has none unless they are asked for.
+    let message = json!({ "messages": [{ "role": "user", "content": "Hello" }] });
+    let tokens = server.ok("/tokenize", &message)["tokens"].clone();
+    let with =
+        |skip: Value| server.ok("/detokenize", &json!({ "tokens": tokens, "skip_special_tokens": skip }));
+    let (skipped, whole) = (with(json!(null)), with(json!(false)));
+    assert_eq!(whole["text"], whole["prompt"]);
+    assert_eq!(skipped["prompt"], whole["prompt"]);
+    let whole = whole["prompt"].as_str().unwrap();
+    assert!(whole.contains("<|im_start|>"), "{whole}");
+    let without = whole.replace("<|im_start|>", "").replace("<|im_end|>", "");
+    assert_eq!(skipped["text"], without.as_str());
+    for (path, body, param) in [
+        // More tokens than four contexts have, and more than a list may have.
+        ("/tokenize", json!({ "prompt": ["a", "1".repeat(3 << 20)] }), "prompt[1]"),
+        ("/tokenize", json!({ "prompt": vec!["1".repeat(1 << 17); 9] }), "prompt"),
+        ("/tokenize", json!({ "prompt": ["a", 7] }), "prompt"),
+        ("/detokenize", json!({ "tokens": [[1], [4_000_000_000_u32]] }), "tokens[1]"),
+        ("/detokenize", json!({ "tokens": [1, [2]] }), "tokens"),
+    ] {
+        let refused = server.post(path, &body);
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(param)), "{path}");
+    }
 }
 
 #[test]

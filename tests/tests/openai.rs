@@ -27,7 +27,8 @@ fn a_completion_has_the_shape_that_strict_clients_want() {
     assert!(body["id"].as_str().unwrap().starts_with("chatcmpl-"));
     assert_eq!(body["object"], "chat.completion");
     assert!(u32::try_from(body["created"].as_u64().unwrap()).is_ok());
-    assert_eq!((&body["model"], &body["system_fingerprint"]), (&json!("gpt-4o"), &json!("tiny56")));
+    assert_eq!(body["model"], "gpt-4o");
+    assert!(body["system_fingerprint"].as_str().unwrap().starts_with("tiny56"));
     let choice = &body["choices"][0];
     assert_eq!((&choice["index"], &choice["message"]["role"]), (&json!(0), &json!("assistant")));
     assert!(choice["logprobs"].is_null() && choice["message"]["refusal"].is_null());

@@ -207,6 +207,8 @@ fn what_is_not_offered_is_refused_by_name() {
         let response = server.post(RESPONSES, &body);
         assert_eq!(response.status, 400, "{extra}");
         let error = response.json();
+        // What is offered instead does not contain what was refused.
+        assert!(!error["error"]["message"].as_str().unwrap().contains("and tool"), "{error}");
         assert_eq!(
             (&error["error"]["code"], &error["error"]["param"]),
             (&json!(code), &json!(param)),

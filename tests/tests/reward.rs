@@ -78,13 +78,12 @@ fn other_methods_and_signals() {
     assert_eq!(compared.filter(|entry| entry.is_number()).count(), 6, "three meetings in both orders");
     assert_eq!(numbers(&rounds["rewards"]).iter().copied().fold(0.0, f64::max), 2.0);
     // What is as good as another goes out too where it comes later, but that makes no pair for training.
-    let same = |method: &str| by(json!({ "method": method, "responses": ["Orange."; 3] }));
+    let same = |method: &str| by(json!({ "method": method, "responses": ["Orange.", "Orange.", "Orange."] }));
     let rounds = same("tournament");
     assert_eq!((numbers(&rounds["rewards"]), rounds.get("chosen")), (vec![2.0, 0.0, 1.0], None));
     for method in ["round_robin", "bradley_terry"] {
         let even = same(method);
         assert_eq!((numbers(&even["rewards"]), even.get("chosen")), (vec![0.0; 3], None), "{method}");
-        assert_eq!((&even["ties"], &even["position_bias"]["flips"]), (&json!(6), &json!(0.0)), "{method}");
     }
     let scores = by(json!({ "method": "pointwise", "rubric": "accuracy" }));
     assert!(numbers(&scores["rewards"]).iter().all(|score| (1.0..=10.0).contains(score)));

@@ -277,7 +277,7 @@ fn what_is_null_is_not_there_and_what_is_there_twice_is_refused() {
     assert_eq!(blamed(twice), (400, "questions[1].id".to_owned()));
     let options = json!([{ "type": "choice", "question": "?", "options": ["a", "b", "a"] }]);
     let twice = server.post("/v1/decisions", &decide(options));
-    assert_eq!(blamed(twice), (400, "questions[0]".to_owned()));
+    assert_eq!(blamed(twice), (400, "questions[0].options".to_owned()));
     let state = |model: Value| json!({ "model": model, "state": "x", "images": null, "questions": { "a": { "type": "predicate", "instructions": "Is it?" } } });
     assert_eq!(server.ok("/v1/systemone", &state(json!("gavel-mini")))["model"], "gavel-mini");
     assert_eq!(server.post("/v1/systemone", &state(json!("another"))).status, 404);

@@ -190,7 +190,7 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
         (
             "/v1/decisions",
             json!({ "input": "x", "questions": [{ "type": "choice", "question": "?" }] }),
-            "questions[0]",
+            "questions[0].options",
             "invalid_request",
         ),
         (
@@ -244,6 +244,12 @@ fn a_ranking_is_best_first_and_tells_what_was_asked() {
     assert_eq!(results.len(), 2);
     assert_eq!((results[0]["index"].as_u64(), results[1]["index"].as_u64()), (Some(1), Some(0)));
     assert_eq!(results[0]["document"]["text"], documents[1]);
+    // A document that is a bare list of parts is of SGLang, whose answer is a bare list.
+    let parts = json!([{ "type": "text", "text": documents[1] }]);
+    let bare = json!({ "query": query, "documents": [documents[0], parts] });
+    let listed = server.ok("/v1/rerank", &bare);
+    assert_eq!((&listed[0]["score"], &listed[0]["document"]), (&results[0]["score"], &json!(documents[1])));
+    assert_eq!(server.ok("/rerank", &bare)["results"][0], results[0]);
     let texts = server.ok("/rerank", &json!({ "query": query, "texts": documents, "return_text": true }));
     let indices: Vec<u64> =
         texts.as_array().unwrap().iter().map(|one| one["index"].as_u64().unwrap()).collect();
@@ -312,9 +318,9 @@ fn decisions_are_probabilities_over_the_options() {
 #[test]
 fn the_probabilities_of_any_tokens_can_be_read() {
     let server = Server::with_options(&[]);
-    let ask = |softmax: bool| json!({ "query": "Is it red? ", "items": ["Yes.", "No."], "label_token_ids": [40, 41, 42], "apply_softmax": softmax });
-    let among = server.ok("/v1/score", &ask(true));
-    let all = server.ok("/v1/score", &ask(false));
+    let ask = |softmax: Value| json!({ "query": "Is it red? ", "items": ["Yes.", "No."], "label_token_ids": [40, 41, 42], "apply_softmax": softmax });
+    let among = server.ok("/v1/score", &ask(json!(true)));
+    let all = server.ok("/v1/score", &ask(json!(false)));
     assert_eq!(among["object"], "scoring");
     for item in 0..2 {
         let read = |body: &Value| -> Vec<f64> {
@@ -328,7 +334,13 @@ fn the_probabilities_of_any_tokens_can_be_read() {
             assert!((one * mass - other).abs() < 1e-9);
         }
     }
-    let first = server.ok("/generative_scoring", &ask(true));
+    // Without the parameter each route does what the server does that it comes from: SGLang and vLLM differ.
+    for path in ["/score", "/v1/score"] {
+        assert_eq!(server.ok(path, &ask(json!(null)))["scores"], all["scores"], "{path}");
+    }
+    let first = server.ok("/generative_scoring", &ask(json!(true)));
+    let default = server.ok("/generative_scoring", &ask(json!(null)));
+    assert_eq!((&default["data"], &default["results"]), (&first["data"], &first["results"]));
     assert_eq!(number(&first, "/data/1/score"), among["scores"][1][0].as_f64().unwrap());
     for item in 0..2 {
         let result = &first["results"][item];
@@ -342,12 +354,12 @@ fn the_probabilities_of_any_tokens_can_be_read() {
 #[test]
 fn a_temperature_and_lists_of_labels_change_what_is_read() {
     let server = Server::with_options(&[]);
-    let ask = |extra: Value| {
-        let mut body =
-            json!({ "query": "Is it red? ", "items": ["Yes.", "No."], "label_token_ids": [40, 41] });
+    let with = |extra: Value| {
+        let mut body = json!({ "query": "Is it red? ", "items": ["Yes.", "No."], "label_token_ids": [40, 41], "apply_softmax": true });
         body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        server.ok("/v1/score", &body)
+        body
     };
+    let ask = |extra: Value| server.ok("/v1/score", &with(extra));
     let read = |body: &Value, path: &str| body.pointer(path).and_then(Value::as_f64).unwrap();
     let plain = ask(json!({ "return_token_logprobs": true }));
     let warm = ask(json!({ "temperature": 4 }));
@@ -362,6 +374,13 @@ fn a_temperature_and_lists_of_labels_change_what_is_read() {
         }
     }
     assert!(warm.get("token_logprobs").is_none());
+    // A temperature changes the probabilities among the labels, which have to be asked for.
+    for softmax in [json!(null), json!(false)] {
+        let refused = server.post("/v1/score", &with(json!({ "temperature": 4, "apply_softmax": softmax })));
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("temperature")));
+        ask(json!({ "temperature": 1, "apply_softmax": softmax }));
+    }
+    server.ok("/generative_scoring", &with(json!({ "temperature": 4, "apply_softmax": null })));
     // A list of labels for each item, of which the second is the first in reverse order.
     let each = ask(json!({ "label_token_ids": [[40, 41], [41, 40]] }));
     assert_eq!(each["scores"][0], plain["scores"][0]);
@@ -433,6 +452,6 @@ fn what_would_change_the_numbers_and_is_not_offered_is_refused_by_its_name() {
     let mut questions: Vec<Value> = vec![decide["questions"][0].clone(); 3];
     questions[2] = json!({ "type": "choice", "question": "Which?", "options": ["one"] });
     let refused = server.post("/v1/decisions", &json!({ "input": "y", "questions": questions }));
-    assert_eq!(refused.json()["error"]["param"], "questions[2]");
+    assert_eq!(refused.json()["error"]["param"], "questions[2].options");
     assert_eq!(server.engine("steps"), before);
 }

@@ -134,6 +134,23 @@ fn a_label_of_json_without_our_members_is_the_reference_itself() {
     let rollout = |label: Value| json!({ "query": [chatml(QUESTION, ANSWER)], "labels": [label] });
     let told = server.ok("/get_reward?reward=pair", &rollout(json!(answer)));
     assert_eq!(told["rewards"][0], with(json!(answer)));
+    // Lists, booleans and numbers are references like their JSON text.
+    for value in [json!(["orange"]), json!(["orange", 2]), json!(true), json!(false), json!(4)] {
+        let told = with(json!(value.to_string()));
+        assert_eq!(with(value.clone()), told, "{value}");
+        assert_eq!(with(json!({ "reference": value })), told, "{value}");
+        assert_eq!(server.ok("/get_reward?reward=pair", &rollout(value))["rewards"][0], told);
+    }
+    // No image or reference in a list of labels is dropped in silence.
+    for (label, param) in [
+        (json!([{ "image": scene() }]), "label"),
+        (json!(["orange", { "reference": "orange" }]), "label"),
+        (json!({ "reference": [{ "image": scene() }] }), "label.reference"),
+        (json!({ "reference": { "answer": 4 } }), "label.reference"),
+    ] {
+        let refused = server.post("/rm", &sample(ANSWER, label));
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!(param)));
+    }
     // An object that is not in a string must have this server's own members.
     let refused = server.post("/get_reward", &rollout(json!({ "answer": "4" })));
     assert_eq!(refused.status, 400);
@@ -219,6 +236,20 @@ fn a_prompt_of_messages_brings_its_images() {
         rewards(json!({ "query": [quoted], "prompts": [text] })),
         rewards(json!({ "query": [quoted] }))
     );
+    // A turn that only calls tools has no text, in both forms.
+    let call = json!({ "role": "assistant", "content": null, "tool_calls": [{ "id": "1" }] });
+    let silent = json!({ "role": "assistant", "content": "" });
+    let turns = |turn: &Value| {
+        json!([
+            { "role": "user", "content": QUESTION },
+            turn,
+            { "role": "tool", "tool_call_id": "1", "content": "It looks orange." },
+        ])
+    };
+    let asked = |turn: &Value| json!({ "prompt": turns(turn), "response": ANSWER });
+    assert_eq!(server.ok("/rm", &asked(&call)), server.ok("/rm", &asked(&silent)));
+    let rollout = |turn: &Value| json!({ "query": [transcript], "prompts": [turns(turn)] });
+    assert_eq!(rewards(rollout(&call)), rewards(rollout(&silent)));
     for (query, prompt, code, param) in [
         ("A cat.", json!([{ "role": "user", "content": "?" }]), "unknown_transcript", "query[0]"),
         (transcript.as_str(), json!([{ "role": "system", "content": "?" }]), "invalid_request", "prompts[0]"),

@@ -7,7 +7,8 @@ use anyhow::{Context, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt;
 use judge::{
-    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, Responses, RubricChoice, VerdictEvent,
+    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, JudgeRequest, Responses, RubricChoice,
+    VerdictEvent,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -73,7 +74,7 @@ async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
 
     let mut output = stdout();
     let judging = JudgeOptions { max_tokens: options.max_tokens, ..JudgeOptions::default() };
-    let mut verdict = judge.judge(case, rubric, judging).await?;
+    let mut verdict = judge.judge(&JudgeRequest { case, choice: rubric, options: judging }).await?;
     while let Some(event) = verdict.next().await {
         match event {
             Ok(VerdictEvent::Justification(text)) => {

@@ -14,7 +14,10 @@ use store::{Batch, BatchUsage, LineResult};
 use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
-use super::{Runner, line::Line};
+use super::{
+    Runner,
+    line::{Line, route_of},
+};
 use crate::{
     caller::OnBehalfOf, error::ApiError, metrics::LineOutcome, request_id, retry_after::retry_after,
 };
@@ -155,7 +158,7 @@ impl Runner {
             urgency: Urgency::Whenever,
             ..Caller::default()
         };
-        let request = Request::post(&batch.endpoint)
+        let request = Request::post(route_of(&batch.endpoint))
             .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")
             .extension(OnBehalfOf(caller))

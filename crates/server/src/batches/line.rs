@@ -36,6 +36,17 @@ struct ParsedLine {
 
 only_from_objects!(ParsedLine);
 
+/// The route to which lines with this `url` are sent. Azure's clients leave out the `/v1` of OpenAI's routes.
+pub(crate) fn route_of(url: &str) -> &str {
+    match url {
+        "/chat/completions" => "/v1/chat/completions",
+        "/responses" => "/v1/responses",
+        "/completions" => "/v1/completions",
+        "/embeddings" => "/v1/embeddings",
+        other => other,
+    }
+}
+
 /// Reads an input line by line. Blank lines, a byte order mark and carriage returns are ignored.
 pub(crate) struct Lines<S> {
     source: BufReader<S>,
@@ -94,7 +105,7 @@ impl<S: Read> Lines<S> {
         if method.as_deref() != Some("POST") {
             return refuse("invalid_method", "method", "The method of a line must be POST.".into());
         }
-        if url.as_deref() != Some(endpoint) {
+        if url.as_deref().map(route_of) != Some(route_of(endpoint)) {
             let message = format!("The url of a line must be the batch's endpoint, {endpoint}.");
             return refuse("mismatched_url", "url", message);
         }
@@ -122,11 +133,15 @@ mod tests {
     type ReadLine = Result<(i64, String, String), (String, i64)>;
 
     fn read(text: &[u8]) -> Vec<ReadLine> {
+        read_for("/judge", text)
+    }
+
+    fn read_for(endpoint: &str, text: &[u8]) -> Vec<ReadLine> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
         file.rewind().unwrap();
         let mut lines = Lines::new(file, 1000);
-        std::iter::from_fn(|| lines.next("/judge").unwrap())
+        std::iter::from_fn(|| lines.next(endpoint).unwrap())
             .map(|line| match line {
                 Ok(Line { number, custom_id, body }) => Ok((number, custom_id, body.get().to_owned())),
                 Err(error) => Err((error.code, error.line.unwrap())),
@@ -148,6 +163,20 @@ mod tests {
             [Ok((1, "a".into(), body())), Ok((4, "b".into(), body())), Ok((5, "c".into(), body()))]
         );
         assert_eq!(read(b""), []);
+    }
+
+    #[test]
+    fn a_route_has_the_name_that_azure_gives_it_too() {
+        for (endpoint, url, fits) in [
+            ("/chat/completions", "/chat/completions", true),
+            ("/chat/completions", "/v1/chat/completions", true),
+            ("/v1/chat/completions", "/chat/completions", true),
+            ("/completions", "/chat/completions", false),
+            ("/v1/judge", "/judge", false),
+        ] {
+            let read = read_for(endpoint, line("a", "").replace("/judge", url).as_bytes());
+            assert_eq!(matches!(read[..], [Ok(_)]), fits, "{endpoint} {url}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod line;
 mod run;
 mod validate;
 
-pub(crate) use line::Lines;
+pub(crate) use line::{Lines, route_of};
 pub(crate) use validate::validate;
 
 use std::{

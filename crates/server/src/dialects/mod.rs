@@ -6,7 +6,10 @@ pub(crate) mod native;
 mod one_or_many;
 pub(crate) mod openai;
 mod parameters;
+mod sampling;
 pub(crate) mod scoring;
+mod sse;
+mod values;
 
 use serde::{Deserialize, Deserializer};
 

@@ -22,7 +22,7 @@ pub(super) type Members = BTreeMap<String, Value>;
 /// `/pooling`, `/v1/embeddings`, `/v1/chat/reward`, `/v1/score/evaluation`, `/get_reward`, `/rm`) have one number to
 /// return, the reward. Trainers call them with a fixed body that has members for another server's model (verl sends
 /// `use_activation: false`) and cannot change it, so that a refusal would only end their run.
-const HARMLESS: [&str; 17] = [
+const HARMLESS: [&str; 21] = [
     "cache_salt",
     "encoding_format",
     "max_chunks_per_doc",
@@ -30,8 +30,12 @@ const HARMLESS: [&str; 17] = [
     "max_tokens_per_query",
     "metadata",
     "priority",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
     "request_id",
     "rid",
+    "safety_identifier",
     "task",
     "truncate",
     "truncate_prompt_tokens",
@@ -90,8 +94,34 @@ fn asks_for_nothing(name: &str, value: &Value) -> bool {
         Value::Number(_) => false,
         Value::String(text) => text.is_empty(),
         Value::Array(values) => values.is_empty(),
-        Value::Object(members) => members.is_empty(),
+        Value::Object(members) => {
+            members.is_empty() || (name == "chat_template_kwargs" && is_no_thinking(value))
+        }
     }
+}
+
+/// Whether the value of `chat_template_kwargs` only switches off thinking before the answer, which is always off here.
+pub(super) fn is_no_thinking(value: &Value) -> bool {
+    let asks = |(name, value): (&String, &Value)| {
+        let is_thinking = ["enable_thinking", "thinking"].contains(&name.as_str());
+        !(value.is_null() || is_thinking && value == &Value::Bool(false))
+    };
+    value.as_object().is_some_and(|options| !options.iter().any(asks))
+}
+
+/// Checks that `known` are the members in the schema of `T`, which follow from its fields, and `others`: second names
+/// of fields, and members that are accepted although no field has them.
+#[cfg(test)]
+pub(super) fn assert_covers<T: utoipa::ToSchema>(known: &[&str], others: &[&str]) {
+    use std::collections::BTreeSet;
+
+    use utoipa::openapi::{RefOr, schema::Schema};
+
+    let RefOr::T(Schema::Object(object)) = T::schema() else { panic!("{} is not an object", T::name()) };
+    let fields: BTreeSet<&str> = object.properties.keys().map(String::as_str).collect();
+    assert!(others.iter().all(|other| !fields.contains(other)), "{}", T::name());
+    let all: BTreeSet<&str> = fields.into_iter().chain(others.iter().copied()).collect();
+    assert_eq!(all, known.iter().copied().collect(), "{}", T::name());
 }
 
 #[cfg(test)]
@@ -115,6 +145,8 @@ mod tests {
             json!({ "use_activation": true, "activation": true }),
             json!({ "truncate_prompt_tokens": -1, "truncation_side": "left", "truncation": true }),
             json!({ "truncation": "auto", "rank_fields": [] }),
+            json!({ "safety_identifier": "me", "prompt_cache_key": "a", "prompt_cache_options": { "ttl": "30m" } }),
+            json!({ "chat_template_kwargs": { "enable_thinking": false, "thinking": false, "x": null } }),
         ] {
             assert_eq!(refused(harmless.clone()), None, "{harmless}");
         }
@@ -123,6 +155,9 @@ mod tests {
             (json!({ "use_activation": false }), "use_activation"),
             (json!({ "score_extraction_token": "<x>" }), "score_extraction_token"),
             (json!({ "instruct": "Be kind." }), "instruct"),
+            (json!({ "chat_template_kwargs": { "enable_thinking": true } }), "chat_template_kwargs"),
+            (json!({ "chat_template_kwargs": { "style": false } }), "chat_template_kwargs"),
+            (json!({ "extra_body": { "enable_thinking": false } }), "extra_body"),
             (json!({ "dimensions": 0 }), "dimensions"),
             (json!({ "rank_fields": ["text"] }), "rank_fields"),
         ] {

@@ -1,6 +1,7 @@
 //! API errors: every failure as a JSON body with a status. The errors of other crates get their status here; a module
 //! that refuses a request chooses the status itself.
 
+mod documented;
 mod judging;
 mod storing;
 
@@ -14,6 +15,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
+pub(crate) use documented::{
+    GenerationErrors, JudgementErrors, NoStorage, NotStored, ScoringErrors, UnknownModel,
+};
 pub(crate) use judging::{count_failed_verdict, image_of};
 
 /// The kind of clients that a route serves. They differ in how they handle a full queue.
@@ -172,6 +176,11 @@ impl ApiError {
         Self { retry_after_s: Some(seconds), ..self }
     }
 
+    /// Moves the parameter at fault into the object at `path`, which ends with a dot.
+    pub(crate) fn inside(self, path: &str) -> Self {
+        Self { param: self.param.map(|param| format!("{path}{param}")), ..self }
+    }
+
     /// Sets the parameter at fault.
     pub(crate) fn with_param(self, param: impl Into<String>) -> Self {
         Self { param: Some(brief(param.into(), LONGEST_PARAM)), ..self }
@@ -210,6 +219,16 @@ impl ApiError {
         let is_unserved = matches!(outcome, Outcome::Refused | Outcome::TimedOut)
             || self.status == StatusCode::SERVICE_UNAVAILABLE;
         is_unserved.then_some(outcome)
+    }
+
+    /// Whether the same request would fail again, although its status may suggest otherwise.
+    fn would_occur_again(&self) -> bool {
+        // It asks for more than the quota of a whole minute.
+        let exceeds_quota = self.retry_after_s.is_none()
+            && matches!(self.refusal, Some(Refusal::Requests | Refusal::Tokens | Refusal::Images));
+        exceeds_quota
+            || self.refusal == Some(Refusal::Quarantined)
+            || matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY)
     }
 
     /// The critic's text, if it could not be parsed as a verdict.
@@ -328,11 +347,8 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self.status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY)
-            || self.refusal == Some(Refusal::Quarantined)
-        {
-            // The same request would fail again, and OpenAI's clients send it three times unless this header stops
-            // them.
+        if self.would_occur_again() {
+            // OpenAI's clients send a request three times unless this header stops them.
             response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(self.outcome());

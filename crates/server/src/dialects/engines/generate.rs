@@ -20,13 +20,13 @@ use crate::{
         null_as_default,
         one_or_many::OneOrMany,
         openai::{
-            FORM_HEADER, WantedForm,
+            WantedForm,
             completions::{self, CompletionPlan, ContinuedPrompts},
             detached_images, with_form_header,
         },
         parameters::{self, Members},
     },
-    error::{ApiError, Dialect, ErrorBody, image_of},
+    error::{ApiError, Dialect, GenerationErrors, image_of, quoted},
     images::{ImageReader, with_images},
     json_body::JsonBytes,
     metrics::RequestKind,
@@ -35,10 +35,11 @@ use crate::{
 };
 
 /// The members that are read of a body. The last three only have a meaning with `return_logprob`, which is refused.
-const KNOWN_MEMBERS: [&str; 6] = [
+const KNOWN_MEMBERS: [&str; 7] = [
     "text",
     "sampling_params",
     "image_data",
+    "modalities",
     "logprob_start_len",
     "return_text_in_logprobs",
     "top_logprobs_num",
@@ -56,7 +57,13 @@ pub(super) struct GenerateBody {
     /// Images of the text. Each text is then a message of the user, put into the chat format: its images replace
     /// `<image>` in it, in order, and those that are left over are put before it.
     image_data: Option<ImageData>,
+    /// What the images of a text, or of each text, are: `image` or `multi-images`, which are read alike. Others, such
+    /// as `video`, are refused.
+    modalities: Option<OneOrMany<Option<String>>>,
 }
+
+/// The modalities of images.
+const IMAGE_MODALITIES: [&str; 2] = ["image", "multi-images"];
 
 /// Images of texts.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -131,7 +138,8 @@ enum Input {
 impl GenerateBody {
     /// Reads the images of the body.
     fn into_request(self, reader: &ImageReader<'_>) -> Result<GenerationRequest, ApiError> {
-        let Self { text, sampling_params: sampling, image_data } = self;
+        let Self { text, sampling_params: sampling, image_data, modalities } = self;
+        check_modalities(modalities)?;
         let images = image_data.map(|images| images.read(&text, reader)).transpose()?.unwrap_or_default();
         let is_list = matches!(text, OneOrMany::Many(_)) || sampling.n.is_some_and(|count| count > 1);
         Ok(GenerationRequest { texts: text.into_vec(), images, sampling, is_list })
@@ -202,13 +210,7 @@ impl From<Completion> for Generated {
     request_body(content = GenerateBody, example = json!(examples::generate())),
     responses(
         (status = 200, description = "The continuations.", body = GeneratedBody, example = json!(examples::generated())),
-        (status = 400, description = "The request is invalid or uses an unsupported parameter.", body = ErrorBody),
-        (status = 413, description = "The request body is too large.", body = ErrorBody),
-        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The critic failed, or the text ended before its first word (`empty_completion`).", body = ErrorBody),
-        (status = 503, description = "The engine has stopped.", body = ErrorBody),
-        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
+        GenerationErrors
     )
 )]
 pub(super) async fn generate_text(
@@ -242,18 +244,20 @@ fn check(body: &JsonBytes) -> Result<(), ApiError> {
     }
     parameters::check(body, &KNOWN_MEMBERS)?;
     let Sampling { sampling_params } = body.parse()?;
-    parameters::check_members(&sampling_params, &sampling::KNOWN_MEMBERS, "sampling_params.")
+    parameters::check_members(&sampling_params, &sampling::KNOWN_MEMBERS, sampling::PATH)
 }
 
-/// The error of a completion, with the parameter of this interface.
-fn with_sglang_param(error: ApiError) -> ApiError {
-    let Some(param) = error.param().filter(|param| *param != FORM_HEADER) else { return error };
-    let path = match (param, param.strip_prefix("prompt")) {
-        (_, Some(index)) => format!("text{index}"),
-        ("guided_json", None) => "sampling_params.json_schema".to_owned(),
-        (name, None) => format!("sampling_params.{name}"),
-    };
-    error.with_param(path)
+/// Refuses modalities that are not those of images.
+fn check_modalities(modalities: Option<OneOrMany<Option<String>>>) -> Result<(), ApiError> {
+    let modalities = modalities.map_or_else(Vec::new, OneOrMany::into_vec);
+    let other = modalities.into_iter().flatten().find(|name| !IMAGE_MODALITIES.contains(&name.as_str()));
+    let Some(other) = other else { return Ok(()) };
+    let message = format!(
+        "The modality {} cannot be shown to this critic. Modalities that can be shown are {}.",
+        quoted(&other),
+        IMAGE_MODALITIES.join(", ")
+    );
+    Err(ApiError::invalid("modalities", message).with_code("unsupported_content"))
 }
 
 impl GenerationRequest {
@@ -267,12 +271,11 @@ impl GenerationRequest {
         let Self { texts, images, sampling, .. } = self;
         let has_images = images.iter().any(|images| !images.is_empty());
         let is_prefill_only = sampling.is_prefill_only();
-        let completion = sampling.into_completion(&texts)?;
+        let continuation = sampling.continuation(&texts, state.judge.vocabulary())?;
+        let plan = CompletionPlan::new(state, caller, wanted, continuation).await?;
         if !has_images && !is_prefill_only {
-            let completed = completions::complete_all(state, caller, wanted, completion).await;
-            return completed.map_err(with_sglang_param);
+            return completions::complete_all(state, plan).await;
         }
-        let plan = completions::plan(state, caller, wanted, completion).await.map_err(with_sglang_param)?;
         if !has_images {
             return read_only(state, &plan, texts.into_iter().map(Input::Text).collect()).await;
         }
@@ -328,7 +331,7 @@ async fn read_only(
         })?;
         let usage = Usage { prompt_tokens, ..Usage::default() };
         let empty = Completion { piece: Piece::default(), reason: FinishReason::Length, usage };
-        completions.push(vec![empty; plan.texts_per_prompt]);
+        completions.push(vec![empty; plan.texts.generated]);
     }
     Ok(ContinuedPrompts { texts: completions, forms: Vec::new() })
 }
@@ -351,7 +354,7 @@ async fn answer_messages(
     let count = prompts.len();
     let mut begun = Vec::with_capacity(count);
     for (index, prompt) in prompts.into_iter().enumerate() {
-        let texts = state.judge.complete(prompt, &plan.params_of(index), plan.texts_per_prompt).await;
+        let texts = state.judge.complete(prompt, &plan.params_of(index), plan.texts.generated).await;
         let image_path = || member_path("image_data", index, count);
         begun.push(texts.map_err(|error| message_error(error, &image_path()))?);
     }
@@ -366,17 +369,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_parameter_of_this_interface() {
-        for (param, expected) in [
-            ("prompt", "text"),
-            ("prompt[3]", "text[3]"),
-            ("guided_json", "sampling_params.json_schema"),
-            ("top_p", "sampling_params.top_p"),
-        ] {
-            assert_eq!(with_sglang_param(ApiError::invalid(param, "No.")).param(), Some(expected));
-        }
-        assert_eq!(with_sglang_param(ApiError::invalid("n", "No.").without_param()).param(), None);
-        let header = with_sglang_param(ApiError::invalid(FORM_HEADER, "No."));
-        assert_eq!(header.param(), Some(FORM_HEADER));
+    fn the_members_are_those_of_the_schema() {
+        let without_effect = ["logprob_start_len", "return_text_in_logprobs", "top_logprobs_num"];
+        parameters::assert_covers::<GenerateBody>(&KNOWN_MEMBERS, &without_effect);
     }
 }

@@ -1,19 +1,27 @@
-//! The sampling parameters of SGLang's interface, as those of a completion.
+//! The sampling parameters of SGLang's interface.
 
 use std::collections::HashMap;
 
+use judge::{RawPrompt, Shape};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    dialects::openai::{
-        Stop,
-        completions::{CompletionBody, CompletionPrompt},
+    dialects::{
+        openai::{
+            TextCounts,
+            completions::{Continuation, Prompts},
+            shape::{self, RequestedShape},
+        },
+        sampling::{Sampling, Stop, TokenLimit},
     },
     error::ApiError,
     json_object::only_from_objects,
 };
+
+/// The path of these parameters in the body.
+pub(super) const PATH: &str = "sampling_params.";
 
 /// The default of `max_new_tokens`, as SGLang's clients expect.
 const DEFAULT_MAX_NEW_TOKENS: i64 = 128;
@@ -97,34 +105,36 @@ impl SamplingBody {
         self.max_new_tokens == Some(0)
     }
 
-    /// The body of a completion of `texts` with these parameters. It has room for a token also if nothing is to be
-    /// written, so that the parameters can be checked alike.
+    /// The continuation of `texts` with these parameters; ids of tokens must be below `vocabulary`. It has room for a
+    /// token also if nothing is to be written, so that the parameters can be checked alike.
     ///
     /// # Errors
-    /// When the numbers of tokens make no sense, or the schema is not JSON.
-    pub(super) fn into_completion(self, texts: &[String]) -> Result<CompletionBody, ApiError> {
+    /// When a parameter is out of its range, or the schema is not JSON.
+    pub(super) fn continuation(&self, texts: &[String], vocabulary: usize) -> Result<Continuation, ApiError> {
+        let inside = |error: ApiError| error.inside(PATH);
+        let params = self.sampling().and_then(|sampling| sampling.params(vocabulary)).map_err(inside)?;
+        let counts = TextCounts::new(self.n, None, None).map_err(inside)?;
+        let prompts = texts.iter().cloned().map(RawPrompt::Text).collect();
+        Continuation::new(Prompts { all: prompts, param: "text" }, params, counts, self.shape()?)
+    }
+
+    /// The parameters that all interfaces share.
+    ///
+    /// # Errors
+    /// When the numbers of tokens make no sense; the error names the parameter as it is called here.
+    fn sampling(&self) -> Result<Sampling<'_>, ApiError> {
         let max_tokens = self.max_new_tokens.unwrap_or(DEFAULT_MAX_NEW_TOKENS);
         let min_tokens = self.min_new_tokens.unwrap_or(0);
-        let refused = |name: &str, words: String| {
-            Err(ApiError::invalid(format!("sampling_params.{name}"), format!("{name} {words}.")))
-        };
+        let refused =
+            |name: &str, words: String| Err(ApiError::invalid(name, format!("{name} must be {words}.")));
         if max_tokens < 0 {
-            return refused("max_new_tokens", format!("must be at least 0, not {max_tokens}"));
+            return refused("max_new_tokens", format!("at least 0, not {max_tokens}"));
         }
         if !(0..=max_tokens).contains(&min_tokens) {
-            return refused("min_new_tokens", format!("must be from 0 to {max_tokens}, not {min_tokens}"));
+            return refused("min_new_tokens", format!("from 0 to {max_tokens}, not {min_tokens}"));
         }
-        let schema = match self.json_schema {
-            Some(Value::String(text)) => match serde_json::from_str::<Value>(&text) {
-                Ok(schema) => Some(schema),
-                Err(_) => return refused("json_schema", "is not JSON".to_owned()),
-            },
-            schema => schema,
-        };
-        Ok(CompletionBody {
-            prompt: CompletionPrompt::Texts(texts.to_vec()),
-            max_tokens: Some(max_tokens.max(1)),
-            min_tokens: Some(min_tokens),
+        let (param, value) = ("max_new_tokens", Some(max_tokens.max(1)));
+        Ok(Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
@@ -132,34 +142,75 @@ impl SamplingBody {
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            logit_bias: self.logit_bias,
-            stop: self.stop,
-            n: self.n,
+            logit_bias: self.logit_bias.as_ref(),
             seed: self.sampling_seed,
+            stop: self.stop.as_ref(),
+            min_tokens: Some(min_tokens),
+            max_tokens: TokenLimit { param, value, default: 1 },
             ignore_eos: self.ignore_eos,
             skip_special_tokens: self.skip_special_tokens,
-            regex: self.regex,
-            guided_json: schema,
-            ..CompletionBody::default()
         })
+    }
+
+    /// The shape of the texts.
+    ///
+    /// # Errors
+    /// When the schema is no JSON or null, the pattern is empty, or both are given.
+    fn shape(&self) -> Result<Option<RequestedShape>, ApiError> {
+        const SCHEMA: &str = "sampling_params.json_schema";
+        const PATTERN: &str = "sampling_params.regex";
+        let schema = match &self.json_schema {
+            Some(Value::String(text)) => match serde_json::from_str::<Value>(text) {
+                Ok(schema) if !schema.is_null() => Some(schema),
+                Ok(_) | Err(_) => return Err(ApiError::invalid(SCHEMA, "json_schema is no schema as JSON.")),
+            },
+            schema => schema.clone(),
+        };
+        let schema = schema.map(|schema| RequestedShape { shape: Shape::Schema(schema), param: SCHEMA });
+        let pattern = self.regex.as_ref().map(|pattern| shape::of_pattern(pattern, PATTERN)).transpose()?;
+        shape::single(schema.into_iter().chain(pattern).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialects::parameters;
+
+    #[test]
+    fn the_members_are_those_of_the_schema() {
+        parameters::assert_covers::<SamplingBody>(&KNOWN_MEMBERS, &["spaces_between_special_tokens"]);
+    }
 
     #[test]
     fn the_bounds_of_tokens_are_named_as_in_the_request() {
         let texts = ["a".to_owned()];
-        let refused = |sampling: SamplingBody| sampling.into_completion(&texts).unwrap_err();
+        let refused = |sampling: SamplingBody| sampling.continuation(&texts, 300).err().unwrap();
         let negative = refused(SamplingBody { max_new_tokens: Some(-1), ..SamplingBody::default() });
         assert_eq!(negative.param(), Some("sampling_params.max_new_tokens"));
         let none = SamplingBody { max_new_tokens: Some(0), ..SamplingBody::default() };
-        assert!(none.is_prefill_only() && none.into_completion(&texts).is_ok());
+        assert!(none.is_prefill_only() && none.continuation(&texts, 300).is_ok());
         let few =
             SamplingBody { max_new_tokens: Some(3), min_new_tokens: Some(4), ..SamplingBody::default() };
         assert_eq!(refused(few).message(), "min_new_tokens must be from 0 to 3, not 4.");
-        assert!(SamplingBody::default().into_completion(&texts).is_ok());
+        assert!(SamplingBody::default().continuation(&texts, 300).is_ok());
+    }
+
+    #[test]
+    fn an_error_names_the_parameter_of_this_interface() {
+        let texts = ["a".to_owned()];
+        let refused = |sampling: SamplingBody, texts: &[String]| {
+            let error = sampling.continuation(texts, 300).err().unwrap();
+            error.param().unwrap_or_default().to_owned()
+        };
+        let default = SamplingBody::default;
+        let hot = SamplingBody { temperature: Some(3.0), ..default() };
+        assert_eq!(refused(hot, &texts), "sampling_params.temperature");
+        assert_eq!(refused(SamplingBody { n: Some(0), ..default() }, &texts), "sampling_params.n");
+        let schema = SamplingBody { json_schema: Some("{".into()), ..default() };
+        assert_eq!(refused(schema, &texts), "sampling_params.json_schema");
+        let pattern = SamplingBody { regex: Some(String::new()), ..default() };
+        assert_eq!(refused(pattern, &texts), "sampling_params.regex");
+        assert_eq!(refused(default(), &[]), "text");
     }
 }

@@ -1,49 +1,60 @@
-//! Conversion of text to tokens and back, in vLLM's interface.
+//! Conversion of text to tokens and back, in the interfaces of vLLM and SGLang, which also has lists of texts.
 
-use axum::{Json, extract::State, http::StatusCode};
-use judge::{EngineError, JudgeError, RawPrompt, TokenId};
+use axum::{Json, extract::State};
+use judge::{Caller, EngineError, JudgeError, RawPrompt, TokenId};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
 use super::examples;
 use crate::{
     caller::RequestCaller,
-    dialects::openai::{self, Conversation, image_params::ImageParams},
+    dialects::{
+        one_or_many::OneOrMany,
+        openai::{self, Conversation},
+    },
     error::{ApiError, Dialect, ErrorBody},
     json_body::JsonBytes,
     state::AppState,
 };
 
-/// What to tokenize: a text, or a conversation as the critic reads it.
+/// What to tokenize: a text, a list of texts, or a conversation as the critic reads it.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct TokenizeBody {
     /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
-    /// A text, in which nothing is parsed as a control token. Without it, the body is that of a chat request; with
-    /// `add_generation_prompt` `false`, the opening of the critic's turn is left out.
-    prompt: Option<String>,
+    /// A text or a list of texts, in which nothing is parsed as a control token. Without it, the body is that of a chat
+    /// request; with `add_generation_prompt` `false`, the opening of the critic's turn is left out.
+    prompt: Option<OneOrMany<String>>,
     /// Whether to return the text of each token; by default `false`.
     return_token_strs: Option<bool>,
 }
 
-/// The tokens of a text or conversation.
+/// The tokens of a text or a conversation. For a list of texts, all members but `max_model_len` are lists, too, with an
+/// element for each text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tokenized {
     /// The number of tokens.
-    count: usize,
+    count: OneOrMany<usize>,
     /// Maximum number of tokens of prompt and answer together.
     max_model_len: usize,
     /// The token ids. Each image is a run of placeholder tokens.
-    tokens: Vec<u32>,
+    // An empty list would fit both a list and a list of lists.
+    #[schema(value_type = Vec<OneOrMany<u32>>)]
+    tokens: OneOrMany<Vec<u32>>,
     /// The text of each token; null if it was not requested.
-    token_strs: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<OneOrMany<String>>>)]
+    token_strs: Option<OneOrMany<Vec<String>>>,
 }
 
 /// The maximum length of a text to tokenize, in context lengths: clients also count the tokens of texts that they
 /// are about to cut.
 const MAX_CONTEXTS: usize = 4;
 
-/// Tokenize a text or a conversation.
+/// The maximum number of tokens of a list of texts, which bounds its memory: with `return_token_strs` each takes up to
+/// about a hundred bytes.
+const MAX_TOKENS_OF_LIST: usize = 1 << 20;
+
+/// Tokenize a text, a list of texts or a conversation.
 #[utoipa::path(
     post,
     path = "/tokenize",
@@ -63,40 +74,92 @@ pub(super) async fn tokenize(
 ) -> Result<Json<Tokenized>, ApiError> {
     let TokenizeBody { model, prompt, return_token_strs } = body.parse()?;
     state.names.response_name(model)?;
-    let mut images = ImageParams::default();
     let tokens = match prompt {
-        Some(text) => {
-            let limit = state.judge.context_length() * MAX_CONTEXTS;
-            // The text does not wait for the engine, but tokenization shares its threads with requests that do, and
-            // so their queue.
-            let preparing = state.judge.prepare_for(&caller).await;
-            let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
-            state.judge.tokens(RawPrompt::Text(text), limit, &caller).await
-        }
+        Some(texts) => tokens_of_texts(&state, &caller, texts).await?,
         None => {
             check_input(&body)?;
-            let conversation = openai::conversation(&state, &caller, &body).await?;
-            let Conversation { prompt, images: conversation_images, opens_turn } = conversation;
-            images = conversation_images;
-            let tokens = state.judge.conversation_tokens(prompt, &caller).await;
-            if opens_turn { tokens } else { tokens.map(|tokens| state.judge.unopened(tokens)) }
+            OneOrMany::One(tokens_of_conversation(&state, &caller, &body).await?)
         }
     };
+    let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
+    let texts = || tokens.map(|tokens| tokens.iter().map(text).collect());
+    Ok(Json(Tokenized {
+        count: tokens.map(Vec::len),
+        max_model_len: state.judge.context_length(),
+        token_strs: return_token_strs.unwrap_or_default().then(texts),
+        tokens: tokens.map(|tokens| tokens.iter().map(|token| token.0).collect()),
+    }))
+}
+
+/// The tokens of each text of the member `prompt`.
+async fn tokens_of_texts(
+    state: &AppState,
+    caller: &Caller,
+    texts: OneOrMany<String>,
+) -> Result<OneOrMany<Vec<TokenId>>, ApiError> {
+    // Texts do not wait for the engine, but tokenization shares its threads with requests that do, and so their queue.
+    let preparing = state.judge.prepare_for(caller).await;
+    let _preparing = preparing.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi))?;
+    let texts = match texts {
+        OneOrMany::One(text) => {
+            return tokens_of_text(state, caller, text, "prompt").await.map(OneOrMany::One);
+        }
+        OneOrMany::Many(texts) => texts,
+    };
+    let (mut lists, mut count) = (Vec::with_capacity(texts.len()), 0);
+    for (index, text) in texts.into_iter().enumerate() {
+        let tokens = tokens_of_text(state, caller, text, &format!("prompt[{index}]")).await?;
+        count += tokens.len();
+        if count > MAX_TOKENS_OF_LIST {
+            let message = format!(
+                "The texts have more than {MAX_TOKENS_OF_LIST} tokens in all, which is the limit for a list."
+            );
+            return Err(ApiError::invalid("prompt", message).with_code(TOO_LONG));
+        }
+        lists.push(tokens);
+    }
+    Ok(OneOrMany::Many(lists))
+}
+
+/// The code of the error for a text that is too long to be tokenized.
+const TOO_LONG: &str = "string_too_long";
+
+/// The tokens of the text at `path`.
+async fn tokens_of_text(
+    state: &AppState,
+    caller: &Caller,
+    text: String,
+    path: &str,
+) -> Result<Vec<TokenId>, ApiError> {
+    let limit = state.judge.context_length() * MAX_CONTEXTS;
+    let tokens = state.judge.tokens(RawPrompt::Text(text), limit, caller).await;
+    tokens.map_err(|error| match error {
+        JudgeError::Engine(EngineError::TooLong { tokens, limit }) => {
+            let message = format!(
+                "{path} has at least {tokens} tokens; the limit is {limit}, {MAX_CONTEXTS} times the context."
+            );
+            ApiError::invalid(path, message).with_code(TOO_LONG)
+        }
+        other => ApiError::from_judge(other, Dialect::OpenAi),
+    })
+}
+
+/// The tokens of the conversation that a body is.
+async fn tokens_of_conversation(
+    state: &AppState,
+    caller: &Caller,
+    body: &JsonBytes,
+) -> Result<Vec<TokenId>, ApiError> {
+    let Conversation { prompt, images, opens_turn } = openai::conversation(state, caller, body).await?;
+    let tokens = state.judge.conversation_tokens(prompt, caller).await;
     let tokens = tokens.map_err(|error| match error {
-        JudgeError::Engine(EngineError::TooLong { tokens, limit }) => ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "string_too_long",
-            format!("The text has {tokens} tokens or more; those of texts of {limit} at most are told."),
-        ),
+        JudgeError::Engine(EngineError::TooLong { tokens, limit }) => {
+            let message = format!("The conversation has at least {tokens} tokens; the limit is {limit}.");
+            ApiError::invalid("messages", message).with_code(TOO_LONG)
+        }
         other => images.api_error(other),
     })?;
-    let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
-    Ok(Json(Tokenized {
-        count: tokens.len(),
-        max_model_len: state.judge.context_length(),
-        token_strs: return_token_strs.unwrap_or_default().then(|| tokens.iter().map(text).collect()),
-        tokens: tokens.into_iter().map(|token| token.0).collect(),
-    }))
+    Ok(if opens_turn { tokens } else { state.judge.unopened(tokens) })
 }
 
 /// Refuses a body with neither `prompt` nor `messages`; a missing `messages` alone would not mention `prompt`.
@@ -109,7 +172,7 @@ fn check_input(body: &JsonBytes) -> Result<(), ApiError> {
         Some(_) => Ok(()),
         None => Err(ApiError::invalid(
             "prompt",
-            "Give prompt, which is a text, or messages, which are a conversation.",
+            "Give prompt, which is a text or a list of texts, or messages, which are a conversation.",
         )),
     }
 }
@@ -120,14 +183,29 @@ pub(super) struct DetokenizeBody {
     /// Any name of up to 256 bytes, unless the server refuses unknown ones.
     model: Option<String>,
     /// Token ids of the critic's vocabulary.
-    tokens: Vec<u32>,
+    tokens: TokenLists,
+    /// Whether control tokens are left out of `text`; by default `true`.
+    skip_special_tokens: Option<bool>,
 }
 
-/// The text of tokens.
+/// The tokens of a text, or of each of several.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum TokenLists {
+    /// The tokens of a text.
+    // First, so that an empty list is an empty text.
+    One(Vec<u32>),
+    /// The tokens of each of several texts.
+    Many(Vec<Vec<u32>>),
+}
+
+/// The text of tokens, or the texts of lists of tokens.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Detokenized {
-    /// The text.
-    prompt: String,
+    /// The text with control tokens as they are written, as vLLM returns it.
+    prompt: OneOrMany<String>,
+    /// The text without control tokens unless `skip_special_tokens` is `false`, as SGLang returns it.
+    text: OneOrMany<String>,
 }
 
 /// Convert tokens to text.
@@ -137,7 +215,7 @@ pub(super) struct Detokenized {
     tag = "engines",
     request_body(content = DetokenizeBody, example = json!(examples::tokens())),
     responses(
-        (status = 200, description = "The text.", body = Detokenized, example = json!({ "prompt": "A red circle." })),
+        (status = 200, description = "The text.", body = Detokenized, example = json!({ "prompt": "A red circle.", "text": "A red circle." })),
         (status = 400, description = "A token id is outside the vocabulary.", body = ErrorBody),
         (status = 415, description = "The request body is not JSON.", body = ErrorBody)
     )
@@ -146,9 +224,24 @@ pub(super) async fn detokenize(
     State(state): State<AppState>,
     body: JsonBytes,
 ) -> Result<Json<Detokenized>, ApiError> {
-    let DetokenizeBody { model, tokens } = body.parse()?;
+    let DetokenizeBody { model, tokens, skip_special_tokens } = body.parse()?;
     state.names.response_name(model)?;
-    let tokens = state.judge.known(tokens.into_iter().map(TokenId).collect());
-    let tokens = tokens.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param("tokens"))?;
-    Ok(Json(Detokenized { prompt: state.judge.text(&tokens) }))
+    let judge = &state.judge;
+    let known = |tokens: Vec<u32>, path: &str| {
+        let known = judge.known(tokens.into_iter().map(TokenId).collect());
+        known.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param(path))
+    };
+    let tokens = match tokens {
+        TokenLists::One(tokens) => OneOrMany::One(known(tokens, "tokens")?),
+        TokenLists::Many(lists) => {
+            let lists = lists.into_iter().enumerate();
+            let lists = lists.map(|(index, tokens)| known(tokens, &format!("tokens[{index}]")));
+            OneOrMany::Many(lists.collect::<Result<Vec<_>, ApiError>>()?)
+        }
+    };
+    let without_control = skip_special_tokens.unwrap_or(true);
+    let text = |tokens: &Vec<TokenId>| {
+        if without_control { judge.text(&judge.without_control(tokens)) } else { judge.text(tokens) }
+    };
+    Ok(Json(Detokenized { prompt: tokens.map(|tokens| judge.text(tokens)), text: tokens.map(text) }))
 }

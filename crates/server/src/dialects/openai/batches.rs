@@ -13,13 +13,13 @@ use store::{Batch, BatchState, LineError, NewBatch, Purpose, StoreError};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    examples,
-    files::{PageLimits, limit_within, page_error},
-    metadata,
+    examples, metadata,
+    page::{PageLimits, Paged, limit_within, page_error},
 };
 use crate::{
+    batches::route_of,
     caller::RequestCaller,
-    error::{ApiError, ErrorBody, quoted},
+    error::{ApiError, ErrorBody, NoStorage, NotStored, quoted},
     json_body::JsonBytes,
     state::AppState,
     url_query,
@@ -51,36 +51,14 @@ pub(crate) fn batch_endpoints(document: &utoipa::openapi::OpenApi) -> Arc<[&'sta
     ENDPOINTS.into_iter().filter(|endpoint| document.paths.paths.contains_key(*endpoint)).collect()
 }
 
-/// A page of a list.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Paged<T> {
-    /// Always `list`.
-    object: &'static str,
-    /// The items.
-    data: Vec<T>,
-    /// Id of the first item; null if there are none.
-    first_id: Option<String>,
-    /// Id of the last item, to be sent as `after` for the next page; null if there are none.
-    last_id: Option<String>,
-    /// Whether there are more items after the last.
-    has_more: bool,
-}
-
-impl<T> Paged<T> {
-    pub(super) fn new(data: Vec<T>, has_more: bool, id: impl Fn(&T) -> &String) -> Self {
-        let (first_id, last_id) =
-            (data.first().map(|item| id(item).clone()), data.last().map(|item| id(item).clone()));
-        Self { object: "list", first_id, last_id, has_more, data }
-    }
-}
-
 /// A batch to create.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct BatchBody {
     /// Id of a file with the purpose `batch`. Each of its lines is an object with `custom_id`, `method`, `url` and
     /// `body`.
     input_file_id: String,
-    /// The route to which all lines are sent, such as `/v1/chat/completions`, `/judge` or `/reward`.
+    /// The route to which all lines are sent, such as `/v1/chat/completions`, `/judge` or `/reward`. OpenAI's routes
+    /// may also be without `/v1`, as Azure's clients write them.
     endpoint: String,
     /// The time to run the batch: a number with the unit `s`, `m`, `h` or `d`, at most a week. Lines that are not
     /// run by then get the error `batch_expired`.
@@ -279,7 +257,7 @@ pub(super) struct BatchesQuery {
     responses(
         (status = 200, description = "The batch was created.", body = BatchObject, example = json!(examples::batch())),
         (status = 400, description = "The request is invalid.", body = ErrorBody),
-        (status = 404, description = "The server has no storage for batches (`--data-dir`).", body = ErrorBody),
+        NoStorage,
         (status = 409, description = "The `Idempotency-Key` was used for a different batch.", body = ErrorBody),
         (status = 415, description = "The request body is not JSON.", body = ErrorBody),
         (status = 429, description = "Too many batches are in progress.", body = ErrorBody)
@@ -293,7 +271,7 @@ pub(super) async fn create(
 ) -> Result<Json<BatchObject>, ApiError> {
     let store = state.storage.required()?;
     let body: BatchBody = body.parse()?;
-    if !state.batch_endpoints.contains(&body.endpoint.as_str()) {
+    if !state.batch_endpoints.contains(&route_of(&body.endpoint)) {
         let known = state.batch_endpoints.join(", ");
         let message = format!("Lines cannot go to {}; there are {known}.", quoted(&body.endpoint));
         return Err(ApiError::invalid("endpoint", message));
@@ -346,7 +324,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     responses(
         (status = 200, description = "The batches.", body = Paged<BatchObject>, example = json!(examples::batches())),
         (status = 400, description = "`limit` or `after` is invalid.", body = ErrorBody),
-        (status = 404, description = "The server has no storage for batches (`--data-dir`).", body = ErrorBody)
+        NoStorage
     )
 )]
 pub(super) async fn list(
@@ -372,7 +350,7 @@ pub(super) async fn list(
     params(("batch_id" = String, Path, description = "The batch's id.")),
     responses(
         (status = 200, description = "The batch.", body = BatchObject, example = json!(examples::batch())),
-        (status = 404, description = "Not found.", body = ErrorBody)
+        NotStored
     )
 )]
 pub(super) async fn retrieve(
@@ -396,7 +374,7 @@ pub(super) async fn retrieve(
     params(("batch_id" = String, Path, description = "The batch's id.")),
     responses(
         (status = 200, description = "The batch, with its status after the request.", body = BatchObject, example = json!(examples::batch())),
-        (status = 404, description = "Not found.", body = ErrorBody)
+        NotStored
     )
 )]
 pub(super) async fn cancel(

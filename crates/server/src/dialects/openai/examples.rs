@@ -28,7 +28,7 @@ pub(super) fn turn_answer() -> Value {
         "object": "chat.completion",
         "created": 1760000000,
         "model": "gavel-mini",
-        "system_fingerprint": "gavel-mini",
+        "system_fingerprint": "gavel-mini@457a68191579",
         "choices": [
             {
                 "index": 0,
@@ -73,11 +73,11 @@ pub(super) fn streamed() -> Value {
 /// The events that answer [`streamed`].
 pub(super) fn streamed_answer() -> Value {
     json!([
-        r#"data: {"id":"chatcmpl-0d2f43a3f0ce0fbd05533bb997047726","object":"chat.completion.chunk","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}"#,
+        r#"data: {"id":"chatcmpl-0d2f43a3f0ce0fbd05533bb997047726","object":"chat.completion.chunk","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini@457a68191579","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}"#,
         "",
-        r#"data: {"id":"chatcmpl-0d2f43a3f0ce0fbd05533bb997047726","object":"chat.completion.chunk","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"delta":{"content":"A"},"logprobs":null,"finish_reason":null}]}"#,
+        r#"data: {"id":"chatcmpl-0d2f43a3f0ce0fbd05533bb997047726","object":"chat.completion.chunk","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini@457a68191579","choices":[{"index":0,"delta":{"content":"A"},"logprobs":null,"finish_reason":null}]}"#,
         "",
-        r#"data: {"id":"chatcmpl-0d2f43a3f0ce0fbd05533bb997047726","object":"chat.completion.chunk","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}"#,
+        r#"data: {"id":"chatcmpl-0d2f43a3f0ce0fbd05533bb997047726","object":"chat.completion.chunk","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini@457a68191579","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}]}"#,
         "",
         "data: [DONE]",
         "",

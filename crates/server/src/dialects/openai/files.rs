@@ -15,14 +15,14 @@ use store::{FilePage, FileRecord, Incoming, NewFile, Order, Purpose, StoreError,
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    batches::Paged,
     examples,
+    page::{PageLimits, Paged, limit_within, page_error},
     upload_form::{UploadField, UploadForm},
 };
 use crate::{
     access::Grant,
     caller::RequestCaller,
-    error::{ApiError, ErrorBody, quoted},
+    error::{ApiError, ErrorBody, NoStorage, NotStored, quoted},
     images,
     state::AppState,
     storage::StoreHandle,
@@ -148,7 +148,7 @@ pub(super) struct FilesQuery {
     responses(
         (status = 200, description = "The file was stored.", body = FileObject, example = json!(examples::file())),
         (status = 400, description = "The form is invalid, or a file for `vision` is not an image.", body = ErrorBody),
-        (status = 404, description = "The server has no storage for files (`--data-dir`).", body = ErrorBody),
+        NoStorage,
         (status = 408, description = "The form came too slowly.", body = ErrorBody),
         (status = 413, description = "The file is too large, or the storage limit is reached.", body = ErrorBody),
         (status = 415, description = "The request body is not a form.", body = ErrorBody),
@@ -206,7 +206,7 @@ pub(super) async fn create(
     responses(
         (status = 200, description = "The files.", body = Paged<FileObject>, example = json!(examples::files())),
         (status = 400, description = "A parameter of the list is invalid.", body = ErrorBody),
-        (status = 404, description = "The server has no storage for files (`--data-dir`).", body = ErrorBody)
+        NoStorage
     )
 )]
 pub(super) async fn list(
@@ -242,7 +242,7 @@ pub(super) async fn list(
     params(("file_id" = String, Path, description = "The file's id.")),
     responses(
         (status = 200, description = "The file's metadata.", body = FileObject, example = json!(examples::file())),
-        (status = 404, description = "Not found.", body = ErrorBody)
+        NotStored
     )
 )]
 pub(super) async fn retrieve(
@@ -269,7 +269,7 @@ pub(super) async fn retrieve(
             body = FileContent,
             example = json!(examples::lines())
         ),
-        (status = 404, description = "Not found.", body = ErrorBody)
+        NotStored
     )
 )]
 pub(super) async fn content(
@@ -314,7 +314,7 @@ pub(super) async fn content(
     responses(
         (status = 200, description = "The file was deleted.", body = FileDeleted, example = json!(examples::file_deleted())),
         (status = 400, description = "The file is the input of a batch in progress.", body = ErrorBody),
-        (status = 404, description = "Not found.", body = ErrorBody)
+        NotStored
     )
 )]
 pub(super) async fn delete(
@@ -402,36 +402,4 @@ fn parse_purpose(name: &str) -> Result<Purpose, ApiError> {
         let known = Purpose::ALL.map(Purpose::as_str).join(", ");
         ApiError::invalid("purpose", format!("There is no purpose {}; there are {known}.", quoted(name)))
     })
-}
-
-/// How many items a page of a list may have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PageLimits {
-    /// The limit if the request has none.
-    pub(super) default: usize,
-    pub(super) max: usize,
-}
-
-/// The limit of a page.
-///
-/// # Errors
-/// When it is not from 1 to the maximum.
-pub(super) fn limit_within(limit: Option<usize>, limits: PageLimits) -> Result<usize, ApiError> {
-    let PageLimits { default, max } = limits;
-    let limit = limit.unwrap_or(default);
-    if (1..=max).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(ApiError::invalid("limit", format!("The limit is from 1 to {max}.")))
-}
-
-/// The error of a page of a list: an unknown `after` is an invalid request instead of not found.
-pub(super) fn page_error(error: StoreError) -> ApiError {
-    match error {
-        StoreError::UnknownFile { id } | StoreError::UnknownBatch { id } => {
-            let message = format!("There is no {} behind which a list could begin.", quoted(&id));
-            ApiError::invalid("after", message)
-        }
-        other => other.into(),
-    }
 }

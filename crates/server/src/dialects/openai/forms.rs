@@ -18,10 +18,7 @@ use crate::{
 };
 
 /// In a request: `off`, `auto` or the name of a form. In a response: the form of the answer.
-const HEADER: HeaderName = HeaderName::from_static(FORM_HEADER);
-
-/// The name of this header, which is the parameter of an error about the form.
-pub(in crate::dialects) const FORM_HEADER: &str = "x-gavel-form";
+const HEADER: HeaderName = HeaderName::from_static("x-gavel-form");
 
 /// The form that a request asks for, in its header or by its key's setting.
 pub(in crate::dialects) enum WantedForm {

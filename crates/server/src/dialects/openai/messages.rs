@@ -38,6 +38,9 @@ pub(super) struct ChatMessage {
 
 only_from_objects!(ChatMessage);
 
+/// The roles of chat messages, for a message.
+const ROLES: &str = "system, developer, user, assistant and tool";
+
 /// Makes placeholders of the parts of type `image` without an image in the user's messages, for `images` images that
 /// are outside of the messages. A part for which there is none stays as it is, and is refused.
 pub(super) fn insert_placeholders(messages: &mut [ChatMessage], images: usize) {
@@ -66,16 +69,14 @@ pub(super) fn prompt(
     Ok(Prompt { messages, reply, ..Prompt::default() })
 }
 
-/// The role of the name `role`; `param` is its path in the request.
-pub(super) fn role(role: &str, param: &str) -> Result<Role, ApiError> {
+/// The role of the name `role`; `param` is its path in the request, and `known` lists the roles of its interface.
+pub(super) fn role(role: &str, param: &str, known: &str) -> Result<Role, ApiError> {
     match role {
         "system" | "developer" => Ok(Role::System),
         "user" => Ok(Role::User),
         "assistant" => Ok(Role::Assistant),
         role => {
-            let role = quoted(role);
-            let text =
-                format!("There is no role {role}; there are system, developer, user, assistant and tool.");
+            let text = format!("There is no role {}; there are {known}.", quoted(role));
             Err(ApiError::invalid(param, text))
         }
     }
@@ -87,7 +88,7 @@ fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Resu
     let role = match role_name.as_str() {
         "tool" => role_of_result(tool_call_id.as_ref(), &format!("{param}.tool_call_id"))?,
         "function" => role_of_result(name.as_ref(), &format!("{param}.name"))?,
-        other => role(other, &format!("{param}.role"))?,
+        other => role(other, &format!("{param}.role"), ROLES)?,
     };
     let calls = call_arguments(tool_calls, &format!("{param}.tool_calls"))?;
     let call = function_call.filter(|call| !call.is_null());

@@ -12,6 +12,7 @@ pub(in crate::dialects) mod image_params;
 mod messages;
 mod metadata;
 mod models;
+mod page;
 mod prompt_schema;
 mod request;
 mod response;
@@ -23,7 +24,6 @@ pub(in crate::dialects) mod tokens;
 mod tools;
 pub(in crate::dialects) mod unsupported;
 mod upload_form;
-mod values;
 
 use axum::{
     Extension, Json,
@@ -37,7 +37,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     caller::{MAX_SALT_BYTES, RequestCaller},
-    error::{ApiError, Dialect, ErrorBody},
+    error::{ApiError, Dialect, GenerationErrors, UnknownModel},
     images::with_images,
     json_body::JsonBytes,
     metrics::RequestKind,
@@ -47,10 +47,10 @@ pub(crate) use aliases::aliases;
 pub(crate) use batches::batch_endpoints;
 use best_of::best_of;
 use forms::KnownObject;
-pub(in crate::dialects) use forms::{FORM_HEADER, WantedForm, with_form_header};
+pub(in crate::dialects) use forms::{WantedForm, with_form_header};
 use image_params::ImageParams;
-pub(in crate::dialects) use request::Stop;
-use request::{ChatBody, ChatRequest, TextCounts};
+pub(in crate::dialects) use request::TextCounts;
+use request::{ChatBody, ChatRequest};
 pub(crate) use response::PromptDetails;
 use response::{ChatCompletion, ChatCompletionChunk, ResponseHeader, UsageBody};
 use shape::RequestedShape;
@@ -130,14 +130,8 @@ impl FromRequestParts<AppState> for Deployment {
                 examples(("streamed" = (value = json!(examples::streamed_answer()))))
             )
         )),
-        (status = 400, description = "The request is invalid or uses an unsupported parameter.", body = ErrorBody),
-        (status = 404, description = "No model with this name is served.", body = ErrorBody),
-        (status = 413, description = "The request body is too large.", body = ErrorBody),
-        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The critic failed, or the text ended before its first word (`empty_completion`).", body = ErrorBody),
-        (status = 503, description = "The engine has stopped.", body = ErrorBody),
-        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
+        GenerationErrors,
+        UnknownModel
     )
 )]
 async fn chat(
@@ -150,7 +144,7 @@ async fn chat(
     let request = chat_request(&state, &caller, &body).await?;
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;
-    let header = ResponseHeader::new("chatcmpl-", model, state.judge.model());
+    let header = ResponseHeader::new("chatcmpl-", model, &state.judge);
     restrict_cache(&mut caller, request.cache_salt.as_deref())?;
     let params = CompletionParams { caller, ..request.params };
     let Constrained { form, params } =

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::examples;
 use crate::{
     clock::unix_seconds,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, UnknownModel},
     state::AppState,
     url_query,
 };
@@ -103,7 +103,7 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "The model.", body = ModelBody, example = json!(examples::model())),
         (status = 400, description = "The name is longer than 256 bytes.", body = ErrorBody),
-        (status = 404, description = "No model with this name is served.", body = ErrorBody)
+        UnknownModel
     )
 )]
 pub(super) async fn retrieve(

@@ -13,171 +13,163 @@ use super::{
     shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
     tokens,
     tools::{Call, ForcedCall, FunctionParams},
-    values::{in_range, lenient, number_in},
 };
 use crate::{
-    dialects::{content::ImageUrl, null_as_default},
+    dialects::{
+        content::ImageUrl,
+        null_as_default,
+        sampling::{Sampling, Stop, TokenLimit},
+        values::{in_range, lenient},
+    },
     error::ApiError,
     images::ImageReader,
     json_object::only_from_objects,
 };
 
 /// The default of `max_completion_tokens`: enough for any verdict with its reasons.
-const DEFAULT_MAX_TOKENS: usize = 1024;
+pub(super) const DEFAULT_MAX_TOKENS: usize = 1024;
+
+/// The maximum number of most probable tokens at each position, as at OpenAI.
+pub(super) const MAX_TOP_LOGPROBS: i64 = 20;
 
 /// The maximum number of texts per request, as at OpenAI. Each is a sequence of the engine, far fewer of which run
 /// at a time.
 pub(super) const MAX_TEXTS: i64 = 128;
 
-/// The maximum number of stop strings, as at OpenAI, and of bytes of each: text that may begin a stop string is
-/// held back.
-const MAX_STOPS: usize = 4;
-const MAX_STOP_BYTES: usize = 64;
-
 /// A conversation, and how it is continued. A list of one element is read as its element.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ChatBody {
     /// Any name of up to 256 bytes, unless the server refuses unknown ones. It is returned in the response;
     /// `system_fingerprint` names the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) model: Option<String>,
+    model: Option<String>,
     /// The messages so far, oldest first.
-    pub(super) messages: Vec<ChatMessage>,
+    messages: Vec<ChatMessage>,
     /// Images that replace `<image>`, and parts of type `image` without an image, in the user's messages, in order;
     /// those that are left over begin the user's first message. An extension.
-    pub(super) images: Option<Vec<ImageUrl>>,
+    images: Option<Vec<ImageUrl>>,
     /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    pub(super) temperature: Option<f64>,
+    temperature: Option<f64>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    pub(super) top_p: Option<f64>,
+    top_p: Option<f64>,
     /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) top_k: Option<i64>,
+    top_k: Option<i64>,
     /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) repetition_penalty: Option<f64>,
+    repetition_penalty: Option<f64>,
     /// Subtracted from the logit of each token that was already written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(super) presence_penalty: Option<f64>,
+    presence_penalty: Option<f64>,
     /// Subtracted from a token's logit once for each time that it was written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(super) frequency_penalty: Option<f64>,
+    frequency_penalty: Option<f64>,
     /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
     #[serde(default)]
-    pub(super) logit_bias: Option<HashMap<String, f64>>,
+    logit_bias: Option<HashMap<String, f64>>,
     /// Draws only from tokens with at least this fraction of the most probable token's probability. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
-    pub(super) min_p: Option<f64>,
+    min_p: Option<f64>,
     /// Seed of the random numbers; if absent, a random one. Text i uses the seed plus i.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) seed: Option<i64>,
+    seed: Option<i64>,
     /// Maximum number of tokens to write; a value above the remaining context means all of it.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, default = 1024)]
-    pub(super) max_completion_tokens: Option<i64>,
+    max_completion_tokens: Option<i64>,
     /// The older name of `max_completion_tokens`, which takes precedence.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1)]
-    pub(super) max_tokens: Option<i64>,
+    max_tokens: Option<i64>,
     /// Minimum number of tokens before the text may end. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, default = 0)]
-    pub(super) min_tokens: Option<i64>,
+    min_tokens: Option<i64>,
     /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
     #[serde(default)]
-    pub(super) stop: Option<Stop>,
+    stop: Option<Stop>,
     /// Number of texts to return.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128, default = 1)]
-    pub(super) n: Option<i64>,
+    n: Option<i64>,
     /// Number of texts to generate, of which the `n` with the highest mean log-probability are returned; by default
     /// `n`. Not with `stream`. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128)]
-    pub(super) best_of: Option<i64>,
+    best_of: Option<i64>,
     /// Whether to return the log-probability of each token, computed from the raw logits.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) logprobs: Option<bool>,
+    logprobs: Option<bool>,
     /// Number of most probable tokens to return at each position; needs `logprobs`.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 20)]
-    pub(super) top_logprobs: Option<i64>,
+    top_logprobs: Option<i64>,
     /// Ids of at most 128 tokens whose log-probabilities are returned at each position, in this order, instead of
     /// the most probable ones; needs `logprobs`. An extension.
     #[serde(default)]
-    pub(super) logprob_token_ids: Option<Vec<i64>>,
+    logprob_token_ids: Option<Vec<i64>>,
     /// The format of the text: type `text`, `json_object`, or `json_schema` with a schema in `json_schema`.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    pub(super) response_format: Option<Value>,
+    response_format: Option<Value>,
     /// Functions that could be called.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
-    pub(super) tools: Option<Value>,
+    tools: Option<Value>,
     /// With `none` or `auto` the critic answers in text. A named function is called; with `required`, the only
     /// function is.
     #[serde(default)]
-    pub(super) tool_choice: Option<Value>,
+    tool_choice: Option<Value>,
     /// The older form of `tools`.
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
-    pub(super) functions: Option<Value>,
+    functions: Option<Value>,
     /// The older form of `tool_choice`.
     #[serde(default)]
-    pub(super) function_call: Option<Value>,
+    function_call: Option<Value>,
     /// A JSON schema for the text. An extension.
     #[serde(default)]
-    pub(super) guided_json: Option<Value>,
+    guided_json: Option<Value>,
     /// Texts of which the reply is one. An extension.
     #[serde(default)]
-    pub(super) guided_choice: Option<Vec<String>>,
+    guided_choice: Option<Vec<String>>,
     /// A regular expression that the whole text matches. An extension.
     #[serde(default)]
-    pub(super) guided_regex: Option<String>,
+    guided_regex: Option<String>,
     /// The same as `guided_regex`. An extension.
     #[serde(default)]
-    pub(super) regex: Option<String>,
+    regex: Option<String>,
     /// The same constraints in one object. An extension.
     #[serde(default)]
-    pub(super) structured_outputs: Option<StructuredOutputs>,
+    structured_outputs: Option<StructuredOutputs>,
     /// Whether the text is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) stream: Option<bool>,
+    stream: Option<bool>,
     /// Options of the stream.
-    pub(super) stream_options: Option<StreamOptions>,
+    stream_options: Option<StreamOptions>,
     /// Restricts the sharing of cached prompts to requests of the same key with the same salt, of up to 256 bytes. An
     /// extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) cache_salt: Option<String>,
+    cache_salt: Option<String>,
     /// Whether to write until the maximum number of tokens, ignoring end tokens. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) ignore_eos: Option<bool>,
+    ignore_eos: Option<bool>,
     /// Whether control tokens are left out of the text; by default `true`. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) skip_special_tokens: Option<bool>,
+    skip_special_tokens: Option<bool>,
     /// Whether the last message, which must be the assistant's, is continued instead of answered. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) continue_final_message: Option<bool>,
+    continue_final_message: Option<bool>,
     /// May be `false` only with `continue_final_message`, as some clients send it. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) add_generation_prompt: Option<bool>,
-}
-
-/// One string or several.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(in crate::dialects) enum Stop {
-    /// One string.
-    One(String),
-    /// Several strings.
-    Several(Vec<String>),
+    add_generation_prompt: Option<bool>,
 }
 
 /// Options of a stream.
@@ -193,11 +185,11 @@ only_from_objects!(StreamOptions);
 
 /// The number of texts for a prompt.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TextCounts {
+pub(in crate::dialects) struct TextCounts {
     /// Texts in the response.
     pub(super) returned: usize,
     /// Texts to generate, the best of which are returned.
-    pub(super) generated: usize,
+    pub(in crate::dialects) generated: usize,
 }
 
 impl TextCounts {
@@ -206,7 +198,7 @@ impl TextCounts {
     /// # Errors
     /// When a number is out of range, `best_of` is below `n`, or it is above `n` with a stream: the best texts are
     /// known only at the end.
-    pub(super) fn new(
+    pub(in crate::dialects) fn new(
         n: Option<i64>,
         best_of: Option<i64>,
         stream: Option<StreamOptions>,
@@ -237,12 +229,6 @@ impl TextCounts {
 struct ReplyConstraint {
     call: Option<Call>,
     shape: Option<RequestedShape>,
-}
-
-/// The minimum and the maximum number of tokens to write.
-struct TokenBounds {
-    min: usize,
-    max: usize,
 }
 
 /// The log-probabilities that a request asks for.
@@ -284,16 +270,16 @@ impl ChatBody {
         vocabulary: usize,
         reader: &ImageReader<'_>,
     ) -> Result<ChatRequest, ApiError> {
-        let mut params = self.params(vocabulary)?;
+        let params = self.sampling().params(vocabulary)?;
+        let LogprobParams { top, token_ids } = self.logprob_params()?;
+        let logprob_tokens = tokens::reported(token_ids, vocabulary)?;
         let ReplyConstraint { call, shape } = self.reply_constraint()?;
         let streams = self.stream.unwrap_or_default();
         let stream = streams.then(|| self.stream_options.unwrap_or_default());
         let texts = TextCounts::new(self.n, self.best_of, stream)?;
-        let logprobs = params.top_logprobs.is_some();
-        if texts.selects_best() {
-            params.top_logprobs.get_or_insert(0);
-        }
-        let params = params.one_of(texts.generated);
+        let logprobs = top.is_some();
+        let top_logprobs = top.or(texts.selects_best().then_some(0));
+        let params = CompletionParams { top_logprobs, logprob_tokens, ..params }.one_of(texts.generated);
         let continued = self.continue_final_message.unwrap_or_default();
         let opens_turn = continued || self.add_generation_prompt != Some(false);
         let detached = ImageUrl::read_all(self.images.unwrap_or_default(), reader)?;
@@ -339,60 +325,33 @@ impl ChatBody {
         Ok(ReplyConstraint { call: None, shape: shape::single(shapes)? })
     }
 
-    /// The parameters of the completion.
-    pub(super) fn params(&self, vocabulary: usize) -> Result<CompletionParams, ApiError> {
-        let bounds = self.token_bounds()?;
-        // A sum of 0 is reached by no token, which can only mean the most probable one.
-        let top_p = number_in("top_p", self.top_p.unwrap_or(1.0), 0.0..=1.0)?.max(f32::MIN_POSITIVE);
-        let top_k = match self.top_k.unwrap_or(0) {
-            -1 | 0 => None,
-            top_k => Some(in_range("top_k", top_k, 1..=i64::MAX)?),
-        };
-        // Checked when it is narrowed: a number near 0 may become 0, and a large one infinite.
-        let repetition_penalty = self.repetition_penalty.map(|penalty| penalty as f32);
-        if repetition_penalty.is_some_and(|penalty| !penalty.is_finite() || penalty <= 0.0) {
-            return Err(ApiError::invalid("repetition_penalty", "repetition_penalty must be above 0."));
-        }
-        let penalty = |name, value: Option<f64>| number_in(name, value.unwrap_or(0.0), -2.0..=2.0);
-        let biases = self.logit_bias.as_ref().map(|biases| tokens::biases(biases, vocabulary)).transpose()?;
-        let logprobs = self.logprob_params()?;
-        Ok(CompletionParams {
-            temperature: number_in("temperature", self.temperature.unwrap_or(0.0), 0.0..=2.0)?,
-            top_p,
-            top_k,
-            seed: self.seed.map(i64::cast_unsigned),
-            repetition_penalty,
-            presence_penalty: penalty("presence_penalty", self.presence_penalty)?,
-            frequency_penalty: penalty("frequency_penalty", self.frequency_penalty)?,
-            logit_bias: biases.unwrap_or_default(),
-            min_p: number_in("min_p", self.min_p.unwrap_or(0.0), 0.0..=1.0)?,
-            min_tokens: bounds.min,
-            stop: self.stop_strings()?,
-            top_logprobs: logprobs.top,
-            logprob_tokens: tokens::reported(logprobs.token_ids, vocabulary)?,
-            ignore_end: self.ignore_eos.unwrap_or_default(),
-            show_control: !self.skip_special_tokens.unwrap_or(true),
-            ..CompletionParams::greedy(bounds.max)
-        })
-    }
-
-    fn token_bounds(&self) -> Result<TokenBounds, ApiError> {
-        let (name, max) = match (self.max_completion_tokens, self.max_tokens) {
+    /// How the text is sampled.
+    fn sampling(&self) -> Sampling<'_> {
+        let (param, value) = match (self.max_completion_tokens, self.max_tokens) {
             (Some(max), _) => ("max_completion_tokens", Some(max)),
             (None, max) => ("max_tokens", max),
         };
-        let max = max.map_or(Ok(DEFAULT_MAX_TOKENS), |max| in_range(name, max, 1..=i64::MAX))?;
-        let min = in_range("min_tokens", self.min_tokens.unwrap_or(0), 0..=i64::MAX)?;
-        if min > max {
-            let message = format!("min_tokens cannot be above the bound of {max} tokens.");
-            return Err(ApiError::invalid("min_tokens", message));
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.as_ref(),
+            seed: self.seed,
+            stop: self.stop.as_ref(),
+            min_tokens: self.min_tokens,
+            max_tokens: TokenLimit { param, value, default: DEFAULT_MAX_TOKENS },
+            ignore_eos: self.ignore_eos,
+            skip_special_tokens: self.skip_special_tokens,
         }
-        Ok(TokenBounds { min, max })
     }
 
     fn logprob_params(&self) -> Result<LogprobParams<'_>, ApiError> {
         let wanted = self.logprobs.unwrap_or_default();
-        let top = in_range("top_logprobs", self.top_logprobs.unwrap_or(0), 0..=20)?;
+        let top = in_range("top_logprobs", self.top_logprobs.unwrap_or(0), 0..=MAX_TOP_LOGPROBS)?;
         if top > 0 && !wanted {
             return Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true."));
         }
@@ -402,24 +361,6 @@ impl ChatBody {
             return Err(ApiError::invalid("logprob_token_ids", message));
         }
         Ok(LogprobParams { top: wanted.then_some(top), token_ids })
-    }
-
-    /// The strings that end the text.
-    fn stop_strings(&self) -> Result<Vec<String>, ApiError> {
-        let stop = match &self.stop {
-            None => Vec::new(),
-            Some(Stop::One(stop)) => vec![stop.clone()],
-            Some(Stop::Several(stops)) => stops.clone(),
-        };
-        if stop.len() > MAX_STOPS {
-            let message = format!("There can be at most {MAX_STOPS} stop strings.");
-            return Err(ApiError::invalid("stop", message));
-        }
-        if stop.iter().any(|stop| stop.len() > MAX_STOP_BYTES) {
-            let message = format!("A stop string has at most {MAX_STOP_BYTES} bytes.");
-            return Err(ApiError::invalid("stop", message));
-        }
-        Ok(stop)
     }
 }
 

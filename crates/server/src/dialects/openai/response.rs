@@ -1,11 +1,14 @@
 //! The bodies of chat responses, whole and in chunks.
 
-use judge::{Completion, FinishReason, TokenLogprob, Usage};
+use judge::{Completion, FinishReason, Judge, TokenLogprob, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::tools::{Call, CallStyle};
-use crate::{clock::unix_seconds, request_id};
+use crate::{clock::unix_seconds, hexadecimal::hexadecimal, request_id};
+
+/// Number of bytes of the weights' digest in a fingerprint: enough to tell the checkpoints of one name apart.
+const FINGERPRINT_BYTES: usize = 6;
 
 /// What all chunks of a response have in common.
 #[derive(Debug, Clone)]
@@ -17,14 +20,10 @@ pub(super) struct ResponseHeader {
 }
 
 impl ResponseHeader {
-    /// A response whose id begins with `id_prefix`; `checkpoint` is returned as the fingerprint.
-    pub(super) fn new(id_prefix: &str, model: String, checkpoint: &str) -> Self {
-        Self {
-            id: format!("{id_prefix}{}", request_id::fresh_id()),
-            created: unix_seconds(),
-            model,
-            fingerprint: checkpoint.to_owned(),
-        }
+    /// A response of `judge` whose id begins with `id_prefix`; `model` is the name in the request.
+    pub(super) fn new(id_prefix: &str, model: String, judge: &Judge) -> Self {
+        let id = format!("{id_prefix}{}", request_id::fresh_id());
+        Self { id, created: unix_seconds(), model, fingerprint: fingerprint(judge) }
     }
 
     /// A chunk of the stream.
@@ -32,6 +31,16 @@ impl ResponseHeader {
         let Self { id, created, model, fingerprint } = self.clone();
         let object = "chat.completion.chunk";
         ChatCompletionChunk { id, object, created, model, system_fingerprint: fingerprint, choices, usage }
+    }
+}
+
+/// The name of the checkpoint, with the first digits of its weights' digest. That is computed in the background after
+/// the start, and no answer waits for it.
+fn fingerprint(judge: &Judge) -> String {
+    let name = judge.model();
+    match judge.build().weights.get() {
+        Some(digest) => format!("{name}@{}", hexadecimal(&digest[..FINGERPRINT_BYTES])),
+        None => name.to_owned(),
     }
 }
 
@@ -46,7 +55,8 @@ pub(crate) struct ChatCompletion {
     created: u64,
     /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
-    /// Name of the checkpoint.
+    /// Name of the checkpoint, and the first 12 digits of the SHA-256 of its weights once that is computed, such as
+    /// `gavel-mini@457a68191579`.
     system_fingerprint: String,
     /// The `n` texts.
     choices: Vec<Choice>,
@@ -172,7 +182,7 @@ pub(crate) struct FunctionBody {
 /// Log-probabilities of the tokens of a text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Logprobs {
-    /// The tokens, in order.
+    /// The tokens that the critic chose, in order. The fixed tokens of a form are left out.
     content: Vec<TokenBody>,
     /// Always empty.
     refusal: Vec<TokenBody>,
@@ -299,7 +309,8 @@ pub(crate) struct ChatCompletionChunk {
     created: u64,
     /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
-    /// Name of the checkpoint.
+    /// Name of the checkpoint, and the first 12 digits of the SHA-256 of its weights once that is computed, such as
+    /// `gavel-mini@457a68191579`.
     system_fingerprint: String,
     /// A part of one text; empty in the chunk with `usage`.
     choices: Vec<ChunkChoice>,

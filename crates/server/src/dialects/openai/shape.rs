@@ -93,6 +93,20 @@ fn schema_of(value: Option<&Value>, param: &'static str) -> Result<Value, ApiErr
     schema.ok_or_else(|| ApiError::invalid(param, format!("{param} lacks its schema.")))
 }
 
+/// The shape of texts that match `pattern` as a whole.
+///
+/// # Errors
+/// When the pattern is empty; the error names `param`.
+pub(in crate::dialects) fn of_pattern(
+    pattern: &str,
+    param: &'static str,
+) -> Result<RequestedShape, ApiError> {
+    if pattern.is_empty() {
+        return Err(ApiError::invalid(param, format!("{param} has an empty pattern: it allows no text.")));
+    }
+    Ok(RequestedShape { shape: Shape::Pattern(pattern.to_owned()), param })
+}
+
 /// The constraints that have a parameter of their own.
 pub(in crate::dialects) struct ConstraintParams<'a> {
     pub(in crate::dialects) guided_json: Option<&'a Value>,
@@ -115,35 +129,31 @@ impl ConstraintParams<'_> {
             return Err(ApiError::invalid(NESTED, message).with_code("unsupported_parameter"));
         }
         let mut shapes = Vec::new();
-        let mut add = |param, shape| shapes.push(RequestedShape { shape, param });
         for (param, schema) in
             [("guided_json", self.guided_json), (NESTED, nested.and_then(|outputs| outputs.json.as_ref()))]
         {
             if schema.is_some() {
-                add(param, Shape::Schema(schema_of(schema, param)?));
+                shapes.push(RequestedShape { shape: Shape::Schema(schema_of(schema, param)?), param });
             }
         }
         for (param, texts) in [
             ("guided_choice", self.guided_choice),
             (NESTED, nested.and_then(|outputs| outputs.choice.as_ref())),
         ] {
-            texts.into_iter().for_each(|texts| add(param, Shape::OneOf(texts.clone())));
+            let shape = texts.map(|texts| Shape::OneOf(texts.clone()));
+            shapes.extend(shape.map(|shape| RequestedShape { shape, param }));
         }
         for (param, pattern) in [
             ("guided_regex", self.guided_regex),
             ("regex", self.regex),
             (NESTED, nested.and_then(|outputs| outputs.regex.as_ref())),
         ] {
-            if pattern.is_some_and(String::is_empty) {
-                return Err(ApiError::invalid(
-                    param,
-                    format!("{param} has an empty pattern: it allows no text."),
-                ));
+            if let Some(pattern) = pattern {
+                shapes.push(of_pattern(pattern, param)?);
             }
-            pattern.into_iter().for_each(|pattern| add(param, Shape::Pattern(pattern.clone())));
         }
         if nested.is_some_and(|outputs| outputs.json_object == Some(true)) {
-            add(NESTED, Shape::Object);
+            shapes.push(RequestedShape { shape: Shape::Object, param: NESTED });
         }
         Ok(shapes)
     }

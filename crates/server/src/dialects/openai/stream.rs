@@ -9,10 +9,10 @@ use judge::{CompletionStream, FinishReason, Piece, Usage};
 use super::{
     request::StreamOptions,
     response::{ChunkChoice, Delta, Logprobs, ResponseHeader, UsageBody, finish_reason_name},
-    text_stream::{self, ChunkWriter, json_event},
+    text_stream::{self, ChunkWriter},
     tools::Call,
 };
-use crate::metrics::StreamOutcome;
+use crate::{dialects::sse, metrics::StreamOutcome};
 
 /// The texts as server-sent events; they are the arguments of `call` if there is one.
 pub(super) fn events(
@@ -36,7 +36,7 @@ struct ChatWriter {
 
 impl ChatWriter {
     fn chunk(&self, choice: ChunkChoice) -> Event {
-        json_event(&self.header.chunk(vec![choice], None))
+        sse::event(None, &self.header.chunk(vec![choice], None))
     }
 }
 
@@ -62,7 +62,7 @@ impl ChunkWriter for ChatWriter {
     }
 
     fn usage(&self) -> Option<Event> {
-        let usage = || json_event(&self.header.chunk(Vec::new(), Some(UsageBody::sum(&self.usages))));
+        let usage = || sse::event(None, &self.header.chunk(Vec::new(), Some(UsageBody::sum(&self.usages))));
         self.options.include_usage.then(usage)
     }
 }

@@ -8,9 +8,9 @@ use axum::response::{
 };
 use futures::{Stream, StreamExt, stream};
 use judge::{Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError, Piece, Usage};
-use serde::Serialize;
 
 use crate::{
+    dialects::sse,
     error::{ApiError, Dialect},
     metrics::StreamOutcome,
 };
@@ -88,13 +88,8 @@ where
                 self.pieces.clear(); // cancels the other texts
                 let error = ApiError::from_judge(error, Dialect::OpenAi);
                 self.outcome.end(error.outcome());
-                vec![json_event(&error.body())]
+                vec![sse::event(None, &error.body())]
             }
         }
     }
-}
-
-/// An event without a name, whose data is `body` as JSON.
-pub(super) fn json_event(body: &impl Serialize) -> Event {
-    Event::default().json_data(body).expect("our own bodies can be written as JSON")
 }

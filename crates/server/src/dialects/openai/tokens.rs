@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use judge::TokenId;
 
-use super::values::number_in;
-use crate::error::{ApiError, quoted};
+use crate::{
+    dialects::values::number_in,
+    error::{ApiError, quoted},
+};
 
 /// The maximum number of biases, as at OpenAI.
 const MAX_BIASES: usize = 300;

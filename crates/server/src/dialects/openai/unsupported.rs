@@ -74,7 +74,7 @@ const EXTENSIONS: &[Unsupported] = &[
     ("ebnf", never),
     ("json_schema", never),
     ("chat_template", never),
-    ("chat_template_kwargs", is_no_thinking),
+    ("chat_template_kwargs", parameters::is_no_thinking),
     ("mm_processor_kwargs", is_empty),
     ("logits_processors", is_empty),
     ("prompt_embeds", never),
@@ -105,15 +105,6 @@ fn never(_: &Value) -> bool {
 
 fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
-}
-
-/// Whether thinking before the answer is only switched off, which is always so here.
-fn is_no_thinking(value: &Value) -> bool {
-    let asks = |(name, value): (&String, &Value)| {
-        let is_thinking = ["enable_thinking", "thinking"].contains(&name.as_str());
-        !(value.is_null() || is_thinking && is_off(value))
-    };
-    value.as_object().is_some_and(|options| !options.iter().any(asks))
 }
 
 fn is_empty_text(value: &Value) -> bool {

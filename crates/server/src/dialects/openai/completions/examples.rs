@@ -14,7 +14,7 @@ pub(super) fn whole_answer() -> Value {
         "object": "text_completion",
         "created": 1760000000,
         "model": "gavel-mini",
-        "system_fingerprint": "gavel-mini",
+        "system_fingerprint": "gavel-mini@457a68191579",
         "choices": [
             {
                 "index": 0,
@@ -46,11 +46,11 @@ pub(super) fn streamed() -> Value {
 /// The events that answer [`streamed`].
 pub(super) fn streamed_answer() -> Value {
     json!([
-        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"text":"The","logprobs":null,"finish_reason":null}]}"#,
+        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini@457a68191579","choices":[{"index":0,"text":"The","logprobs":null,"finish_reason":null}]}"#,
         "",
-        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"text":"The","logprobs":null,"finish_reason":null}]}"#,
+        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini@457a68191579","choices":[{"index":0,"text":"The","logprobs":null,"finish_reason":null}]}"#,
         "",
-        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini","choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"length"}]}"#,
+        r#"data: {"id":"cmpl-465f14c5cb95be8b3b8ebafa074649d1","object":"text_completion","created":1760000000,"model":"gavel-mini","system_fingerprint":"gavel-mini@457a68191579","choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"length"}]}"#,
         "",
         "data: [DONE]",
         "",

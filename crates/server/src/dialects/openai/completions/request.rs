@@ -2,126 +2,134 @@
 
 use std::collections::HashMap;
 
-use judge::{CompletionParams, Form, RawPrompt, TokenId};
+use judge::{CompletionParams, RawPrompt, TokenId};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::{
-    request::{ChatBody, MAX_TEXTS, Stop, StreamOptions, TextCounts},
-    shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
-    values::{in_range, lenient},
+use super::{
+    super::{
+        request::{StreamOptions, TextCounts},
+        shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
+    },
+    continuation::{Continuation, Prompts},
 };
-use crate::error::ApiError;
+use crate::{
+    dialects::{
+        sampling::{Sampling, Stop, TokenLimit},
+        values::{in_range, lenient},
+    },
+    error::ApiError,
+};
 
 /// The default of `max_tokens`, as clients of this older interface expect.
-const DEFAULT_MAX_TOKENS: i64 = 16;
+const DEFAULT_MAX_TOKENS: usize = 16;
 
 /// Text to continue. It is not put into the chat format, and nothing in it is parsed as a control token.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-pub(in crate::dialects) struct CompletionBody {
+#[derive(Debug, Deserialize, ToSchema)]
+pub(in crate::dialects::openai) struct CompletionBody {
     /// Any name of up to 256 bytes, unless the server refuses unknown ones. It is returned in the response;
     /// `system_fingerprint` names the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) model: Option<String>,
+    model: Option<String>,
     /// A text, token ids of the critic's vocabulary, or a list of either.
-    pub(in crate::dialects) prompt: CompletionPrompt,
+    prompt: CompletionPrompt,
     /// Whether the returned text begins with the prompt. Not with `logprobs`.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) echo: Option<bool>,
+    echo: Option<bool>,
     /// Maximum number of tokens to write; a value above the remaining context means all of it.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, default = 16)]
-    pub(in crate::dialects) max_tokens: Option<i64>,
+    max_tokens: Option<i64>,
     /// Number of texts to return for each prompt. A request may generate at most 128 texts for all prompts together.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128, default = 1)]
-    pub(in crate::dialects) n: Option<i64>,
+    n: Option<i64>,
     /// Number of texts to generate, of which the `n` with the highest mean log-probability are returned; by default
     /// `n`. Not with `stream`.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 1, maximum = 128)]
-    pub(in crate::dialects) best_of: Option<i64>,
+    best_of: Option<i64>,
     /// Number of most probable tokens to return at each position, with log-probabilities computed from the raw
     /// logits.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, maximum = 5)]
-    pub(in crate::dialects) logprobs: Option<i64>,
+    logprobs: Option<i64>,
     /// Temperature of sampling; 0 is greedy.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 2.0, default = 0.0)]
-    pub(in crate::dialects) temperature: Option<f64>,
+    temperature: Option<f64>,
     /// Draws only from the smallest set of tokens whose probabilities reach this sum.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 1.0)]
-    pub(in crate::dialects) top_p: Option<f64>,
+    top_p: Option<f64>,
     /// Draws only from this many most probable tokens; 0 and -1 mean all. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) top_k: Option<i64>,
+    top_k: Option<i64>,
     /// Penalty on tokens already written, above 0; 1 means none. By default that of the checkpoint. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) repetition_penalty: Option<f64>,
+    repetition_penalty: Option<f64>,
     /// Subtracted from the logit of each token that was already written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(in crate::dialects) presence_penalty: Option<f64>,
+    presence_penalty: Option<f64>,
     /// Subtracted from a token's logit once for each time that it was written.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = -2.0, maximum = 2.0, default = 0.0)]
-    pub(in crate::dialects) frequency_penalty: Option<f64>,
+    frequency_penalty: Option<f64>,
     /// Added to the logits of tokens, by token id; at most 300, each from -100 to 100.
     #[serde(default)]
-    pub(in crate::dialects) logit_bias: Option<HashMap<String, f64>>,
+    logit_bias: Option<HashMap<String, f64>>,
     /// Draws only from tokens with at least this fraction of the most probable token's probability. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0.0, maximum = 1.0, default = 0.0)]
-    pub(in crate::dialects) min_p: Option<f64>,
+    min_p: Option<f64>,
     /// Minimum number of tokens before the text may end. An extension.
     #[serde(default, deserialize_with = "lenient")]
     #[schema(minimum = 0, default = 0)]
-    pub(in crate::dialects) min_tokens: Option<i64>,
+    min_tokens: Option<i64>,
     /// Seed of the random numbers; if absent, a random one. Text i, counted over all prompts, uses the seed plus i.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) seed: Option<i64>,
+    seed: Option<i64>,
     /// Up to four strings, of at most 64 bytes each, that end the text and are not part of it.
     #[serde(default)]
-    pub(in crate::dialects) stop: Option<Stop>,
+    stop: Option<Stop>,
     /// Whether the text is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) stream: Option<bool>,
+    stream: Option<bool>,
     /// Options of the stream.
-    pub(in crate::dialects) stream_options: Option<StreamOptions>,
+    stream_options: Option<StreamOptions>,
     /// Whether to write until the maximum number of tokens, ignoring end tokens. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) ignore_eos: Option<bool>,
+    ignore_eos: Option<bool>,
     /// Whether control tokens are left out of the text; by default `true`. An extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) skip_special_tokens: Option<bool>,
+    skip_special_tokens: Option<bool>,
     /// A JSON schema for the text. An extension.
     #[serde(default)]
-    pub(in crate::dialects) guided_json: Option<Value>,
+    guided_json: Option<Value>,
     /// Texts of which the completion is one. An extension.
     #[serde(default)]
-    pub(in crate::dialects) guided_choice: Option<Vec<String>>,
+    guided_choice: Option<Vec<String>>,
     /// A regular expression that the whole text matches. An extension.
     #[serde(default)]
-    pub(in crate::dialects) guided_regex: Option<String>,
+    guided_regex: Option<String>,
     /// The same as `guided_regex`. An extension.
     #[serde(default)]
-    pub(in crate::dialects) regex: Option<String>,
+    regex: Option<String>,
     /// The same constraints in one object. An extension.
     #[serde(default)]
-    pub(in crate::dialects) structured_outputs: Option<StructuredOutputs>,
+    structured_outputs: Option<StructuredOutputs>,
     /// Restricts the sharing of cached prompts to requests of the same key with the same salt, of up to 256 bytes. An
     /// extension.
     #[serde(default, deserialize_with = "lenient")]
-    pub(in crate::dialects) cache_salt: Option<String>,
+    cache_salt: Option<String>,
 }
 
 /// One prompt or several, as text or as token ids.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub(in crate::dialects) enum CompletionPrompt {
+enum CompletionPrompt {
     /// A text.
     Text(String),
     /// Several texts.
@@ -130,13 +138,6 @@ pub(in crate::dialects) enum CompletionPrompt {
     Tokens(Vec<u32>),
     /// The token ids of several prompts.
     TokenLists(Vec<Vec<u32>>),
-}
-
-impl Default for CompletionPrompt {
-    /// No prompt, which is refused.
-    fn default() -> Self {
-        Self::Texts(Vec::new())
-    }
 }
 
 impl CompletionPrompt {
@@ -153,15 +154,7 @@ impl CompletionPrompt {
 
 /// A validated request.
 pub(super) struct CompletionRequest {
-    pub(super) prompts: Vec<RawPrompt>,
-    /// The form of each prompt's texts; none before the prompts are recognised.
-    pub(super) forms: Vec<Option<Form>>,
-    /// Has `top_logprobs` also when the best texts are selected.
-    pub(super) params: CompletionParams,
-    /// The number of texts for each prompt.
-    pub(super) texts: TextCounts,
-    /// The shape of the texts.
-    pub(super) shape: Option<RequestedShape>,
+    pub(super) continuation: Continuation,
     /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
     /// Whether log-probabilities are returned.
@@ -186,49 +179,41 @@ impl CompletionBody {
             return Err(ApiError::invalid("echo", message).with_code("unsupported_parameter"));
         }
         let top = self.logprobs.map(|top| in_range("logprobs", top, 0..=5)).transpose()?;
-        let chat = ChatBody {
+        let top_logprobs = top.or(texts.selects_best().then_some(0));
+        let params = CompletionParams { top_logprobs, ..self.sampling().params(vocabulary)? };
+        let prompts = Prompts { all: self.prompt.into_prompts(), param: "prompt" };
+        Ok(CompletionRequest {
+            continuation: Continuation::new(prompts, params, texts, shape)?,
+            cache_salt: self.cache_salt,
+            logprobs: top.is_some(),
+            echo,
+            model: self.model,
+            stream,
+        })
+    }
+
+    /// How the text is sampled.
+    fn sampling(&self) -> Sampling<'_> {
+        Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
+            min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            logit_bias: self.logit_bias,
-            min_p: self.min_p,
-            min_tokens: self.min_tokens,
+            logit_bias: self.logit_bias.as_ref(),
             seed: self.seed,
-            max_tokens: Some(self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
-            stop: self.stop,
+            stop: self.stop.as_ref(),
+            min_tokens: self.min_tokens,
+            max_tokens: TokenLimit {
+                param: "max_tokens",
+                value: self.max_tokens,
+                default: DEFAULT_MAX_TOKENS,
+            },
             ignore_eos: self.ignore_eos,
             skip_special_tokens: self.skip_special_tokens,
-            ..ChatBody::default()
-        };
-        let top_logprobs = top.or(texts.selects_best().then_some(0));
-        let params = CompletionParams { top_logprobs, ..chat.params(vocabulary)? };
-        let prompts = self.prompt.into_prompts();
-        if prompts.is_empty() {
-            return Err(ApiError::invalid("prompt", "There is nothing to continue."));
         }
-        if prompts.len().saturating_mul(texts.generated) > MAX_TEXTS as usize {
-            let message = format!("One request can ask for at most {MAX_TEXTS} texts.");
-            return Err(ApiError::invalid("prompt", message));
-        }
-        let params = params.one_of(prompts.len() * texts.generated);
-        let logprobs = top.is_some();
-        let (model, cache_salt) = (self.model, self.cache_salt);
-        let forms = vec![None; prompts.len()];
-        Ok(CompletionRequest {
-            prompts,
-            forms,
-            params,
-            texts,
-            shape,
-            cache_salt,
-            logprobs,
-            echo,
-            model,
-            stream,
-        })
     }
 
     /// The shape of the texts.

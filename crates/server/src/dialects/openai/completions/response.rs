@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use judge::{Completion, TokenLogprob, Utf8Stream};
+use judge::{Completion, TokenLogprob};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,7 +19,8 @@ pub(in crate::dialects::openai) struct TextCompletion {
     created: u64,
     /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
-    /// Name of the checkpoint.
+    /// Name of the checkpoint, and the first 12 digits of the SHA-256 of its weights once that is computed, such as
+    /// `gavel-mini@457a68191579`.
     system_fingerprint: String,
     /// The texts; empty in the chunk with the usage.
     pub(super) choices: Vec<TextChoice>,
@@ -43,27 +44,28 @@ pub(super) struct TextChoice {
     pub(super) index: usize,
     /// The text, with `echo` after the prompt.
     pub(super) text: String,
-    /// The log-probabilities of its tokens; null if they were not requested.
+    /// The log-probabilities of the tokens that the critic chose; null if they were not requested. The fixed tokens of
+    /// a form are left out.
     pub(super) logprobs: Option<TextLogprobs>,
     /// `stop` or `length` for a whole text and in its last chunk, else null.
     pub(super) finish_reason: Option<&'static str>,
 }
 
 impl TextChoice {
-    /// A whole text, with `echo` before it; `logprobs` is whether log-probabilities are returned.
+    /// A whole text, with `echo` before it; `logprobs` is whether log-probabilities are returned, which no text with
+    /// an echo has.
     pub(super) fn whole(index: usize, echo: &str, completion: Completion, logprobs: bool) -> Self {
         let Completion { piece, reason, .. } = completion;
-        let mut offsets = TokenOffsets::after(echo);
         Self {
             index,
             text: format!("{echo}{}", piece.text),
-            logprobs: logprobs.then(|| offsets.logprobs(&piece.logprobs)),
+            logprobs: logprobs.then(|| TextLogprobs::new(&piece.logprobs)),
             finish_reason: Some(finish_reason_name(reason, None)),
         }
     }
 }
 
-/// Log-probabilities of the tokens of a text, in lists of equal length.
+/// Log-probabilities of the tokens of a text that the critic chose, in lists of equal length.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TextLogprobs {
     /// The text of each token; one that is not valid UTF-8 is written as `bytes:\xe4\xb8`.
@@ -72,35 +74,21 @@ pub(super) struct TextLogprobs {
     token_logprobs: Vec<f32>,
     /// The most probable tokens at each position, and the token itself.
     top_logprobs: Vec<BTreeMap<String, f32>>,
-    /// Position of each token in the text, in characters.
+    /// Position of each token in the whole text, in characters.
     text_offset: Vec<usize>,
 }
 
-/// Counts the positions of tokens in a text.
-#[derive(Debug, Default)]
-pub(super) struct TokenOffsets {
-    characters: Utf8Stream,
-    /// The number of characters so far.
-    count: usize,
-}
-
-impl TokenOffsets {
-    /// For a text that begins with `echo`.
-    pub(super) fn after(echo: &str) -> Self {
-        Self { count: echo.chars().count(), ..Self::default() }
-    }
-
-    /// The log-probabilities and positions of the next tokens.
-    pub(super) fn logprobs(&mut self, tokens: &[TokenLogprob]) -> TextLogprobs {
-        let mut logprobs = TextLogprobs {
+impl TextLogprobs {
+    /// The log-probabilities and positions of `tokens`.
+    pub(super) fn new(tokens: &[TokenLogprob]) -> Self {
+        let mut logprobs = Self {
             tokens: Vec::with_capacity(tokens.len()),
             token_logprobs: Vec::with_capacity(tokens.len()),
             top_logprobs: Vec::with_capacity(tokens.len()),
             text_offset: Vec::with_capacity(tokens.len()),
         };
         for token in tokens {
-            logprobs.text_offset.push(self.count);
-            self.count += self.characters.push(&token.bytes).chars().count();
+            logprobs.text_offset.push(token.start);
             let name = token_name(&token.bytes);
             let top = token.top.iter().map(|(bytes, logprob)| (token_name(bytes), *logprob));
             logprobs.top_logprobs.push(top.chain([(name.clone(), token.logprob)]).collect());
@@ -127,13 +115,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_have_names_and_offsets_in_characters() {
-        let token = |bytes: &[u8]| TokenLogprob { bytes: bytes.into(), logprob: -1.0, top: Vec::new() };
-        let mut offsets = TokenOffsets::after("é:");
-        let logprobs = offsets.logprobs(&[token(b"a"), token(&[0xe4, 0xb8]), token(&[0xad])]);
+    fn tokens_have_names_and_offsets() {
+        let token = |bytes: &[u8], start| {
+            let bytes = bytes.to_vec();
+            TokenLogprob { bytes, start, logprob: -1.0, top: Vec::new() }
+        };
+        let logprobs = TextLogprobs::new(&[token(b"a", 2), token(&[0xe4, 0xb8], 3), token(&[0xad], 3)]);
         assert_eq!(logprobs.tokens, ["a", r"bytes:\xe4\xb8", r"bytes:\xad"]);
         assert_eq!(logprobs.text_offset, [2, 3, 3]);
-        assert_eq!(offsets.logprobs(&[token(b"b")]).text_offset, [4]);
         assert_eq!(logprobs.top_logprobs[0], BTreeMap::from([("a".to_owned(), -1.0)]));
     }
 }

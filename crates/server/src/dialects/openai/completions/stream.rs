@@ -9,12 +9,12 @@ use judge::{CompletionStream, FinishReason, Piece, Usage};
 use super::{
     super::{
         response::{ResponseHeader, UsageBody, finish_reason_name},
-        text_stream::{self, ChunkWriter, json_event},
+        text_stream::{self, ChunkWriter},
     },
-    PromptTexts,
-    response::{TextChoice, TextCompletion, TokenOffsets},
+    continuation::PromptTexts,
+    response::{TextChoice, TextCompletion, TextLogprobs},
 };
-use crate::metrics::StreamOutcome;
+use crate::{dialects::sse, metrics::StreamOutcome};
 
 /// What the chunks contain besides text.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub(super) fn events(
     let (mut texts, mut streams) = (Vec::new(), Vec::new());
     for (prompt, PromptTexts { echo, texts: prompt_streams }) in prompts.into_iter().enumerate() {
         for stream in prompt_streams {
-            texts.push(TextState { prompt, offsets: TokenOffsets::after(&echo), echo: echo.clone() });
+            texts.push(TextState { prompt, echo: echo.clone() });
             streams.push(stream);
         }
     }
@@ -46,7 +46,6 @@ pub(super) fn events(
 struct TextState {
     /// Index of its prompt.
     prompt: usize,
-    offsets: TokenOffsets,
     /// The text to send before it; empty once it is sent, or if `echo` is off.
     echo: String,
 }
@@ -62,7 +61,7 @@ struct CompletionWriter {
 
 impl CompletionWriter {
     fn chunk(&self, choice: TextChoice) -> Event {
-        json_event(&TextCompletion::new(&self.header, vec![choice], None))
+        sse::event(None, &TextCompletion::new(&self.header, vec![choice], None))
     }
 }
 
@@ -76,8 +75,7 @@ impl ChunkWriter for CompletionWriter {
     }
 
     fn piece(&mut self, index: usize, piece: Piece) -> Event {
-        let offsets = &mut self.texts[index].offsets;
-        let logprobs = self.options.logprobs.then(|| offsets.logprobs(&piece.logprobs));
+        let logprobs = self.options.logprobs.then(|| TextLogprobs::new(&piece.logprobs));
         self.chunk(TextChoice { index, text: piece.text, logprobs, finish_reason: None })
     }
 
@@ -90,7 +88,7 @@ impl ChunkWriter for CompletionWriter {
     fn usage(&self) -> Option<Event> {
         let usage = || {
             let usage = UsageBody::of_prompts(&self.usages);
-            json_event(&TextCompletion::new(&self.header, Vec::new(), Some(usage)))
+            sse::event(None, &TextCompletion::new(&self.header, Vec::new(), Some(usage)))
         };
         self.options.include_usage.then(usage)
     }

@@ -17,7 +17,7 @@ pub(super) fn whole_answer() -> Value {
         "error": null,
         "incomplete_details": { "reason": "max_output_tokens" },
         "model": "gavel-mini",
-        "system_fingerprint": "gavel-mini",
+        "system_fingerprint": "gavel-mini@457a68191579",
         "output": [
             {
                 "id": "msg_451747b86d2e40b4e2e1893477bd0710",

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     caller::RequestCaller,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, GenerationErrors, UnknownModel},
     images::with_images,
     json_body::JsonBytes,
     metrics::RequestKind,
@@ -45,14 +45,8 @@ use stream::ResponseEvent;
             (ResponseBody = "application/json", examples(("whole" = (value = json!(examples::whole_answer()))))),
             (ResponseEvent = "text/event-stream", examples(("streamed" = (value = json!(examples::streamed_answer())))))
         )),
-        (status = 400, description = "The request is invalid or uses an unsupported parameter.", body = ErrorBody),
-        (status = 404, description = "No model with this name is served.", body = ErrorBody),
-        (status = 413, description = "The request body is too large.", body = ErrorBody),
-        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody),
-        (status = 500, description = "The critic failed, or the text ended before its first word (`empty_completion`).", body = ErrorBody),
-        (status = 503, description = "The engine has stopped.", body = ErrorBody),
-        (status = 504, description = "The request exceeded its time limit.", body = ErrorBody)
+        GenerationErrors,
+        UnknownModel
     )
 )]
 pub(super) async fn respond(
@@ -72,7 +66,7 @@ pub(super) async fn respond(
     let request = read.await?;
     let _memory = body.into_memory();
     let model = state.names.response_name(deployment.or(request.model.clone()))?;
-    let header = ResponseHeader::new("resp_", model, state.judge.model());
+    let header = ResponseHeader::new("resp_", model, &state.judge);
     restrict_cache(&mut caller, request.cache_salt.as_deref())?;
     let params = CompletionParams { caller, ..request.params };
     let Constrained { form, params } =

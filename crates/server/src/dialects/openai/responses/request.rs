@@ -9,12 +9,15 @@ use super::super::{
     image_params::ImageParams,
     messages::role,
     metadata,
-    request::ChatBody,
+    request::{DEFAULT_MAX_TOKENS, MAX_TOP_LOGPROBS},
     shape::{self, RequestedShape},
-    values::{in_range, lenient},
 };
 use crate::{
-    dialects::content::Content,
+    dialects::{
+        content::Content,
+        sampling::{Sampling, TokenLimit},
+        values::{in_range, lenient},
+    },
     error::{ApiError, quoted},
     images::ImageReader,
     json_object::only_from_objects,
@@ -22,6 +25,9 @@ use crate::{
 
 /// The entry of `include` that requests log-probabilities.
 const LOGPROBS: &str = "message.output_text.logprobs";
+
+/// The roles of messages, for a message.
+const ROLES: &str = "system, developer, user and assistant";
 
 /// The maximum length of `user`, in bytes, which the response returns. OpenAI documents 512 characters.
 const MAX_USER_BYTES: usize = 1024;
@@ -189,26 +195,14 @@ impl ResponsesBody {
         vocabulary: usize,
         reader: &ImageReader<'_>,
     ) -> Result<ResponseRequest, ApiError> {
-        if let Some(bound) = self.max_output_tokens {
-            in_range("max_output_tokens", bound, 1..=i64::MAX)?;
-        }
+        let params = self.sampling().params(vocabulary)?;
+        let top = in_range("top_logprobs", self.top_logprobs.unwrap_or(0), 0..=MAX_TOP_LOGPROBS)?;
         let includes = self.include.is_some_and(|members| members.iter().any(|member| member == LOGPROBS));
-        let logprobs = includes || self.top_logprobs.is_some_and(|top| top > 0);
+        let top_logprobs = (includes || top > 0).then_some(top);
+        let params = CompletionParams { top_logprobs, ..params }.one_of(1);
         let format = self.text.and_then(|text| text.format).filter(|format| !format.is_null());
         let shape =
             format.as_ref().map(|format| shape::from_format(format, "text.format")).transpose()?.flatten();
-        let chat = ChatBody {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            seed: self.seed,
-            repetition_penalty: self.repetition_penalty,
-            max_completion_tokens: self.max_output_tokens,
-            logprobs: Some(logprobs),
-            top_logprobs: self.top_logprobs,
-            ..ChatBody::default()
-        };
-        let params = chat.params(vocabulary)?.one_of(1);
         let (prompt, images) = prompt(self.instructions.as_deref(), self.input, reader)?;
         let reasoning = [("effort".to_owned(), Value::Null), ("summary".to_owned(), Value::Null)];
         let echo = ResponseEcho {
@@ -225,6 +219,19 @@ impl ResponsesBody {
         let stream = self.stream.unwrap_or_default();
         let (model, cache_salt) = (self.model, self.cache_salt);
         Ok(ResponseRequest { prompt, images, params, shape, cache_salt, model, stream, echo })
+    }
+
+    /// How the text is sampled.
+    fn sampling(&self) -> Sampling<'_> {
+        let (param, value) = ("max_output_tokens", self.max_output_tokens);
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            seed: self.seed,
+            repetition_penalty: self.repetition_penalty,
+            ..Sampling::limited(TokenLimit { param, value, default: DEFAULT_MAX_TOKENS })
+        }
     }
 }
 
@@ -266,7 +273,7 @@ fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option
             );
         }
     }
-    let role = role(item.role.as_deref().unwrap_or_default(), &format!("{param}.role"))?;
+    let role = role(item.role.as_deref().unwrap_or_default(), &format!("{param}.role"), ROLES)?;
     let param = format!("{param}.content");
     let content = item.content.ok_or_else(|| ApiError::invalid(&param, "A message needs content."))?;
     Ok(Some(Message { role, parts: content.into_parts(&param, reader)? }))

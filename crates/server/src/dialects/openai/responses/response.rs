@@ -27,7 +27,8 @@ pub(in crate::dialects::openai) struct ResponseBody {
     incomplete_details: Option<IncompleteDetails>,
     /// The model's name in the request, unless the server always returns the checkpoint's.
     model: String,
-    /// Name of the checkpoint.
+    /// Name of the checkpoint, and the first 12 digits of the SHA-256 of its weights once that is computed, such as
+    /// `gavel-mini@457a68191579`.
     system_fingerprint: String,
     /// The critic's message, the only item; empty while the response is in progress.
     output: Vec<OutputMessage>,
@@ -95,7 +96,8 @@ pub(super) struct OutputText {
     /// Always empty.
     #[schema(value_type = Vec<Object>)]
     annotations: [(); 0],
-    /// Log-probabilities of its tokens; empty if they were not requested.
+    /// Log-probabilities of the tokens that the critic chose; empty if they were not requested. The fixed tokens of a
+    /// form are left out.
     pub(super) logprobs: Vec<TokenBody>,
 }
 

@@ -16,6 +16,7 @@ use super::{
     response::{End, OutputMessage, OutputText, ResponseBody},
 };
 use crate::{
+    dialects::sse,
     error::{ApiError, Dialect},
     metrics::StreamOutcome,
 };
@@ -176,7 +177,6 @@ impl Writer {
         let sequence_number = self.count;
         self.count += 1;
         let body = ResponseEvent { sequence_number, ..event };
-        let event = Event::default().event(body.name).json_data(&body);
-        event.expect("our own bodies can be written as JSON")
+        sse::event(Some(body.name), &body)
     }
 }
