@@ -124,7 +124,7 @@ fn judgement(body: &[u8]) {
     let Some(again) = again(body) else { return };
     let (same_case, same, same_verdicts) = quiet().judge(&again).expect("the same is taken again");
     assert_eq!((same_verdicts, format!("{same_case:?}")), (verdicts, format!("{case:?}")));
-    assert_eq!(format!("{:?}", same.drawing), format!("{:?}", options.drawing));
+    assert_eq!(format!("{:?}", same.sampling), format!("{:?}", options.sampling));
     assert_eq!(
         (same.max_tokens, &same.format, same.mode),
         (options.max_tokens, &options.format, options.mode)
@@ -133,8 +133,8 @@ fn judgement(body: &[u8]) {
 
 fn check_options(options: &JudgeOptions) {
     assert!((1..=4096).contains(&options.max_tokens));
-    assert!((0.0..=2.0).contains(&options.drawing.temperature));
-    assert!(options.drawing.top_p > 0.0 && options.drawing.top_p <= 1.0);
+    assert!((0.0..=2.0).contains(&options.sampling.temperature));
+    assert!(options.sampling.top_p > 0.0 && options.sampling.top_p <= 1.0);
 }
 
 /// The input of a batch: each error names an existing line or none, and a valid input has as many requests as

@@ -15,7 +15,7 @@ use kernels::BLOCK_SIZE;
 
 use crate::{
     architectures::{Model, ModelParts},
-    decoders::TextAnatomy,
+    decoders::DecoderConfig,
     device::ComputeDevice,
     error::LoadError,
     kv_cache::{LayerCache, TokensOf},
@@ -268,7 +268,7 @@ fn cache_bytes(
 /// Allocates the caches of all layers with the most blocks that fit, within the range `blocks`. Returns the number of
 /// blocks and the caches.
 fn allocate_caches(
-    text: &TextAnatomy,
+    text: &DecoderConfig,
     device: &ComputeDevice,
     blocks: RangeInclusive<usize>,
 ) -> Result<(usize, Vec<LayerCache>)> {

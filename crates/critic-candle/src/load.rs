@@ -259,7 +259,7 @@ impl Ranks {
                 LargestSteps { tokens: options.max_step_tokens(), sequences: options.max_sequences };
             CandleBackend::new(model, memory, largest)
         };
-        let backends = at_once(&ranks, &group, load)?;
+        let backends = concurrently(&ranks, &group, load)?;
         let build = Build {
             weights: digest,
             precision: options.precision().name(),
@@ -312,7 +312,7 @@ fn open_tower(
 
 /// Loads all ranks, each on a thread of its own: GPUs are filled in parallel, and the steps that measure memory
 /// need all ranks at once.
-fn at_once(
+fn concurrently(
     ranks: &[Rank],
     group: &Group,
     load: impl Fn(&Rank) -> Result<CandleBackend, LoadError> + Sync,

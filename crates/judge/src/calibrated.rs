@@ -58,7 +58,7 @@ impl Priors {
 /// reward head has no labels.
 pub(crate) fn check(options: &JudgeOptions, reader: &Reader) -> Result<(), RubricError> {
     let refuse = |reason| Err(RubricError::Unsupported { key: "calibration", reason });
-    let reads = options.mode == Mode::Score && options.drawing.temperature <= 0.0;
+    let reads = options.mode == Mode::Score && options.sampling.temperature <= 0.0;
     match (options.guards.calibration, reader) {
         (Calibration::None, _) => Ok(()),
         (Calibration::ContentFree, _) if !reads => refuse(

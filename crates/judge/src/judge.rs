@@ -27,13 +27,13 @@ use crate::{
     calibrated::Priors,
     caller::{Caller, Reservation},
     completion::Charged,
+    fair_semaphore::FairSemaphore,
     grammar::{GrammarError, GrammarKey, Grammars, Shape},
     memo::{Memo, MemoCounts},
     prepared::Prepared,
     reply::ReplyPart,
     rules::Rules,
     scripts::Scripts,
-    turns::Turns,
     verdict_stream::flags_with,
 };
 
@@ -75,9 +75,9 @@ struct Parts {
     /// Compiled shapes of replies.
     grammars: Grammars,
     /// One permit per core: decoding images is bound by the CPU, and more at a time would only take more memory.
-    encoders: Turns,
+    encoders: FairSemaphore,
     /// One permit for every four cores, so that grammars that take long to compile leave the other cores to prompts.
-    compilers: Turns,
+    compilers: FairSemaphore,
 }
 
 /// The components of a judge.
@@ -119,7 +119,7 @@ impl Judge {
         let Setup { model, critic, library, engine, observer, suspects, memo_entries } = setup;
         let rules = RwLock::new(Arc::new(Rules::new(library, &model)));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (encoders, compilers) = (Turns::new(cores), Turns::new(cores.div_ceil(4)));
+        let (encoders, compilers) = (FairSemaphore::new(cores), FairSemaphore::new(cores.div_ceil(4)));
         let Critic { processor, backend, generation, build, gpu_memory: _ } = critic;
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
@@ -230,8 +230,8 @@ impl Judge {
     /// [`JudgeError`] when the rubric does not fit, the prompt cannot be encoded or the engine rejects it.
     pub async fn judge(&self, request: &JudgeRequest) -> Result<VerdictStream, JudgeError> {
         let mut prepared = self.prepare(request)?;
-        if let Some(foregone) = prepared.foregone() {
-            return Ok(VerdictStream::remembered(foregone));
+        if let Some(certain) = prepared.certain_judgement() {
+            return Ok(VerdictStream::remembered(certain));
         }
         if let Some(mut known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
             // Requests with equal prompts may differ in their flags, for example by removed characters.
@@ -250,10 +250,10 @@ impl Judge {
         prepared: Prepared,
         encoded: Encoded,
     ) -> Result<VerdictStream, JudgeError> {
-        if let Some(foregone) = prepared.foregone() {
-            return Ok(VerdictStream::remembered(foregone));
+        if let Some(certain) = prepared.certain_judgement() {
+            return Ok(VerdictStream::remembered(certain));
         }
-        let seed = prepared.drawing.seed.unwrap_or_default();
+        let seed = prepared.sampling.seed.unwrap_or_default();
         let params = prepared.params();
         let completion = self.submit(encoded, &params, seed).await.map_err(|error| match error {
             JudgeError::Texts(source) => JudgeError::Labels { rubric: prepared.rubric.name.clone(), source },
@@ -402,20 +402,22 @@ impl Judge {
     /// before the caller's turn.
     async fn blocking<T: Send + 'static>(
         &self,
-        turns: &Turns,
+        permits: &FairSemaphore,
         caller: &Caller,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JudgeError> {
-        let (turns, tenant, urgency, deadline) =
-            (turns.clone(), caller.tenant.clone(), caller.urgency, caller.deadline);
+        let (permits, tenant, urgency, deadline) =
+            (permits.clone(), caller.tenant.clone(), caller.urgency, caller.deadline);
         // A task of its own, which is aborted when the set is dropped. A permit is granted to whoever waits longest, and the
         // request itself may not be polled then: that of a client that does not read its stream would keep it.
         let mut task = JoinSet::new();
         task.spawn(async move {
-            let turn = turns.turn(&tenant, urgency);
+            let permit = permits.acquire(&tenant, urgency);
             let permit = match deadline {
-                Some(end) => tokio::time::timeout_at(end.into(), turn).await.map_err(|_| Failure::Expired)?,
-                None => turn.await,
+                Some(end) => {
+                    tokio::time::timeout_at(end.into(), permit).await.map_err(|_| Failure::Expired)?
+                }
+                None => permit.await,
             };
             let (begun, begins) = oneshot::channel();
             let work = tokio::task::spawn_blocking(move || {

@@ -3,13 +3,14 @@
 //!
 //! The types of lower crates that callers need are re-exported here.
 
-mod at_once;
 mod both_orders;
 mod byte_cache;
 mod calibrated;
 mod caller;
 mod completion;
+mod concurrency;
 mod error;
+mod fair_semaphore;
 mod grammar;
 mod judge;
 mod label_cache;
@@ -26,16 +27,15 @@ mod samples;
 mod scripts;
 mod stop;
 mod traced;
-mod turns;
 mod verdict_stream;
 
-pub use at_once::at_once;
 pub use both_orders::BothOrders;
 pub use caller::{Allowance, Caller, Exhausted, Quota, Work};
 pub use completion::{
     Chosen, Completion, CompletionEvent, CompletionParams, CompletionStream, FinishReason, Piece,
     TokenLogprob, Usage,
 };
+pub use concurrency::concurrency;
 pub use critic::{
     BackendError, Build, CacheFigures, Critic, Detail, EncodeError, EncodedImage, GenerationDefaults,
     GpuMemory, ImageFault, ImageTiling, Limits, Message, Part, ProcessorFigures, Prompt, Role, TokenId,
@@ -50,8 +50,8 @@ pub use grammar::{GrammarError, Shape};
 pub use judge::{Judge, Setup};
 pub use memo::MemoCounts;
 pub use options::{
-    Calibration, Degenerate, Drawing, Guards, Invisible, JudgeOptions, JudgeRequest, Remembering,
-    RubricChoice,
+    Calibration, Degenerate, Guards, Invisible, JudgeOptions, JudgeRequest, Remembering, RubricChoice,
+    Sampling,
 };
 pub use raw::RawPrompt;
 pub use receipt::{Receipt, Sha};
@@ -62,7 +62,7 @@ pub use reward::{
 pub use rubric::{
     AnswerForm, Case, CaseField, Confidence, Direction, Distribution, Flag, Form, FormPart, Format, Grade,
     Kind, Outcome, Preference, Problem, Problems, Profile, Reading, Responses, Restraint, Rubric,
-    RubricError, RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError, nearest, slips,
+    RubricError, RubricLibrary, Scale, ScorePair, Strength, Verdict, VerdictError, nearest,
 };
 pub use rules::Rules;
 pub use samples::{Samples, Summary};

@@ -74,13 +74,13 @@ impl Memo {
         };
         let Receipt { rubric, rubric_version, rubric_digest, prompt_digest, mode, max_tokens, .. } = receipt;
         let mode = mode.as_str();
-        let drawing = (receipt.temperature.to_bits(), receipt.top_p.to_bits(), receipt.seed);
+        let sampling = (receipt.temperature.to_bits(), receipt.top_p.to_bits(), receipt.seed);
         let digest = Sha256::new()
             .chain_update(caller.scope())
             .chain_update(rubric_digest)
             .chain_update(prompt_digest)
             .chain_update(format!(
-                "{rubric:?} {rubric_version} {mode} {max_tokens} {drawing:?} {script:?} {parser:?}"
+                "{rubric:?} {rubric_version} {mode} {max_tokens} {sampling:?} {script:?} {parser:?}"
             ));
         Some(Slot { memo: self.clone(), key: digest.finalize().into() })
     }

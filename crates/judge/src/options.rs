@@ -29,7 +29,7 @@ pub enum RubricChoice {
 
 /// How tokens and verdicts are sampled. The default is greedy: the same case gets the same verdict.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Drawing {
+pub struct Sampling {
     /// 0 selects the most probable one; otherwise, logits are divided by it before sampling.
     pub temperature: f32,
     /// Sample only from the smallest set whose total probability reaches this.
@@ -38,13 +38,13 @@ pub struct Drawing {
     pub seed: Option<u64>,
 }
 
-impl Default for Drawing {
+impl Default for Sampling {
     fn default() -> Self {
         Self { temperature: 0.0, top_p: 1.0, seed: None }
     }
 }
 
-impl Drawing {
+impl Sampling {
     /// The same with a seed if anything is sampled, and without one if not.
     pub(crate) fn seeded(self) -> Self {
         let random = || RandomState::new().hash_one(0) >> (u64::BITS - SEED_BITS);
@@ -132,7 +132,7 @@ pub struct JudgeOptions {
     /// [`Mode::ExplainThenScore`], except for a reward head.
     pub distribution: bool,
     /// How the verdict and the justification are sampled.
-    pub drawing: Drawing,
+    pub sampling: Sampling,
     /// How images are split into tiles when there are several.
     pub tiling: ImageTiling,
     /// Whether a cached verdict may be returned.
@@ -171,7 +171,7 @@ impl Default for JudgeOptions {
             format: None,
             mode: Mode::default(),
             distribution: false,
-            drawing: Drawing::default(),
+            sampling: Sampling::default(),
             tiling: ImageTiling::default(),
             remembering: Remembering::default(),
             guards: Guards::default(),

@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use critic::Prompt;
 use rubric::{
     Case, Choices, Confidence, Distribution, Flag, Format, Outcome, Preference, Profile, Rubric, Verdict,
-    foregone,
+    certain_outcome,
 };
 
 use crate::{
-    Calibration, Caller, CompletionParams, Degenerate, Drawing, FinishReason, Invisible, Judge, JudgeError,
-    JudgeOptions, JudgeRequest, Judgement, Mode, Receipt, Remembering, ReplyPart, Usage, calibrated,
+    Calibration, Caller, CompletionParams, Degenerate, FinishReason, Invisible, Judge, JudgeError,
+    JudgeOptions, JudgeRequest, Judgement, Mode, Receipt, Remembering, ReplyPart, Sampling, Usage,
+    calibrated,
     memo::Slot,
     receipt::verdict_digest,
     reply::{Plan, Reader, Wanted},
@@ -24,7 +25,7 @@ pub(crate) struct Prepared {
     pub(crate) reader: Reader,
     pub(crate) rubric: Rubric,
     /// Has a seed if anything is sampled.
-    pub(crate) drawing: Drawing,
+    pub(crate) sampling: Sampling,
     pub(crate) receipt: Receipt,
     /// Flags of the responses.
     pub(crate) flags: Vec<Flag>,
@@ -67,16 +68,16 @@ impl Judge {
         let prompt = Prompt { reply, tiling: options.tiling, ..prompt };
         let certain = certain(&seen, (&rubric, format), &reader, options);
         let flags = flags(case, &seen, (&rubric, format));
-        let repeats = options.remembering == Remembering::Allowed && options.drawing.is_deterministic();
-        let options = JudgeOptions { drawing: options.drawing.seeded(), ..options.clone() };
+        let repeats = options.remembering == Remembering::Allowed && options.sampling.is_deterministic();
+        let options = JudgeOptions { sampling: options.sampling.seeded(), ..options.clone() };
         let receipt = self.receipt(&Rendered { profile, format, rubric: &rubric, prompt: &prompt }, &options);
-        let JudgeOptions { drawing, max_tokens, caller, .. } = options;
+        let JudgeOptions { sampling, max_tokens, caller, .. } = options;
         Ok(Prepared {
             prompt,
             script,
             reader,
             rubric,
-            drawing,
+            sampling,
             receipt,
             flags,
             certain,
@@ -107,9 +108,9 @@ impl Judge {
             distribution: options.distribution,
             calibration: Calibration::None,
             max_tokens: options.max_tokens,
-            temperature: options.drawing.temperature,
-            top_p: options.drawing.top_p,
-            seed: options.drawing.seed,
+            temperature: options.sampling.temperature,
+            top_p: options.sampling.top_p,
+            seed: options.sampling.seed,
             generation: self.generation().clone(),
             cached_tokens: 0,
             remembered: false,
@@ -130,7 +131,7 @@ fn certain(
     if options.guards.degenerate == Degenerate::Judged || matches!(reader, Reader::Reward) {
         return None;
     }
-    let outcome = foregone(seen, rubric)?;
+    let outcome = certain_outcome(seen, rubric)?;
     let reads = options.distribution || !matches!(options.mode, Mode::Trained | Mode::ScoreThenExplain);
     let among = || format.choices(rubric).map_or_else(Vec::new, Choices::into_outcomes);
     Some((outcome, reads.then(|| certainty(outcome, among()))))
@@ -157,13 +158,13 @@ impl Prepared {
     }
 
     /// The same judgement with other random numbers; its verdict is not cached.
-    pub(crate) fn drawn(&self, drawing: Drawing) -> Self {
-        let receipt = Receipt { seed: drawing.seed, ..self.receipt.clone() };
-        Self { drawing, receipt, repeats: false, ..self.clone() }
+    pub(crate) fn with_sampling(&self, sampling: Sampling) -> Self {
+        let receipt = Receipt { seed: sampling.seed, ..self.receipt.clone() };
+        Self { sampling, receipt, repeats: false, ..self.clone() }
     }
 
     /// The verdict, if it is certain without asking the critic.
-    pub(crate) fn foregone(&self) -> Option<Judgement> {
+    pub(crate) fn certain_judgement(&self) -> Option<Judgement> {
         let (outcome, distribution) = self.certain.clone()?;
         let justification = match outcome {
             Outcome::Score(_) => "The response answers nothing.",
@@ -203,8 +204,8 @@ impl Prepared {
     pub(crate) fn params(&self) -> CompletionParams {
         CompletionParams {
             script: self.script.clone(),
-            temperature: self.drawing.temperature,
-            top_p: self.drawing.top_p,
+            temperature: self.sampling.temperature,
+            top_p: self.sampling.top_p,
             caller: self.caller.clone(),
             ..CompletionParams::greedy(self.max_tokens)
         }

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use rubric::{Outcome, Preference};
 
-use crate::{Drawing, Judge, JudgeError, JudgeRequest, Judgement, Usage};
+use crate::{Judge, JudgeError, JudgeRequest, Judgement, Sampling, Usage};
 
 /// Several verdicts on one case.
 #[derive(Debug)]
@@ -46,11 +46,11 @@ impl Judge {
         let prepared = self.prepare(request)?;
         let _preparing = self.prepare_for(prepared.caller()).await?;
         let encoded = self.encode(prepared.prompt.clone(), prepared.caller()).await?;
-        let start = prepared.drawing.seed.unwrap_or_default();
+        let start = prepared.sampling.seed.unwrap_or_default();
         let mut streams = Vec::with_capacity(count);
         for index in 0..count as u64 {
-            let drawing = Drawing { seed: Some(start.wrapping_add(index)), ..prepared.drawing };
-            streams.push(self.begin(prepared.drawn(drawing), encoded.clone()).await?);
+            let sampling = Sampling { seed: Some(start.wrapping_add(index)), ..prepared.sampling };
+            streams.push(self.begin(prepared.with_sampling(sampling), encoded.clone()).await?);
         }
         Samples::new(join_all(streams.into_iter().map(|stream| stream.collect())).await)
     }

@@ -15,9 +15,9 @@ use critic::{
     Part, Processor, Prompt, Role, StepOutput, TokenId, Wants,
 };
 use judge::{
-    Bound, Calibration, Caller, Candidates, Case, CompletionParams, Drawing, EngineConfig, Failure,
-    FinishReason, Guards, Judge, JudgeError, JudgeOptions, JudgeRequest, Method, Mode, Outcome, Preference,
-    ReplyPart, Responses, RewardOptions, RubricChoice, RubricLibrary, Signal, Summary, Usage, VerdictError,
+    Bound, Calibration, Caller, Candidates, Case, CompletionParams, EngineConfig, Failure, FinishReason,
+    Guards, Judge, JudgeError, JudgeOptions, JudgeRequest, Method, Mode, Outcome, Preference, ReplyPart,
+    Responses, RewardOptions, RubricChoice, RubricLibrary, Sampling, Signal, Summary, Usage, VerdictError,
 };
 
 /// The token that ends a turn; all others are bytes.
@@ -307,8 +307,8 @@ async fn each_family_of_critics_is_read_in_its_own_way() {
 async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     // At this temperature most sampled tokens are those of the script, but not all.
     let card = judge("llava-critic-7b", "Score: [85]. Good.", END);
-    let drawing = Drawing { temperature: 0.4, seed: Some(1), ..Drawing::default() };
-    let options = JudgeOptions { max_tokens: 60, drawing, ..JudgeOptions::default() };
+    let sampling = Sampling { temperature: 0.4, seed: Some(1), ..Sampling::default() };
+    let options = JudgeOptions { max_tokens: 60, sampling, ..JudgeOptions::default() };
     let request = request(RubricChoice::Default, options.clone());
     let samples = card.judge_samples(&request, 40).await.unwrap();
     let scores: Vec<f64> = (samples.verdicts.iter().flatten())
@@ -329,7 +329,7 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     // The third sample equals a single judgement with its seed.
     let seed = samples.verdicts[2].as_ref().map_or(Some(3), |judgement| judgement.receipt.seed);
     assert_eq!(seed, Some(3));
-    let alone = JudgeOptions { drawing: Drawing { seed, ..drawing }, ..options.clone() };
+    let alone = JudgeOptions { sampling: Sampling { seed, ..sampling }, ..options.clone() };
     let alone = judged(&card, one(), alone).await.map(|judgement| judgement.verdict);
     let third = samples.verdicts[2].as_ref().map(|judgement| judgement.verdict.clone());
     assert_eq!(alone.ok(), third.ok());

@@ -17,7 +17,7 @@ const ANNOUNCEMENTS: [&str; 7] = [
 /// The verdict on degenerate responses, decided without the critic: the worst score for a single one, the win of
 /// the other response in a pair, and a tie of two degenerate ones. `None` when no response is degenerate, or a
 /// pointwise rubric has no scale.
-pub fn foregone(case: &Case, rubric: &Rubric) -> Option<Outcome> {
+pub fn certain_outcome(case: &Case, rubric: &Rubric) -> Option<Outcome> {
     let degenerate = |text: &str| is_degenerate(text, case);
     match &case.responses {
         Responses::One(response) if degenerate(response) => rubric.scale.map(|scale| {
@@ -106,8 +106,8 @@ mod tests {
             "\u{034f}",
             "\u{200d}\u{fe0f}",
         ] {
-            assert_eq!(foregone(&one(nothing), &rubric), Some(Outcome::Score(1.0)), "{nothing:?}");
-            assert_eq!(foregone(&one(nothing), &lower), Some(Outcome::Score(5.0)), "{nothing:?}");
+            assert_eq!(certain_outcome(&one(nothing), &rubric), Some(Outcome::Score(1.0)), "{nothing:?}");
+            assert_eq!(certain_outcome(&one(nothing), &lower), Some(Outcome::Score(5.0)), "{nothing:?}");
             assert!(Flag::of(&one(nothing), &rubric).contains(&Flag::Degenerate), "{nothing:?}");
         }
         for something in [
@@ -121,7 +121,7 @@ mod tests {
             "❤\u{fe0f}",
             "\u{2801}",
         ] {
-            assert_eq!(foregone(&one(something), &rubric), None, "{something:?}");
+            assert_eq!(certain_outcome(&one(something), &rubric), None, "{something:?}");
             assert_eq!(Flag::of(&one(something), &rubric), [], "{something:?}");
         }
     }
@@ -130,7 +130,7 @@ mod tests {
     fn what_is_right_is_never_degenerate() {
         let sign = Case { reference: Some("?".into()), ..one("?") };
         assert_eq!(
-            (foregone(&sign, &rubric(Kind::Pointwise)), Flag::of(&sign, &rubric(Kind::Pointwise))),
+            (certain_outcome(&sign, &rubric(Kind::Pointwise)), Flag::of(&sign, &rubric(Kind::Pointwise))),
             (None, vec![])
         );
     }
@@ -139,7 +139,7 @@ mod tests {
     fn of_two_the_one_that_says_something_wins() {
         let decided = |first: &str, second: &str| {
             let pair = case(Responses::Pair(first.into(), second.into()));
-            foregone(&pair, &rubric(Kind::Pairwise)).and_then(Outcome::preference)
+            certain_outcome(&pair, &rubric(Kind::Pairwise)).and_then(Outcome::preference)
         };
         assert_eq!(decided(":", "A cat."), Some(Preference::Second));
         assert_eq!(decided("A cat.", ":"), Some(Preference::First));

@@ -1,6 +1,6 @@
 //! Recognises misspelt names.
 
-use judge::slips;
+use strsim::osa_distance;
 
 /// Maximum length of a name, in characters. No known name is longer, so that comparing a longer one would only take
 /// time.
@@ -18,8 +18,8 @@ pub(crate) fn meant<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     };
     let begins_alike = |other: &str| other.chars().next() == name.chars().next();
     let known = known.into_iter().filter(|other| begins_alike(other));
-    let all = known.map(|other| (slips(name, other), other));
-    all.filter(|(slips, _)| *slips <= most).min().map(|(_, other)| other)
+    let all = known.map(|other| (osa_distance(name, other), other));
+    all.filter(|(distance, _)| *distance <= most).min().map(|(_, other)| other)
 }
 
 #[cfg(test)]
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_told_from_other_names() {
+    fn misspelt_names_are_told_from_other_names() {
         let known = ["rubric", "criteria", "scale", "mode", "memo", "order", "reference", "top_p"];
         let meant = |name: &str| meant(name, known);
         for (name, other) in [

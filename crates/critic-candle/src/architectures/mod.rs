@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::{
     chat::Segment,
-    decoders::{DecoderNames, TextAnatomy},
+    decoders::{DecoderConfig, DecoderNames},
     error::LoadError,
     image::{Loader, TileCache},
     source::Source,
     tokenizer::Tokenizer,
-    vision::VisionAnatomy,
+    vision::VisionConfig,
     weights::{GgufNaming, Weights},
 };
 pub use llava_onevision::{Geometry, Packing, Placement, VideoNewline};
@@ -64,10 +64,10 @@ pub(crate) trait Architecture: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Sizes of the vision tower.
-    fn vision(&self) -> &VisionAnatomy;
+    fn vision(&self) -> &VisionConfig;
 
     /// Sizes of the decoder.
-    fn text(&self) -> &TextAnatomy;
+    fn text(&self) -> &DecoderConfig;
 
     /// The same architecture with `context_length` tokens of context.
     fn limited_to(&self, context_length: usize) -> Arc<dyn Architecture>;

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 use critic::{Batch, Visual};
 
 use crate::{
-    decoders::TextAnatomy,
+    decoders::DecoderConfig,
     device::ComputeDevice,
     kv_cache::{LayerCache, TokensOf},
     parallel::Rank,
@@ -61,7 +61,7 @@ pub(crate) trait Model: ModelParts {
     fn rank(&self) -> &Rank;
 
     /// Sizes of the whole decoder, over all ranks.
-    fn text(&self) -> &TextAnatomy;
+    fn text(&self) -> &DecoderConfig;
 
     /// Whether the checkpoint has a reward head.
     fn has_reward_head(&self) -> bool;
@@ -105,7 +105,7 @@ pub(crate) trait Model: ModelParts {
     }
 
     /// Sizes of this rank's part of the decoder.
-    fn own_text(&self) -> TextAnatomy {
+    fn own_text(&self) -> DecoderConfig {
         self.text().part(self.rank().shard)
     }
 }

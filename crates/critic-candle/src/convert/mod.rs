@@ -8,7 +8,7 @@ use std::{ops::Range, path::Path};
 
 use crate::{
     architectures::read_architecture,
-    decoders::{DecoderNames, DecoderTensor, TextAnatomy},
+    decoders::{DecoderConfig, DecoderNames, DecoderTensor},
     device::ComputeDevice,
     error::LoadError,
     parallel::Rank,
@@ -35,22 +35,22 @@ pub(crate) type ReadWeights<'a> = Box<dyn Fn(Range<usize>) -> Result<Vec<f32>, L
 /// already or cannot be written.
 pub fn convert(source: &Source, path: &Path, form: GgufForm) -> Result<usize, LoadError> {
     let architecture = read_architecture(source)?;
-    let (anatomy, naming) = (architecture.text(), architecture.gguf_naming());
+    let (config, naming) = (architecture.text(), architecture.gguf_naming());
     let weights = Weights::open(source, naming, &Rank::alone(ComputeDevice::Kernels), WeightForm::Stored)?;
     let names = architecture.decoder_names(&weights);
-    let anatomy = &TextAnatomy { tied: anatomy.ties_head(&weights, names), ..anatomy.clone() };
+    let config = &DecoderConfig { tied: config.ties_head(&weights, names), ..config.clone() };
     let open = |tensor: &DecoderTensor| {
         let stored = weights.stored(&tensor.name, &tensor.shape)?;
         let read: ReadWeights<'_> = Box::new(move |range: Range<usize>| stored.floats_of(range));
         Ok::<_, LoadError>(read)
     };
-    write_language_model(path, form, LanguageModel { anatomy, names, vocabulary: source, open: &open })
+    write_language_model(path, form, LanguageModel { config, names, vocabulary: source, open: &open })
 }
 
 /// A language model to write.
 #[derive(Clone, Copy)]
 pub(crate) struct LanguageModel<'a> {
-    pub(crate) anatomy: &'a TextAnatomy,
+    pub(crate) config: &'a DecoderConfig,
     /// Names of its tensors where they are read.
     pub(crate) names: DecoderNames,
     /// The source of its tokenizer.
@@ -64,13 +64,13 @@ pub(crate) fn write_language_model(
     form: GgufForm,
     model: LanguageModel<'_>,
 ) -> Result<usize, LoadError> {
-    let anatomy = model.anatomy;
+    let config = model.config;
     if path.exists() {
         return Err(LoadError::Exists { file: path.display().to_string() });
     }
-    let mut metadata = describe(anatomy, form);
-    metadata.extend(vocabulary::read(model.vocabulary, anatomy)?);
-    let outgoing: Vec<Outgoing> = anatomy
+    let mut metadata = describe(config, form);
+    metadata.extend(vocabulary::read(model.vocabulary, config)?);
+    let outgoing: Vec<Outgoing> = config
         .tensors(model.names)
         .into_iter()
         .map(|tensor| {
@@ -84,13 +84,13 @@ pub(crate) fn write_language_model(
 }
 
 /// The metadata that llama.cpp needs, without the vocabulary.
-fn describe(anatomy: &TextAnatomy, form: GgufForm) -> Vec<KeyValue> {
+fn describe(config: &DecoderConfig, form: GgufForm) -> Vec<KeyValue> {
     let general = [
-        (ARCHITECTURE_KEY, Value::Text(anatomy.kind.gguf.architecture.into())),
+        (ARCHITECTURE_KEY, Value::Text(config.kind.gguf.architecture.into())),
         ("general.type", Value::Text("model".into())),
         ("general.file_type", Value::U32(form.file_type())),
         ("general.quantization_version", Value::U32(2)),
     ];
     let general = general.into_iter().map(|(key, value)| (key.to_owned(), value));
-    general.chain((anatomy.kind.gguf.metadata)(anatomy)).collect()
+    general.chain((config.kind.gguf.metadata)(config)).collect()
 }

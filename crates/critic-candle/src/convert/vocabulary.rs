@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::{
-    decoders::TextAnatomy,
+    decoders::DecoderConfig,
     error::LoadError,
     source::Source,
     weights::gguf_format::{KeyValue, Value},
@@ -49,10 +49,10 @@ struct AddedToken {
     special: bool,
 }
 
-/// Reads `tokenizer.json` as metadata of a decoder with this `anatomy`. Ids of its vocabulary without a token become
+/// Reads `tokenizer.json` as metadata of a decoder with this `config`. Ids of its vocabulary without a token become
 /// padding tokens, as in other converters.
-pub(super) fn read(source: &Source, anatomy: &TextAnatomy) -> Result<Vec<KeyValue>, LoadError> {
-    let (kind, size) = (anatomy.kind, anatomy.vocabulary);
+pub(super) fn read(source: &Source, config: &DecoderConfig) -> Result<Vec<KeyValue>, LoadError> {
+    let (kind, size) = (config.kind, config.vocabulary);
     let Tokenizer { model, added_tokens, pre_tokenizer } =
         source.required_json(FILE, "byte-level tokenizer")?;
     let fault = |reason| LoadError::Tokenizer { file: source.path(FILE), reason };

@@ -1,6 +1,6 @@
 //! What the rest of the crate knows of a kind of decoder, whatever its sizes.
 
-use super::TextAnatomy;
+use super::DecoderConfig;
 use crate::weights::{PartNames, gguf_format::KeyValue};
 
 /// A kind of decoder, whatever its sizes.
@@ -12,9 +12,9 @@ pub(crate) struct DecoderKind {
     pub(crate) published: DecoderNames,
     /// All tensors of a decoder with these names, in the order of a forward pass. A tied decoder has no head of its
     /// own.
-    pub(crate) tensors: fn(&TextAnatomy, DecoderNames) -> Vec<DecoderTensor>,
+    pub(crate) tensors: fn(&DecoderConfig, DecoderNames) -> Vec<DecoderTensor>,
     /// The configuration of a decoder in transformers' keys, as in published checkpoints.
-    pub(crate) config: fn(&TextAnatomy, ControlIds) -> serde_json::Value,
+    pub(crate) config: fn(&DecoderConfig, ControlIds) -> serde_json::Value,
     /// Its tokenizer.
     pub(crate) tokenizer: TokenizerKind,
     /// Its properties in GGUF files.
@@ -31,7 +31,7 @@ pub(crate) struct GgufDecoder {
     /// llama.cpp's name of the head.
     pub(crate) head: &'static str,
     /// The metadata of a decoder that llama.cpp needs.
-    pub(crate) metadata: fn(&TextAnatomy) -> Vec<KeyValue>,
+    pub(crate) metadata: fn(&DecoderConfig) -> Vec<KeyValue>,
 }
 
 /// The byte-level tokenizer of a kind of decoder.

@@ -23,18 +23,18 @@ struct Ids {
 impl Ids {
     fn read(vocabulary: &Source, options: MakeOptions) -> Result<Self, LoadError> {
         let tokenizer = Tokenizer::load(vocabulary)?;
-        let anatomy = options.shape.text();
+        let config = options.shape.text();
         let fault = |reason| LoadError::Tokenizer { file: vocabulary.path(TOKENIZER), reason };
         let id = |text: &str| {
             let token = tokenizer.control(text).map(|token| token.0);
             let token = token.ok_or_else(|| fault(format!("it has no control token {text}")))?;
-            let rows = anatomy.vocabulary;
+            let rows = config.vocabulary;
             if token as usize >= rows {
                 return Err(fault(format!("{text} is token {token} and the model has {rows}")));
             }
             Ok(token)
         };
-        let TokenizerKind { padding, turn_end, .. } = anatomy.kind.tokenizer;
+        let TokenizerKind { padding, turn_end, .. } = config.kind.tokenizer;
         Ok(Self {
             text: ControlIds { padding: id(padding)?, turn_end: id(turn_end)? },
             image: id("<image>")?,

@@ -111,9 +111,9 @@ pub fn make_model(folder: &Path, vocabulary: &Source, options: MakeOptions) -> R
                 Box::new(move |range: Range<usize>| Ok(draw(decoder, &name, seed, range)));
             Ok::<_, LoadError>(read)
         };
-        let (path, anatomy) = (folder.join(LANGUAGE_MODEL), options.shape.text());
-        let names = anatomy.kind.published;
-        let model = LanguageModel { anatomy: &anatomy, names, vocabulary, open: &open };
+        let (path, config) = (folder.join(LANGUAGE_MODEL), options.shape.text());
+        let names = config.kind.published;
+        let model = LanguageModel { config: &config, names, vocabulary, open: &open };
         written = write_language_model(&path, form, model)?;
     } else {
         tensors.extend(decoder);

@@ -1,9 +1,9 @@
 //! The shapes of models that can be made.
 
 use crate::{
-    decoders::{QWEN2, TextAnatomy},
+    decoders::{DecoderConfig, QWEN2},
     layers::Activation,
-    vision::VisionAnatomy,
+    vision::VisionConfig,
 };
 
 /// The shape of a made model.
@@ -19,27 +19,27 @@ pub enum Shape {
 
 impl Shape {
     /// The sizes of the tower, all of whose layers are run.
-    pub(super) fn vision(self) -> VisionAnatomy {
+    pub(super) fn vision(self) -> VisionConfig {
         match self {
-            Self::Small => VisionAnatomy {
+            Self::Small => VisionConfig {
                 hidden_size: 256,
                 intermediate_size: 1024,
                 layers: 6,
                 heads: 4,
-                ..VisionAnatomy::SO400M
+                ..VisionConfig::SO400M
             },
-            Self::SevenB | Self::SeventyTwoB => VisionAnatomy::SO400M,
+            Self::SevenB | Self::SeventyTwoB => VisionConfig::SO400M,
         }
     }
 
     /// The sizes of the decoder, whose head is not tied.
-    pub(super) fn text(self) -> TextAnatomy {
+    pub(super) fn text(self) -> DecoderConfig {
         let (hidden_size, intermediate_size, layers, heads, kv_heads, vocabulary) = match self {
             Self::Small => (512, 1536, 12, 8, 2, 8192),
             Self::SevenB => (3584, 18_944, 28, 28, 4, 152_064),
             Self::SeventyTwoB => (8192, 29_568, 80, 64, 8, 152_064),
         };
-        TextAnatomy {
+        DecoderConfig {
             kind: &QWEN2,
             hidden_size,
             intermediate_size,

@@ -92,16 +92,16 @@ impl Tensors {
     }
 
     fn tower(&mut self, shape: Shape) {
-        let anatomy = shape.vision();
-        let (size, wide, patch) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.patch_size);
+        let config = shape.vision();
+        let (size, wide, patch) = (config.hidden_size, config.intermediate_size, config.patch_size);
         let prefix = "vision_tower.vision_model";
         let inputs = 3 * patch * patch;
         let kernel = format!("{prefix}.embeddings.patch_embedding.weight");
         self.add(kernel, &[size, 3, patch, patch], 1.0 / (inputs as f32).sqrt());
         self.add(format!("{prefix}.embeddings.patch_embedding.bias"), &[size], BIAS);
-        let positions = anatomy.patches_per_side().pow(2);
+        let positions = config.patches_per_side().pow(2);
         self.add(format!("{prefix}.embeddings.position_embedding.weight"), &[positions, size], 0.5);
-        for layer in 0..anatomy.layers {
+        for layer in 0..config.layers {
             let name = |part: &str| format!("{prefix}.encoder.layers.{layer}.{part}");
             self.biased_norm(&name("layer_norm1"), size);
             for (part, gain) in [("q_proj", 1.4), ("k_proj", 1.4), ("v_proj", 1.0), ("out_proj", 1.0)] {

@@ -1,7 +1,7 @@
 //! Vision towers, which architectures share.
 
-mod anatomy;
+mod config;
 mod siglip;
 
-pub(crate) use anatomy::VisionAnatomy;
+pub(crate) use config::VisionConfig;
 pub(crate) use siglip::{IN_GGUF as SIGLIP_IN_GGUF, Siglip, SiglipConfig};

@@ -17,7 +17,7 @@ use engine::{EngineError, Failure};
 use futures::{StreamExt, stream};
 use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
-use crate::{Judge, JudgeError, JudgeOptions, JudgeRequest, Judgement, Usage, at_once, reply::Mode};
+use crate::{Judge, JudgeError, JudgeOptions, JudgeRequest, Judgement, Usage, concurrency, reply::Mode};
 use matrix::{Comparison, Winner};
 use ranking::{pick, ranked};
 
@@ -228,7 +228,7 @@ impl Asking<'_> {
     async fn scores(&self, tally: &mut Tally) -> Vec<Option<f64>> {
         let mut asked = stream::iter(self.candidates.responses.clone())
             .map(|response| self.verdict(Responses::One(response)))
-            .buffered(self.at_once(1));
+            .buffered(self.concurrency(1));
         let score = |judgement: &Judgement| {
             match (self.options.signal, &judgement.distribution, judgement.verdict.outcome) {
                 (Signal::Probability, Some(distribution), _) => distribution.expected_score(),
@@ -249,9 +249,9 @@ impl Asking<'_> {
     }
 
     /// The number of concurrent judgements of this many responses each.
-    fn at_once(&self, responses: usize) -> usize {
+    fn concurrency(&self, responses: usize) -> usize {
         let longest = self.candidates.responses.iter().map(String::len).max().unwrap_or_default();
-        at_once(AT_A_TIME, self.candidates.case.text_bytes() + responses * longest)
+        concurrency(AT_A_TIME, self.candidates.case.text_bytes() + responses * longest)
     }
 
     /// Compares `pairs` and records the results.
@@ -261,7 +261,7 @@ impl Asking<'_> {
             let pair = Responses::Pair(responses[first].clone(), responses[second].clone());
             async move { ((first, second), self.verdict(pair).await) }
         };
-        let mut verdicts = stream::iter(pairs).map(ask).buffered(self.at_once(2));
+        let mut verdicts = stream::iter(pairs).map(ask).buffered(self.concurrency(2));
         while let Some(((first, second), verdict)) = verdicts.next().await {
             let is_last = verdict.as_ref().is_err_and(is_of_images);
             if let Some(judgement) = tally.take(first, Some(second), verdict) {

@@ -8,14 +8,14 @@ use critic::TokenId;
 use serde::Deserialize;
 
 use super::{
-    anatomy::{Anatomy, Layout, Placeholders, VisionSource},
+    config::{Layout, ModelConfig, Placeholders, VisionSource},
     geometry::{Geometry, VideoNewline},
     grid::{Grid, check_grid, read_max_tiles},
     preprocessor::Normalisations,
 };
 use crate::{
     architectures::Architecture,
-    decoders::{Qwen2Config, TextAnatomy},
+    decoders::{DecoderConfig, Qwen2Config},
     error::LoadError,
     layers::{Activation, Bias},
     source::Source,
@@ -84,15 +84,16 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         return Err(source.unsupported("use_image_newline_parameter", false, true));
     }
     let layer = config.vision_feature_layer;
-    let vision =
-        config.vision_config.anatomy(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
+    let vision = config
+        .vision_config
+        .into_vision_config(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
     // Which of the two flags a file has depends on the version that wrote it; the decoder's own takes precedence.
     let mut text = config.text_config;
     if let Some(kind) = text.model_type.as_deref().filter(|kind| *kind != "qwen2") {
         return Err(source.unsupported("text_config.model_type", kind, "qwen2"));
     }
     text.tie_word_embeddings = text.tie_word_embeddings.or(config.tie_word_embeddings);
-    let text = TextAnatomy { stored_head_counts: true, ..text.anatomy(source)? };
+    let text = DecoderConfig { stored_head_counts: true, ..text.into_decoder_config(source)? };
     let tile = vision.image_size;
     let grid_sizes = match config.image_grid_pinpoints {
         Some(grid) => grid.sizes(source, tile)?,
@@ -110,7 +111,7 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         video_newline: VideoNewline::OneToken,
     };
     let normalisations = Normalisations::read(source, &geometry)?;
-    Ok(Arc::new(Anatomy {
+    Ok(Arc::new(ModelConfig {
         layout: Layout::HuggingFace,
         geometry,
         projector_activation: Activation::read(source, "projector_hidden_act", projector)?,

@@ -2,9 +2,9 @@
 //!
 //! The architecture of LLaVA-Critic, UnifiedReward-7b, the llava-onevision chat models and, with a reward head,
 //! MM-RLHF-Reward-7B. Two layouts of checkpoint are read, Hugging Face's ([`hf_config`]) and LLaVA-NeXT's own
-//! ([`native_config`]); both become one [`Anatomy`].
+//! ([`native_config`]); both become one [`ModelConfig`].
 
-mod anatomy;
+mod config;
 mod geometry;
 mod grid;
 mod hf_config;
@@ -20,7 +20,7 @@ mod reward_head;
 use std::sync::Arc;
 
 use self::{
-    anatomy::{Anatomy, Layout, VisionSource},
+    config::{Layout, ModelConfig, VisionSource},
     model::LlavaModel,
     names::{GGUF, Names},
     processor::LlavaProcessor,
@@ -28,12 +28,12 @@ use self::{
 use super::{Architecture, KnownConfig, Model, ModelWeights, SegmentEncoder};
 use crate::{
     chat::{ChatFormat, ControlTokens},
-    decoders::{DecoderNames, TextAnatomy},
+    decoders::{DecoderConfig, DecoderNames},
     error::LoadError,
     image::{Loader, TileCache},
     source::Source,
     tokenizer::Tokenizer,
-    vision::VisionAnatomy,
+    vision::VisionConfig,
     weights::{GgufNaming, Weights},
 };
 pub use geometry::{Geometry, Packing, Placement, VideoNewline};
@@ -54,7 +54,7 @@ pub(super) const CONFIGS: &[KnownConfig] = &[
     },
 ];
 
-impl Architecture for Anatomy {
+impl Architecture for ModelConfig {
     fn name(&self) -> &'static str {
         match self.layout {
             Layout::HuggingFace => "LLaVA-OneVision, Hugging Face layout",
@@ -62,16 +62,16 @@ impl Architecture for Anatomy {
         }
     }
 
-    fn vision(&self) -> &VisionAnatomy {
+    fn vision(&self) -> &VisionConfig {
         &self.vision
     }
 
-    fn text(&self) -> &TextAnatomy {
+    fn text(&self) -> &DecoderConfig {
         &self.text
     }
 
     fn limited_to(&self, context_length: usize) -> Arc<dyn Architecture> {
-        let text = TextAnatomy { context_length, ..self.text.clone() };
+        let text = DecoderConfig { context_length, ..self.text.clone() };
         Arc::new(Self { text, ..self.clone() })
     }
 

@@ -7,7 +7,7 @@ use critic::{Batch, Medium, TokenId, Visual};
 use kernels_cuda::PatchCutter;
 
 use super::{
-    anatomy::Anatomy,
+    config::ModelConfig,
     geometry::{Geometry, Packing},
     names::Names,
     packing::{Features, pack},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     architectures::{Model, ModelParts, ModelWeights},
-    decoders::{Qwen2, TextAnatomy},
+    decoders::{DecoderConfig, Qwen2},
     device::{ComputeDevice, gpu_result},
     error::LoadError,
     kv_cache::{LayerCache, TokensOf},
@@ -33,7 +33,7 @@ const TILES_AT_ONCE: usize = 8;
 /// A loaded LLaVA-OneVision model.
 #[derive(Debug)]
 pub(super) struct LlavaModel {
-    anatomy: Anatomy,
+    config: ModelConfig,
     vision: Siglip,
     /// On a GPU, the kernels that normalise tiles and cut them into patches.
     cutters: Option<Cutters>,
@@ -46,28 +46,28 @@ pub(super) struct LlavaModel {
 }
 
 impl LlavaModel {
-    /// Loads the model that `anatomy` describes.
+    /// Loads the model that `config` describes.
     pub(super) fn load(
-        anatomy: &Anatomy,
+        config: &ModelConfig,
         ModelWeights { weights, tower }: ModelWeights<'_>,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let names = Names::detect(weights);
         let vision = match tower {
-            Some(tower) => Siglip::load(tower, Names::vision_alone(tower), &anatomy.vision)?,
-            None => Siglip::load(weights, names.vision, &anatomy.vision)?,
+            Some(tower) => Siglip::load(tower, Names::vision_alone(tower), &config.vision)?,
+            None => Siglip::load(weights, names.vision, &config.vision)?,
         };
-        let (seen, size) = (anatomy.vision.hidden_size, anatomy.text.hidden_size);
+        let (seen, size) = (config.vision.hidden_size, config.text.hidden_size);
         let layer = |index: usize, inputs| {
             let products = weights.products(weights.form().of_the_rest());
             let shape = MatrixShape { outputs: size, inputs };
-            Linear::load(products, names.projector[index], shape, anatomy.projector_bias)
+            Linear::load(products, names.projector[index], shape, config.projector_bias)
         };
         let cutters = match weights.device() {
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
             ComputeDevice::Gpu(gpu) => {
-                let sizes = (anatomy.vision.image_size, anatomy.vision.patch_size);
-                let Normalisations { images, videos } = &anatomy.normalisations;
+                let sizes = (config.vision.image_size, config.vision.patch_size);
+                let Normalisations { images, videos } = &config.normalisations;
                 let cutter = |levels| PatchCutter::new(gpu, levels, sizes);
                 Some(Cutters { images: cutter(images.levels())?, videos: cutter(videos.levels())? })
             }
@@ -76,12 +76,12 @@ impl LlavaModel {
             vision,
             cutters,
             projector: [layer(0, seen)?, layer(1, size)?],
-            projector_activation: anatomy.projector_activation,
+            projector_activation: config.projector_activation,
             newline: weights.device().rows(&weights.get(names.newline, &[size])?.unsqueeze(0)?)?,
-            decoder: Qwen2::load(weights, names.decoder, &anatomy.text, max_step_tokens)?,
+            decoder: Qwen2::load(weights, names.decoder, &config.text, max_step_tokens)?,
             reward_head: RewardHead::load(weights, size)?,
             rank: weights.rank().clone(),
-            anatomy: anatomy.clone(),
+            config: config.clone(),
         })
     }
 
@@ -114,8 +114,8 @@ impl LlavaModel {
 
     /// Normalised pixels `[N, 3, size, size]` of tiles that are all normalised alike.
     fn pixels_of(&self, tiles: &[&[u8]], kind: Kind) -> Result<Tensor> {
-        let size = self.anatomy.geometry.tile_size;
-        let Normalisations { images, videos } = &self.anatomy.normalisations;
+        let size = self.config.geometry.tile_size;
+        let Normalisations { images, videos } = &self.config.normalisations;
         let normalisation = match kind {
             Kind::Image => images,
             Kind::Video => videos,
@@ -179,7 +179,7 @@ fn packing_of(visual: &Visual, geometry: &Geometry) -> Result<Packing> {
 
 impl ModelParts for LlavaModel {
     fn hidden_size(&self) -> usize {
-        self.anatomy.text.hidden_size
+        self.config.text.hidden_size
     }
 
     fn pixels(&self, tiles: &[&[u8]]) -> Result<Tensor> {
@@ -193,7 +193,7 @@ impl ModelParts for LlavaModel {
     fn project(&self, features: &Tensor) -> Result<Tensor> {
         let (tiles, patches, _) = features.dims3()?;
         let projected = self.project_rows(&self.rank.device.rows(&features.flatten_to(1)?)?)?;
-        projected.into_tensor()?.reshape((tiles, patches, self.anatomy.text.hidden_size))
+        projected.into_tensor()?.reshape((tiles, patches, self.config.text.hidden_size))
     }
 
     fn features(&self, visuals: &[&Visual]) -> Result<Vec<Tensor>> {
@@ -206,8 +206,8 @@ impl Model for LlavaModel {
         &self.rank
     }
 
-    fn text(&self) -> &TextAnatomy {
-        &self.anatomy.text
+    fn text(&self) -> &DecoderConfig {
+        &self.config.text
     }
 
     fn has_reward_head(&self) -> bool {
@@ -243,14 +243,14 @@ impl Model for LlavaModel {
             let tiles = visual.tiles.count();
             let features = Features { first, tiles, newline };
             first += tiles * patches;
-            let geometry = &self.anatomy.geometry;
+            let geometry = &self.config.geometry;
             all.mix(&pack(features, packing_of(visual, geometry)?, geometry))
         };
         visuals.iter().map(pack).collect()
     }
 
     fn run_most_tiles(&self) -> Result<()> {
-        let size = self.anatomy.geometry.tile_size;
+        let size = self.config.geometry.tile_size;
         let tile = vec![0; 3 * size * size];
         self.project_rows(&self.see(&vec![tile.as_slice(); self.tiles_at_once()], Kind::Image)?)?;
         Ok(())
@@ -259,7 +259,7 @@ impl Model for LlavaModel {
     /// Three copies of its features: as computed per batch of tiles, joined, and packed. A video is as long as a
     /// context allows.
     fn most_bytes_of_visual(&self) -> usize {
-        let Anatomy { geometry, text, .. } = &self.anatomy;
+        let ModelConfig { geometry, text, .. } = &self.config;
         let patches = geometry.patches_per_side.pow(2);
         let pooled = geometry.pooled_side().pow(2);
         let frames = text.context_length / pooled.max(1);
@@ -268,7 +268,7 @@ impl Model for LlavaModel {
     }
 
     fn embed(&self, batch: &Batch) -> Result<Rows> {
-        let vocabulary = self.anatomy.text.vocabulary;
+        let vocabulary = self.config.text.vocabulary;
         let tokens = batch.chunks.iter().flat_map(|chunk| &chunk.tokens);
         // A placeholder's id may be outside of the table. Any row will do, since features replace it.
         let known = |token: &TokenId| if (token.0 as usize) < vocabulary { *token } else { TokenId(0) };

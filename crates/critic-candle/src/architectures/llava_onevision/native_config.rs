@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{
-    anatomy::{Anatomy, Layout, Placeholders, VisionSource},
+    config::{Layout, ModelConfig, Placeholders, VisionSource},
     geometry::{Geometry, VideoNewline},
     grid::{Grid, check_grid, read_max_tiles},
     preprocessor::Normalisations,
@@ -18,7 +18,7 @@ use crate::{
     error::LoadError,
     layers::{Activation, Bias},
     source::Source,
-    vision::{SiglipConfig, VisionAnatomy},
+    vision::{SiglipConfig, VisionConfig},
 };
 
 const FILE: &str = "config.json";
@@ -58,7 +58,7 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     check_grid(source, &grid_sizes, tile)?;
     let aspect = config.image_aspect_ratio.as_deref().unwrap_or("square");
     let video_newline = video_newline(source, config.mm_newline_position.as_deref())?;
-    Ok(Arc::new(Anatomy {
+    Ok(Arc::new(ModelConfig {
         layout: Layout::Native,
         geometry: Geometry {
             tile_size: tile,
@@ -71,7 +71,7 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
         projector_activation: Activation::Gelu,
         projector_bias: Bias::Present,
         // The native code sets `rope_scaling` to `None` before it builds the decoder, whatever the file says.
-        text: config.text.without_rope_scaling().anatomy(source)?,
+        text: config.text.without_rope_scaling().into_decoder_config(source)?,
         normalisations: Normalisations::siglip(),
         placeholders: Placeholders { image: None, video: None },
         vision_source: VisionSource::CheckpointOr(tower),
@@ -100,10 +100,10 @@ fn check_supported(source: &Source, config: &Config) -> Result<(), LoadError> {
 }
 
 /// The sizes of the tower: those of its own configuration, or else those of the tower `name`.
-fn read_tower(source: &Source, config: Option<SiglipConfig>, name: &str) -> Result<VisionAnatomy, LoadError> {
+fn read_tower(source: &Source, config: Option<SiglipConfig>, name: &str) -> Result<VisionConfig, LoadError> {
     match config.filter(SiglipConfig::has_sizes) {
         // All stored layers are run: the native code implements `mm_vision_select_layer` by deleting the last one.
-        Some(config) => config.anatomy(source, Ok),
+        Some(config) => config.into_vision_config(source, Ok),
         None => known_tower(source, name),
     }
 }
@@ -120,7 +120,7 @@ fn video_newline(source: &Source, position: Option<&str>) -> Result<VideoNewline
 }
 
 /// The sizes of the tower that native checkpoints refer to by name.
-fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> {
+fn known_tower(source: &Source, name: &str) -> Result<VisionConfig, LoadError> {
     if !name.contains("siglip-so400m-patch14-384") {
         return Err(source.unsupported(
             "mm_vision_tower",
@@ -128,5 +128,5 @@ fn known_tower(source: &Source, name: &str) -> Result<VisionAnatomy, LoadError> 
             "siglip-so400m-patch14-384, or a vision_config",
         ));
     }
-    Ok(VisionAnatomy::SO400M)
+    Ok(VisionConfig::SO400M)
 }

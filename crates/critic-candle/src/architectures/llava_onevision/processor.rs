@@ -8,7 +8,7 @@ use critic::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{anatomy::Placeholders, geometry::Geometry, preprocessor::Normalisation};
+use super::{config::Placeholders, geometry::Geometry, preprocessor::Normalisation};
 use crate::{
     architectures::SegmentEncoder,
     chat::{ChatFormat, ControlTokens, Segment},

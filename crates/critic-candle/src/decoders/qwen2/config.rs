@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::QWEN2;
 use crate::{
-    decoders::{ControlIds, TextAnatomy},
+    decoders::{ControlIds, DecoderConfig},
     error::LoadError,
     layers::Activation,
     source::Source,
@@ -75,7 +75,7 @@ impl Qwen2Config {
     ///
     /// # Errors
     /// [`LoadError::Unsupported`] for a value that is not implemented or makes no sense.
-    pub(crate) fn anatomy(self, source: &Source) -> Result<TextAnatomy, LoadError> {
+    pub(crate) fn into_decoder_config(self, source: &Source) -> Result<DecoderConfig, LoadError> {
         let layers = self.num_hidden_layers.unwrap_or(32);
         let context_length = self.max_position_embeddings.unwrap_or(32_768);
         if layers == 0 {
@@ -109,7 +109,7 @@ impl Qwen2Config {
         if head_size == 0 || !head_size.is_multiple_of(2) {
             return Err(source.unsupported("head_dim", head_size, "an even number"));
         }
-        Ok(TextAnatomy {
+        Ok(DecoderConfig {
             kind: &QWEN2,
             hidden_size,
             intermediate_size: self.intermediate_size.unwrap_or(22016),
@@ -129,7 +129,7 @@ impl Qwen2Config {
 }
 
 /// The configuration of a decoder that activates with SiLU, in the keys of published checkpoints.
-pub(super) fn write(anatomy: &TextAnatomy, control: ControlIds) -> Value {
+pub(super) fn write(config: &DecoderConfig, control: ControlIds) -> Value {
     json!({
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
@@ -137,20 +137,20 @@ pub(super) fn write(anatomy: &TextAnatomy, control: ControlIds) -> Value {
         "attention_dropout": 0.0,
         "bos_token_id": control.padding,
         "eos_token_id": control.turn_end,
-        "hidden_size": anatomy.hidden_size,
+        "hidden_size": config.hidden_size,
         "initializer_range": 0.02,
-        "intermediate_size": anatomy.intermediate_size,
-        "max_position_embeddings": anatomy.context_length,
-        "max_window_layers": anatomy.layers,
-        "num_attention_heads": anatomy.heads,
-        "num_hidden_layers": anatomy.layers,
-        "num_key_value_heads": anatomy.kv_heads,
-        "rms_norm_eps": anatomy.norm_epsilon,
-        "rope_theta": anatomy.rope_theta,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": config.context_length,
+        "max_window_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_hidden_layers": config.layers,
+        "num_key_value_heads": config.kv_heads,
+        "rms_norm_eps": config.norm_epsilon,
+        "rope_theta": config.rope_theta,
         "sliding_window": null,
         "use_sliding_window": false,
-        "tie_word_embeddings": anatomy.tied,
+        "tie_word_embeddings": config.tied,
         "use_cache": true,
-        "vocab_size": anatomy.vocabulary,
+        "vocab_size": config.vocabulary,
     })
 }

@@ -14,7 +14,7 @@ use kernels_cuda::Gpu;
 
 use self::on_gpu::OnGpu;
 pub(crate) use self::{config::Qwen2Config, kind::QWEN2};
-use super::{DecoderNames, TextAnatomy};
+use super::{DecoderConfig, DecoderNames};
 use crate::{
     device::{ComputeDevice, gpu_result},
     error::LoadError,
@@ -81,18 +81,18 @@ impl Qwen2 {
     pub(crate) fn load(
         weights: &Weights,
         names: DecoderNames,
-        anatomy: &TextAnatomy,
+        config: &DecoderConfig,
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
-        let (DecoderNames { prefix, head }, size) = (names, anatomy.hidden_size);
-        let (table, shape) = (names.embedding(), [anatomy.vocabulary, size]);
+        let (DecoderNames { prefix, head }, size) = (names, config.hidden_size);
+        let (table, shape) = (names.embedding(), [config.vocabulary, size]);
         let form = weights.form().of_head();
         let gpu = match weights.device() {
             ComputeDevice::Gpu(gpu) => Some(gpu),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let is_split = !weights.rank().shard.is_whole();
-        let tied = anatomy.ties_head(weights, names);
+        let tied = config.ties_head(weights, names);
         let embedding = match tied && !form.is_quantised() && gpu.is_none() && !is_split {
             true => None,
             false => Some(Embedding::load(weights, &table, &shape)?),
@@ -100,17 +100,17 @@ impl Qwen2 {
         let head = if tied { table.as_str() } else { head };
         let head =
             Linear::read(weights.products(form).split_by_outputs(), &[(head.into(), shape.to_vec())], None)?;
-        let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
-            .map(|index| Layer::load(weights, &format!("{prefix}layers.{index}."), anatomy))
+        let layers: std::result::Result<Vec<Layer>, LoadError> = (0..config.layers)
+            .map(|index| Layer::load(weights, &format!("{prefix}layers.{index}."), config))
             .collect();
-        let positions = (anatomy.head_size, anatomy.context_length);
+        let positions = (config.head_size, config.context_length);
         Ok(Self {
             embedding,
             layers: Layers(layers?),
-            norm: Norm::rms(weights, &format!("{prefix}norm.weight"), size, anatomy.norm_epsilon)?,
+            norm: Norm::rms(weights, &format!("{prefix}norm.weight"), size, config.norm_epsilon)?,
             head,
-            rope: Rope::new(positions, anatomy.rope_theta, weights.device())?,
-            on_gpu: gpu.map(|gpu| OnGpu::new(gpu, weights.rank(), anatomy, max_step_tokens)).transpose()?,
+            rope: Rope::new(positions, config.rope_theta, weights.device())?,
+            on_gpu: gpu.map(|gpu| OnGpu::new(gpu, weights.rank(), config, max_step_tokens)).transpose()?,
         })
     }
 
@@ -180,9 +180,9 @@ impl Buffers {
     }
 
     /// Buffers on a GPU, with memory for `rows` rows.
-    fn reserved(gpu: &Arc<Gpu>, anatomy: &TextAnatomy, rows: usize) -> Result<Self> {
+    fn reserved(gpu: &Arc<Gpu>, config: &DecoderConfig, rows: usize) -> Result<Self> {
         let mut buffers = Self::new();
-        let TextAnatomy { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = anatomy;
+        let DecoderConfig { hidden_size, intermediate_size, heads, kv_heads, head_size, .. } = config;
         let sizes = [
             (&mut buffers.normed, *hidden_size),
             (&mut buffers.projections, (heads + 2 * kv_heads) * head_size),
@@ -198,17 +198,17 @@ impl Buffers {
 }
 
 impl Layer {
-    fn load(weights: &Weights, prefix: &str, anatomy: &TextAnatomy) -> std::result::Result<Self, LoadError> {
-        let (size, wide) = (anatomy.hidden_size, anatomy.intermediate_size);
+    fn load(weights: &Weights, prefix: &str, config: &DecoderConfig) -> std::result::Result<Self, LoadError> {
+        let (size, wide) = (config.hidden_size, config.intermediate_size);
         let norm =
-            |name: &str| Norm::rms(weights, &format!("{prefix}{name}.weight"), size, anatomy.norm_epsilon);
+            |name: &str| Norm::rms(weights, &format!("{prefix}{name}.weight"), size, config.norm_epsilon);
         let own = weights.products(weights.form()).split_by_outputs();
         let joined = |parts: &[_], bias| Linear::load_joined(own, (prefix, parts), size, bias);
         let back = |name: &str, inputs| {
             let shape = MatrixShape { outputs: size, inputs };
             SummedLinear::load(weights, weights.form(), &format!("{prefix}{name}."), shape)
         };
-        let (queries, keys) = (anatomy.heads * anatomy.head_size, anatomy.kv_heads * anatomy.head_size);
+        let (queries, keys) = (config.heads * config.head_size, config.kv_heads * config.head_size);
         let projections =
             [("self_attn.q_proj.", queries), ("self_attn.k_proj.", keys), ("self_attn.v_proj.", keys)];
         Ok(Self {
@@ -220,7 +220,7 @@ impl Layer {
             mlp_norm: norm("post_attention_layernorm")?,
             gates: joined(&[("mlp.gate_proj.", wide), ("mlp.up_proj.", wide)], Bias::Absent)?,
             down: back("mlp.down_proj", wide)?,
-            activation: anatomy.activation,
+            activation: config.activation,
         })
     }
 

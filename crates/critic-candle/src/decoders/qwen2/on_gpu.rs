@@ -12,7 +12,7 @@ use kernels_cuda::{Gpu, Graph, Heads, Step};
 
 use super::{Buffers, DecoderStep, Layers};
 use crate::{
-    decoders::TextAnatomy,
+    decoders::DecoderConfig,
     device::{SPARE_BYTES, gpu_error, gpu_result},
     kv_cache::{LayerCache, Plan, TokensOf},
     layers::Rope,
@@ -93,24 +93,24 @@ enum Captured {
 }
 
 impl OnGpu {
-    /// The state for steps of at most `tokens` tokens of the decoder with this `anatomy`, or of a rank's part of it.
+    /// The state for steps of at most `tokens` tokens of the decoder with this `config`, or of a rank's part of it.
     ///
     /// Several ranks run without graphs: capturing sums over GPUs in one thread while others run has not been
     /// tested on any GPU. In a decoder that is large enough to be split, a layer takes the GPU longer than
     /// launching its kernels.
-    pub(super) fn new(gpu: &Arc<Gpu>, rank: &Rank, anatomy: &TextAnatomy, tokens: usize) -> Result<Self> {
+    pub(super) fn new(gpu: &Arc<Gpu>, rank: &Rank, config: &DecoderConfig, tokens: usize) -> Result<Self> {
         let graph_rows = if rank.shard.is_whole() { GRAPH_ROWS } else { 0 };
-        let anatomy = &anatomy.part(rank.shard);
+        let config = &config.part(rank.shard);
         let chunks = tokens.min(GRAPH_ROWS);
-        let blocks = chunks * anatomy.context_length.div_ceil(kernels_cuda::BLOCK_SIZE);
-        let heads = Heads { heads: anatomy.heads, kv_heads: anatomy.kv_heads, size: anatomy.head_size };
+        let blocks = chunks * config.context_length.div_ceil(kernels_cuda::BLOCK_SIZE);
+        let heads = Heads { heads: config.heads, kv_heads: config.kv_heads, size: config.head_size };
         let mut x = Rows::new();
-        gpu_result(x.on(gpu)?.room((graph_rows, anatomy.hidden_size)))?;
+        gpu_result(x.on(gpu)?.room((graph_rows, config.hidden_size)))?;
         Ok(Self {
             step: gpu_result(
                 Step::new(gpu, (tokens, chunks, blocks)).and_then(|step| step.attending(heads)),
             )?,
-            fixed: FixedMemory { x, buffers: Buffers::reserved(gpu, anatomy, graph_rows)? },
+            fixed: FixedMemory { x, buffers: Buffers::reserved(gpu, config, graph_rows)? },
             buffers: Buffers::new(),
             graphs: Graphs { rows: graph_rows, ..Graphs::default() },
         })

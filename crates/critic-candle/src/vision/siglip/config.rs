@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{error::LoadError, layers::Activation, source::Source, vision::VisionAnatomy};
+use crate::{error::LoadError, layers::Activation, source::Source, vision::VisionConfig};
 
 /// SigLIP's keys. `save_pretrained` leaves out values that equal the class's defaults, so each default is the
 /// class's.
@@ -46,11 +46,11 @@ impl SiglipConfig {
     ///
     /// # Errors
     /// [`LoadError::Unsupported`] for a value that is not implemented or makes no sense.
-    pub(crate) fn anatomy(
+    pub(crate) fn into_vision_config(
         self,
         source: &Source,
         run: impl FnOnce(usize) -> Result<usize, LoadError>,
-    ) -> Result<VisionAnatomy, LoadError> {
+    ) -> Result<VisionConfig, LoadError> {
         let hidden_size = self.hidden_size.unwrap_or(768);
         let heads = self.num_attention_heads.unwrap_or(12);
         let image_size = self.image_size.unwrap_or(Side::Once(224)).of(source, "vision_config.image_size")?;
@@ -68,7 +68,7 @@ impl SiglipConfig {
             return Err(source.unsupported("vision_config.patch_size", found, "at most image_size"));
         }
         let activation = self.hidden_act.as_deref().unwrap_or("gelu_pytorch_tanh");
-        Ok(VisionAnatomy {
+        Ok(VisionConfig {
             hidden_size,
             intermediate_size: self.intermediate_size.unwrap_or(3072),
             layers: run(self.num_hidden_layers.unwrap_or(12))?,

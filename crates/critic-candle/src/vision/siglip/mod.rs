@@ -8,7 +8,7 @@ use kernels::{Columns, Dense, Isa};
 
 pub(crate) use self::{config::SiglipConfig, names::IN_GGUF};
 
-use super::VisionAnatomy;
+use super::VisionConfig;
 use crate::{
     device::{ComputeDevice, gpu_result},
     error::LoadError,
@@ -59,15 +59,15 @@ impl Siglip {
     pub(crate) fn load(
         weights: &Weights,
         prefix: &str,
-        anatomy: &VisionAnatomy,
+        config: &VisionConfig,
     ) -> std::result::Result<Self, LoadError> {
-        let (size, patch, side) = (anatomy.hidden_size, anatomy.patch_size, anatomy.patches_per_side());
+        let (size, patch, side) = (config.hidden_size, config.patch_size, config.patches_per_side());
         let kernel = format!("{prefix}embeddings.patch_embedding.weight");
         let bias = weights.get(&format!("{prefix}embeddings.patch_embedding.bias"), &[size])?;
         let form = weights.form().of_the_rest();
         let positions = format!("{prefix}embeddings.position_embedding.weight");
-        let layers: std::result::Result<Vec<Layer>, LoadError> = (0..anatomy.layers)
-            .map(|index| Layer::load(weights, &format!("{prefix}encoder.layers.{index}."), anatomy))
+        let layers: std::result::Result<Vec<Layer>, LoadError> = (0..config.layers)
+            .map(|index| Layer::load(weights, &format!("{prefix}encoder.layers.{index}."), config))
             .collect();
         Ok(Self {
             patches: Linear::read(
@@ -152,12 +152,8 @@ impl Buffers {
 }
 
 impl Layer {
-    fn load(
-        weights: &Weights,
-        prefix: &str,
-        anatomy: &VisionAnatomy,
-    ) -> std::result::Result<Self, LoadError> {
-        let (size, wide, epsilon) = (anatomy.hidden_size, anatomy.intermediate_size, anatomy.norm_epsilon);
+    fn load(weights: &Weights, prefix: &str, config: &VisionConfig) -> std::result::Result<Self, LoadError> {
+        let (size, wide, epsilon) = (config.hidden_size, config.intermediate_size, config.norm_epsilon);
         // On a GPU, all rows of a tile are multiplied at once, for which quantised weights would have to be
         // expanded first.
         let form = match weights.device() {
@@ -174,12 +170,12 @@ impl Layer {
             attention: Attention {
                 projections: Linear::load_joined(products, (prefix, &projections), size, Bias::Present)?,
                 output: linear("self_attn.out_proj", MatrixShape { outputs: size, inputs: size })?,
-                heads: anatomy.heads,
+                heads: config.heads,
             },
             mlp_norm: Norm::layer(weights, &format!("{prefix}layer_norm2."), size, epsilon)?,
             expand: linear("mlp.fc1", MatrixShape { outputs: wide, inputs: size })?,
             contract: linear("mlp.fc2", MatrixShape { outputs: size, inputs: wide })?,
-            activation: anatomy.activation,
+            activation: config.activation,
         })
     }
 

@@ -24,7 +24,8 @@ use axum::{
 };
 use futures::{StreamExt, stream};
 use judge::{
-    Caller, Case, JudgeError, JudgeOptions, JudgeRequest, RubricChoice, VerdictEvent, VerdictStream, at_once,
+    Caller, Case, JudgeError, JudgeOptions, JudgeRequest, RubricChoice, VerdictEvent, VerdictStream,
+    concurrency,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -174,7 +175,7 @@ async fn respond(
         }
         RequestedAnswer::Several(rubrics, procedure) => {
             // Concurrently, so that the engine computes the common part of their prompts once.
-            let concurrent = at_once(rubrics.len(), judging.case.text_bytes());
+            let concurrent = concurrency(rubrics.len(), judging.case.text_bytes());
             let verdicts = rubrics.into_iter().map(|rubric| judging.judge_by(rubric, procedure));
             let verdicts = stream::iter(verdicts).buffered(concurrent).collect().await;
             let verdicts = unless_unserved(verdicts)?.into_iter().map(|verdict| match verdict {

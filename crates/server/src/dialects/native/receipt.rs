@@ -1,7 +1,7 @@
 //! Receipts in bodies: what a verdict depended on, and whether that is unchanged.
 
 use axum::http::StatusCode;
-use judge::{Calibration, Drawing, Receipt};
+use judge::{Calibration, Receipt, Sampling};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -107,8 +107,8 @@ impl From<&Receipt> for ReceiptBody {
 
 impl ReceiptBody {
     /// The sampling parameters of the verdict.
-    pub(super) fn drawing(&self) -> Drawing {
-        Drawing { temperature: self.temperature, top_p: self.top_p, seed: self.seed }
+    pub(super) fn sampling(&self) -> Sampling {
+        Sampling { temperature: self.temperature, top_p: self.top_p, seed: self.seed }
     }
 
     /// Whether the receipt has a digest of the weights, so that a comparison has to wait for the server's own.

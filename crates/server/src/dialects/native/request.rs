@@ -1,6 +1,6 @@
 //! The body of a request to `/judge`.
 
-use judge::{Caller, Case, Drawing, EncodedImage, ImageTiling, JudgeOptions, Mode, Remembering, Responses};
+use judge::{Caller, Case, EncodedImage, ImageTiling, JudgeOptions, Mode, Remembering, Responses, Sampling};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -241,7 +241,7 @@ impl JudgeBody {
             mode: self.mode.map_or(Mode::Trained, Mode::from),
             distribution: self.distribution(&answer),
             max_tokens: self.max_tokens.unwrap_or_else(|| default_max_tokens(limits)),
-            drawing: self.drawing(&answer)?,
+            sampling: self.sampling(&answer)?,
             tiling: self.tiling.into(),
             remembering: self.remembering(&answer),
             guards: guards(self.calibration, self.degenerate, self.invisible),
@@ -381,16 +381,16 @@ impl JudgeBody {
     }
 
     /// The sampling parameters; those that the body lacks are taken from the receipt, if there is one.
-    fn drawing(&self, answer: &RequestedAnswer) -> Result<Drawing, ApiError> {
+    fn sampling(&self, answer: &RequestedAnswer) -> Result<Sampling, ApiError> {
         let has_samples = matches!(
             answer,
             RequestedAnswer::One(_, Procedure::Samples(_))
                 | RequestedAnswer::Several(_, Procedure::Samples(_))
         );
         let defaults = match answer {
-            RequestedAnswer::Replay(_, receipt) => receipt.drawing(),
-            _ if has_samples => Drawing { temperature: 1.0, ..Drawing::default() },
-            _ => Drawing::default(),
+            RequestedAnswer::Replay(_, receipt) => receipt.sampling(),
+            _ if has_samples => Sampling { temperature: 1.0, ..Sampling::default() },
+            _ => Sampling::default(),
         };
         // Checked before they are narrowed: a number just outside of its range may be rounded into it.
         let temperature = self.temperature.unwrap_or_else(|| defaults.temperature.into());
@@ -405,7 +405,7 @@ impl JudgeBody {
         if has_samples && temperature == 0.0 {
             return Err(ApiError::invalid("temperature", "At temperature 0 all samples are the same."));
         }
-        Ok(Drawing { temperature, top_p, seed: self.seed.or(defaults.seed) })
+        Ok(Sampling { temperature, top_p, seed: self.seed.or(defaults.seed) })
     }
 }
 

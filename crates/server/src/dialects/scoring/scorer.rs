@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use futures::{StreamExt, stream};
 use judge::{
     BothOrders, Caller, Direction, Distribution, EncodeError, JudgeError, JudgeOptions, JudgeRequest,
-    Judgement, Mode, Outcome, RubricChoice, Ticket, Usage, at_once,
+    Judgement, Mode, Outcome, RubricChoice, Ticket, Usage, concurrency,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -314,7 +314,7 @@ impl Scorer {
             self.score_one(sample).await.map_err(|error| (label_path(&error), error))
         };
         let bytes = samples.iter().map(Sample::text_bytes).max().unwrap_or_default();
-        let scores = stream::iter(samples).map(score).buffered(at_once(MAX_CONCURRENT, bytes));
+        let scores = stream::iter(samples).map(score).buffered(concurrency(MAX_CONCURRENT, bytes));
         let mut scores = std::pin::pin!(scores.enumerate());
         let mut scored = Vec::new();
         while let Some((index, result)) = scores.next().await {

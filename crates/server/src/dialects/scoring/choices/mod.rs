@@ -8,7 +8,7 @@ mod question;
 use futures::{StreamExt, TryStreamExt, stream};
 use judge::{
     CompletionEvent, CompletionParams, CompletionStream, JudgeError, RawPrompt, ReplyPart, TokenId, Usage,
-    at_once,
+    concurrency,
 };
 
 use super::scorer::Scorer;
@@ -52,7 +52,7 @@ impl Chooser<'_> {
         questions: Vec<Question>,
     ) -> Result<Vec<Answered>, ApiError> {
         let longest = questions.iter().map(Question::text_bytes).max().unwrap_or_default();
-        let concurrent = at_once(MAX_CONCURRENT, subject.text_bytes() + longest);
+        let concurrent = concurrency(MAX_CONCURRENT, subject.text_bytes() + longest);
         let answered = questions.into_iter().map(|question| self.ask_one(subject, question));
         stream::iter(answered).buffered(concurrent).try_collect().await
     }

@@ -15,7 +15,7 @@ use crate::{
 
 /// The sizes and settings of a decoder with grouped-query attention, rotary positions and a gated MLP.
 #[derive(Debug, Clone)]
-pub(crate) struct TextAnatomy {
+pub(crate) struct DecoderConfig {
     pub(crate) kind: &'static DecoderKind,
     pub(crate) hidden_size: usize,
     pub(crate) intermediate_size: usize,
@@ -34,7 +34,7 @@ pub(crate) struct TextAnatomy {
     pub(crate) stored_head_counts: bool,
 }
 
-impl TextAnatomy {
+impl DecoderConfig {
     /// Whether the head uses the embedding's weights: where no head is stored, whatever the configuration says,
     /// since converters then copy the embedding; and where the configuration says so, unless another head is stored
     /// that counts.
@@ -129,7 +129,7 @@ mod tests {
     use crate::decoders::QWEN2;
 
     /// A decoder that runs on GPUs.
-    const SMALL: TextAnatomy = TextAnatomy {
+    const SMALL: DecoderConfig = DecoderConfig {
         kind: &QWEN2,
         hidden_size: 64,
         intermediate_size: 176,
@@ -148,26 +148,26 @@ mod tests {
 
     #[test]
     fn sizes_for_which_gpus_have_no_kernels_are_named() {
-        let refused = |anatomy: TextAnatomy| anatomy.unsupported_on_gpus().map(|size| (size.key, size.found));
+        let refused = |config: DecoderConfig| config.unsupported_on_gpus().map(|size| (size.key, size.found));
         assert_eq!(refused(SMALL), None);
         let refusals = [
-            (TextAnatomy { hidden_size: 60, ..SMALL }, ("hidden_size", 60)),
-            (TextAnatomy { head_size: 20, ..SMALL }, ("head_dim", 20)),
-            (TextAnatomy { head_size: 136, ..SMALL }, ("head_dim", 136)),
-            (TextAnatomy { intermediate_size: 172, ..SMALL }, ("intermediate_size", 172)),
-            (TextAnatomy { heads: 34, ..SMALL }, ("num_attention_heads", 34)),
+            (DecoderConfig { hidden_size: 60, ..SMALL }, ("hidden_size", 60)),
+            (DecoderConfig { head_size: 20, ..SMALL }, ("head_dim", 20)),
+            (DecoderConfig { head_size: 136, ..SMALL }, ("head_dim", 136)),
+            (DecoderConfig { intermediate_size: 172, ..SMALL }, ("intermediate_size", 172)),
+            (DecoderConfig { heads: 34, ..SMALL }, ("num_attention_heads", 34)),
         ];
-        for (anatomy, wanted) in refusals {
-            assert_eq!(refused(anatomy), Some(wanted));
+        for (config, wanted) in refusals {
+            assert_eq!(refused(config), Some(wanted));
         }
     }
 
     #[test]
     fn ranks_on_the_processor_split_whole_numbers_of_any_size() {
-        let splits = |anatomy: &TextAnatomy, ranks| {
-            anatomy.check_split(&vec![ComputeDevice::Kernels; ranks], "config.json").is_ok()
+        let splits = |config: &DecoderConfig, ranks| {
+            config.check_split(&vec![ComputeDevice::Kernels; ranks], "config.json").is_ok()
         };
-        let odd = TextAnatomy { hidden_size: 60, intermediate_size: 172, head_size: 136, ..SMALL };
+        let odd = DecoderConfig { hidden_size: 60, intermediate_size: 172, head_size: 136, ..SMALL };
         assert!(splits(&odd, 1) && splits(&odd, 2) && !splits(&odd, 4));
     }
 }

@@ -11,19 +11,19 @@ use tokio::sync::oneshot;
 /// Permits to keep a core busy with one kind of work. When all are taken, tenants wait in a ring and get one each in
 /// turn, so that a tenant does not wait for all earlier requests of another one. Requests of low urgency come last.
 #[derive(Debug, Clone)]
-pub(crate) struct Turns {
+pub(crate) struct FairSemaphore {
     /// Held only to look up or change an entry, never while the work is done.
-    line: Arc<Mutex<Line>>,
+    permits: Arc<Mutex<Permits>>,
 }
 
 /// A permit, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    turns: Turns,
+    semaphore: FairSemaphore,
 }
 
 #[derive(Debug)]
-struct Line {
+struct Permits {
     /// Number of unused permits; 0 while any request waits.
     free: usize,
     now: Ring,
@@ -37,42 +37,42 @@ struct Ring {
     waiting: HashMap<Tenant, VecDeque<oneshot::Sender<Permit>>>,
 }
 
-impl Turns {
+impl FairSemaphore {
     /// A pool of `threads` permits.
     pub(crate) fn new(threads: usize) -> Self {
-        let line = Line { free: threads, now: Ring::default(), whenever: Ring::default() };
-        Self { line: Arc::new(Mutex::new(line)) }
+        let permits = Permits { free: threads, now: Ring::default(), whenever: Ring::default() };
+        Self { permits: Arc::new(Mutex::new(permits)) }
     }
 
     /// Waits for a permit. A dropped future loses its place.
-    pub(crate) async fn turn(&self, tenant: &Tenant, urgency: Urgency) -> Permit {
+    pub(crate) async fn acquire(&self, tenant: &Tenant, urgency: Urgency) -> Permit {
         let given = {
-            let mut line = self.line();
-            if line.free > 0 {
-                line.free -= 1;
-                return Permit { turns: self.clone() };
+            let mut permits = self.permits();
+            if permits.free > 0 {
+                permits.free -= 1;
+                return Permit { semaphore: self.clone() };
             }
             let (give, given) = oneshot::channel();
             let ring = match urgency {
-                Urgency::Now => &mut line.now,
-                Urgency::Whenever => &mut line.whenever,
+                Urgency::Now => &mut permits.now,
+                Urgency::Whenever => &mut permits.whenever,
             };
             ring.push(tenant, give);
             given
         };
-        given.await.expect("the line gives everybody in it a permit")
+        given.await.expect("everybody who waits gets a permit")
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn permits(&self) -> MutexGuard<'_, Permits> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next waiting request; if there is none, the permit becomes free.
     fn next(&self) -> Option<oneshot::Sender<Permit>> {
-        let mut line = self.line();
-        let next = line.now.pop().or_else(|| line.whenever.pop());
+        let mut permits = self.permits();
+        let next = permits.now.pop().or_else(|| permits.whenever.pop());
         if next.is_none() {
-            line.free += 1;
+            permits.free += 1;
         }
         next
     }
@@ -80,9 +80,9 @@ impl Turns {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(next) = self.turns.next() {
+        if let Some(next) = self.semaphore.next() {
             // If the receiver is dropped at this moment, `send` returns the permit, whose drop passes it on.
-            drop(next.send(Self { turns: self.turns.clone() }));
+            drop(next.send(Self { semaphore: self.semaphore.clone() }));
         }
     }
 }
@@ -122,28 +122,28 @@ mod tests {
     use super::*;
 
     /// A request in the queue: its future was polled once.
-    fn wait<'a>(turns: &'a Turns, tenant: &str, urgency: Urgency) -> BoxFuture<'a, Permit> {
+    fn wait<'a>(semaphore: &'a FairSemaphore, tenant: &str, urgency: Urgency) -> BoxFuture<'a, Permit> {
         let tenant = Tenant(tenant.into());
-        let mut turn = async move { turns.turn(&tenant, urgency).await }.boxed();
+        let mut turn = async move { semaphore.acquire(&tenant, urgency).await }.boxed();
         assert!((&mut turn).now_or_never().is_none(), "all permits are out");
         turn
     }
 
     #[test]
     fn tenants_get_one_each_in_turn_and_those_that_may_wait_come_last() {
-        let turns = Turns::new(1);
-        let mut held = turns.turn(&Tenant::default(), Urgency::Now).now_or_never();
+        let semaphore = FairSemaphore::new(1);
+        let mut held = semaphore.acquire(&Tenant::default(), Urgency::Now).now_or_never();
         assert!(held.is_some());
         let names = ["later", "a", "a", "a", "b", "b", "c"];
         let urgency = |name| if name == "later" { Urgency::Whenever } else { Urgency::Now };
-        let mut line: Vec<_> =
-            names.iter().map(|name| Some((*name, wait(&turns, name, urgency(*name))))).collect();
+        let mut permits: Vec<_> =
+            names.iter().map(|name| Some((*name, wait(&semaphore, name, urgency(*name))))).collect();
         // One request leaves the queue.
-        line[2] = None;
+        permits[2] = None;
         let mut order = Vec::new();
         for _ in 0..names.len() - 1 {
             drop(held.take());
-            for place in &mut line {
+            for place in &mut permits {
                 let Some((name, turn)) = place else { continue };
                 if let Some(permit) = turn.now_or_never() {
                     assert!(held.replace(permit).is_none(), "there is one permit");
@@ -154,20 +154,20 @@ mod tests {
         }
         assert_eq!(order, ["a", "b", "c", "a", "b", "later"]);
         drop(held);
-        assert_eq!(turns.line().free, 1);
-        assert!(turns.line().now.waiting.is_empty());
+        assert_eq!(semaphore.permits().free, 1);
+        assert!(semaphore.permits().now.waiting.is_empty());
     }
 
     #[test]
     fn a_permit_whose_owner_left_goes_on() {
-        let turns = Turns::new(1);
-        let held = turns.turn(&Tenant::default(), Urgency::Now).now_or_never();
-        let gone = wait(&turns, "a", Urgency::Now);
-        let mut stays = wait(&turns, "a", Urgency::Now);
+        let semaphore = FairSemaphore::new(1);
+        let held = semaphore.acquire(&Tenant::default(), Urgency::Now).now_or_never();
+        let gone = wait(&semaphore, "a", Urgency::Now);
+        let mut stays = wait(&semaphore, "a", Urgency::Now);
         // The request gets a permit that it never takes.
         drop(held);
         drop(gone);
         assert!((&mut stays).now_or_never().is_some());
-        assert_eq!(turns.line().free, 1);
+        assert_eq!(semaphore.permits().free, 1);
     }
 }

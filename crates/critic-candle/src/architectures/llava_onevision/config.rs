@@ -4,24 +4,24 @@ use critic::TokenId;
 
 use super::{geometry::Geometry, preprocessor::Normalisations};
 use crate::{
-    decoders::TextAnatomy,
+    decoders::DecoderConfig,
     layers::{Activation, Bias},
-    vision::VisionAnatomy,
+    vision::VisionConfig,
 };
 
 /// The sizes and settings of a model.
 #[derive(Debug, Clone)]
-pub(crate) struct Anatomy {
+pub(crate) struct ModelConfig {
     /// The layout of the checkpoint.
     pub(super) layout: Layout,
     /// The SigLIP tower.
-    pub(super) vision: VisionAnatomy,
+    pub(super) vision: VisionConfig,
     /// Activation between the projector's two layers.
     pub(super) projector_activation: Activation,
     /// Whether the projector's layers have a bias.
     pub(super) projector_bias: Bias,
     /// The Qwen2 decoder.
-    pub(super) text: TextAnatomy,
+    pub(super) text: DecoderConfig,
     /// How images are cut into tiles and how their features are packed.
     pub(super) geometry: Geometry,
     /// How pixels are normalised.

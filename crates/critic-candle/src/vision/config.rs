@@ -9,7 +9,7 @@ use crate::{
 
 /// The sizes and settings of a tower: a transformer over the patches of square tiles.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct VisionAnatomy {
+pub(crate) struct VisionConfig {
     pub(crate) hidden_size: usize,
     pub(crate) intermediate_size: usize,
     /// Layers that are run; a checkpoint may hold more.
@@ -21,7 +21,7 @@ pub(crate) struct VisionAnatomy {
     pub(crate) activation: Activation,
 }
 
-impl VisionAnatomy {
+impl VisionConfig {
     /// The tower `siglip-so400m-patch14-384` of the published critics. The native code builds 27 layers and deletes the
     /// last.
     pub(crate) const SO400M: Self = Self {
@@ -74,17 +74,17 @@ impl VisionAnatomy {
 mod tests {
     use super::*;
 
-    const TOWER: VisionAnatomy = VisionAnatomy::SO400M;
+    const TOWER: VisionConfig = VisionConfig::SO400M;
 
     #[test]
     fn sizes_for_which_gpus_have_no_kernels_are_named() {
-        let refused = |tower: VisionAnatomy| tower.unsupported_on_gpus().map(|size| (size.key, size.found));
+        let refused = |tower: VisionConfig| tower.unsupported_on_gpus().map(|size| (size.key, size.found));
         assert_eq!(refused(TOWER), None);
         for (tower, expected) in [
-            (VisionAnatomy { hidden_size: 36, heads: 4, ..TOWER }, ("hidden_size", 36)),
-            (VisionAnatomy { intermediate_size: 4302, ..TOWER }, ("intermediate_size", 4302)),
-            (VisionAnatomy { heads: 32, ..TOWER }, ("num_attention_heads", 32)),
-            (VisionAnatomy { patch_size: 15, ..TOWER }, ("patch_size", 15)),
+            (VisionConfig { hidden_size: 36, heads: 4, ..TOWER }, ("hidden_size", 36)),
+            (VisionConfig { intermediate_size: 4302, ..TOWER }, ("intermediate_size", 4302)),
+            (VisionConfig { heads: 32, ..TOWER }, ("num_attention_heads", 32)),
+            (VisionConfig { patch_size: 15, ..TOWER }, ("patch_size", 15)),
         ] {
             assert_eq!(refused(tower), Some(expected));
         }
