@@ -82,13 +82,14 @@ pub(crate) fn ending(error: &anyhow::Error) -> i32 {
         return SUCCESS;
     }
     let text = format!("error: {error:#}\n");
-    let (told, heard) = mpsc::sync_channel(1);
+    // One message ever comes; with room for it, the thread ends even if nobody waits any longer.
+    let (written, is_written) = mpsc::sync_channel(1);
     // On a thread of its own: writing to a full pipe blocks, and would keep a failed program from being restarted.
-    let saying = thread::Builder::new().spawn(move || {
-        let _ = told.send(io::stderr().write_all(text.as_bytes()));
+    let writer = thread::Builder::new().spawn(move || {
+        let _ = written.send(io::stderr().write_all(text.as_bytes()));
     });
-    if saying.is_ok() {
-        let _ = heard.recv_timeout(LAST_WORDS);
+    if writer.is_ok() {
+        let _ = is_written.recv_timeout(LAST_WORDS);
     }
     status_of(error).map_or(FAILURE, Status::code)
 }

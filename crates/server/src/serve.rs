@@ -238,6 +238,7 @@ struct Server {
     /// The router of each listener; until it is set, all requests but `/livez` are refused.
     router: Answering,
     admin_router: Answering,
+    /// Tells all listeners to stop. Only that it changed counts, however many of them listen, and however late.
     stop: watch::Sender<()>,
     serving: JoinHandle<()>,
     /// The task that runs batches; `None` without a data folder.

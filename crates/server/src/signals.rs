@@ -8,7 +8,8 @@ use crate::{reload, state::AppState};
 
 /// Interrupts from the keyboard and termination signals. One that arrives while no task waits for it is not lost.
 pub(crate) struct Signals {
-    told: watch::Receiver<()>,
+    /// Changes with each signal to stop; the handler must neither wait nor lose one.
+    stops: watch::Receiver<()>,
     /// SIGHUP, which reloads files.
     #[cfg(unix)]
     hangups: Option<tokio::signal::unix::Signal>,
@@ -20,11 +21,11 @@ impl Signals {
     /// # Errors
     /// When a signal handler cannot be registered.
     pub(crate) fn listen() -> io::Result<Self> {
-        let told = watch::Sender::new(());
+        let stops = watch::Sender::new(());
         #[cfg(unix)]
         let hangups = Some(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?);
         let signals = Self {
-            told: told.subscribe(),
+            stops: stops.subscribe(),
             #[cfg(unix)]
             hangups,
         };
@@ -39,14 +40,14 @@ impl Signals {
                         _ = interrupts.recv() => {}
                         _ = terminations.recv() => {}
                     }
-                    told.send_replace(());
+                    stops.send_replace(());
                 }
             });
         }
         #[cfg(not(unix))]
         tokio::spawn(async move {
             while tokio::signal::ctrl_c().await.is_ok() {
-                told.send_replace(());
+                stops.send_replace(());
             }
         });
         Ok(signals)
@@ -54,7 +55,7 @@ impl Signals {
 
     /// Waits for the next signal; returns at once if one arrived since the last call.
     pub(crate) async fn next(&mut self) {
-        if self.told.changed().await.is_err() {
+        if self.stops.changed().await.is_err() {
             // The task that listens has ended, so that no signal will arrive.
             std::future::pending().await
         }

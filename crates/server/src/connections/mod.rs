@@ -99,6 +99,7 @@ impl<S: Answer> Listener<S> {
     /// Accepts connections until `stop` changes or its sender is dropped; then closes idle ones, and waits for the
     /// others.
     pub(crate) async fn serve(self, mut stop: watch::Receiver<()>) {
+        // A permit for each connection until it ends.
         let places = Arc::new(Semaphore::new(self.limits.most.min(Semaphore::MAX_PERMITS)));
         let addresses = AddressLimit::new(self.limits.most_of_address);
         let leaving = GracefulShutdown::new();

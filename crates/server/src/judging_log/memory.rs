@@ -10,11 +10,13 @@ use judge::Tenant;
 use super::line::Entry;
 use crate::body_memory::{BodyMemory, BodyReservation};
 
-/// The waiting lines of one request, such as those of its rubrics. Clones belong to the same request.
+/// The waiting lines of one request, such as those of its rubrics. Clones belong to the same request. The lock makes
+/// one reservation of two lines that come at the same time; it is held only to look for it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RequestLines(Arc<Mutex<Weak<LineMemory>>>);
 
-/// The memory that is reserved for the waiting lines of one request, until the last of them is written.
+/// The memory that is reserved for the waiting lines of one request, until the last of them is written. The lock is
+/// held only to add a line's bytes.
 #[derive(Debug)]
 pub(super) struct LineMemory(Mutex<Reserved>);
 

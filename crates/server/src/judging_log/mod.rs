@@ -50,7 +50,7 @@ struct Shared {
     memory: BodyMemory,
     /// The number of lines that were sent and are not written; 0 when they are given up.
     unwritten: Arc<AtomicU64>,
-    /// Closed when the writer has ended.
+    /// Closed when the writer has ended. The lock only lets clones share the receiver: whoever finishes the log waits.
     ended: Mutex<Receiver<Infallible>>,
     metrics: Metrics,
 }

@@ -40,6 +40,7 @@ struct Fetcher {
     policy: Policy,
     limits: FetchLimits,
     client: Client,
+    /// One permit for each fetch of [`AT_A_TIME`].
     all: Semaphore,
     /// The semaphores of hosts with fetches in progress. The lock is held only to look up or insert an entry.
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
