@@ -9,8 +9,8 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{
-    Config, Engine, EngineError, Event, Labels, Part, QueueTimeout, Request, Tenant, Terms, TokenStream,
-    Urgency,
+    Client, Config, Engine, EngineError, Event, Labels, Part, QueueTimeout, Request, Tenant, Terms,
+    TokenStream, Urgency,
 };
 
 use super::bytes::Bytes;
@@ -101,11 +101,7 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
         sampling: SamplingParams::default(),
         script,
         end_tokens: vec![TokenId(30)],
-        tenant,
-        deadline,
-        queue_timeout,
-        terms,
-        urgency,
+        client: Client { tenant, terms, urgency, deadline, queue_timeout },
     }
 }
 

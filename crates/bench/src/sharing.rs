@@ -7,7 +7,7 @@ use std::{
 };
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
-use engine::{Config, Engine, Event, Labels, Part, Request, Tenant, Terms, TokenStream, Urgency};
+use engine::{Client, Config, Engine, Event, Labels, Part, Request, TokenStream};
 
 use crate::{
     error::BenchError,
@@ -74,11 +74,7 @@ fn request(encoded: Encoded) -> Request {
         sampling: SamplingParams::default(),
         script: vec![Part::Choose { labels, distribution: true }],
         end_tokens: Vec::new(),
-        tenant: Tenant::default(),
-        terms: Terms::default(),
-        deadline: None,
-        queue_timeout: None,
-        urgency: Urgency::Now,
+        client: Client::default(),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
         timeout::QueueTimeout,
         waiters::Place,
     },
-    request::{Part, Request, Tenant, Terms, Urgency},
+    request::{Client, Part, Request},
     scheduler::Scheduler,
     stats::{Counters, Stats},
     stream::TokenStream,
@@ -67,23 +67,6 @@ pub enum PrepareError {
     /// The part would fail as soon as it joined the queue, so that preparing it would be in vain.
     #[error(transparent)]
     Failed(#[from] Failure),
-}
-
-/// The request for which a part is prepared.
-#[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
-    /// The ticket of the request.
-    pub ticket: &'a Ticket,
-    /// The tenant of the request.
-    pub tenant: &'a Tenant,
-    /// The terms of the tenant.
-    pub terms: &'a Terms,
-    /// The urgency of the request.
-    pub urgency: Urgency,
-    /// The time after which the answer is useless.
-    pub deadline: Option<Instant>,
-    /// How long the request may wait until its first part is started.
-    pub queue_timeout: Option<&'a QueueTimeout>,
 }
 
 /// Data derived from a request before it joins the queue.
@@ -143,8 +126,9 @@ impl Engine {
     /// [`EngineError::Overloaded`] or [`EngineError::ShareTaken`] when there will be no room, [`Failure::Expired`]
     /// when the deadline has passed, and [`Failure::QueueTimedOut`] when another part of the request waited too long
     /// in the queue.
-    pub async fn prepare(&self, claim: Claim<'_>) -> Result<Preparing, PrepareError> {
-        let Claim { ticket, tenant, terms, urgency, deadline, queue_timeout } = claim;
+    pub async fn prepare(&self, ticket: &Ticket, client: &Client) -> Result<Preparing, PrepareError> {
+        let Client { tenant, terms, urgency, deadline, queue_timeout } = client;
+        let (urgency, deadline, queue_timeout) = (*urgency, *deadline, queue_timeout.as_ref());
         let _turn = ticket.preparation_turn().await;
         let mut place = None;
         loop {
@@ -202,7 +186,7 @@ impl Engine {
     pub async fn submit_part(&self, request: Request, ticket: &Ticket) -> Result<TokenStream, EngineError> {
         let named = self.name(&request)?;
         let turn = ticket.turn().await;
-        let queue_timeout = request.queue_timeout.as_ref();
+        let queue_timeout = request.client.queue_timeout.as_ref();
         let mut place = None;
         let queue_slot = loop {
             let woken = ticket.woken();
@@ -224,8 +208,9 @@ impl Engine {
                 continue;
             }
             // It is woken when it is next, which may be long after its time is over.
-            let end = [request.deadline, undecided.and_then(QueueTimeout::end)].into_iter().flatten().min();
-            let is_late = || request.deadline.is_some_and(|deadline| deadline <= Instant::now());
+            let end =
+                [request.client.deadline, undecided.and_then(QueueTimeout::end)].into_iter().flatten().min();
+            let is_late = || request.client.deadline.is_some_and(|deadline| deadline <= Instant::now());
             if !woken_in_time(woken, end).await && is_late() {
                 return Ok(TokenStream::failed(Failure::Expired));
             }
@@ -263,7 +248,7 @@ impl Engine {
                 return Err(EngineError::Quarantined { left_s: left.as_secs().max(1) });
             }
         };
-        let root = root(&self.config.cache_secret, &request.tenant, &request.terms);
+        let root = root(&self.config.cache_secret, &request.client.tenant, &request.client.terms);
         let block_keys = block_keys(&request.encoded, self.limits.block_size, root);
         Ok(Named { root, block_keys, fingerprint, runs_alone })
     }
@@ -275,7 +260,7 @@ impl Engine {
         ticket: &Ticket,
         place: Option<&Place>,
     ) -> Result<QueueSlot, NoRoom> {
-        let Request { tenant, terms, urgency, encoded, .. } = request;
+        let Request { client: Client { tenant, terms, urgency, .. }, encoded, .. } = request;
         let entry = QueueEntry {
             client: QueueClient { ticket, tenant, share: terms.queue_share, urgency: *urgency, place },
             lane: request.lane(),
@@ -297,7 +282,7 @@ impl Engine {
         // One event per token and per piece, and two for the start and the end, so that the channel is never full.
         let events = request.max_reply_tokens() + request.script.len() + 2;
         let (subscriber, stream) =
-            Subscriber::connected(events, request.deadline, request.queue_timeout.clone());
+            Subscriber::connected(events, request.client.deadline, request.client.queue_timeout.clone());
         let arrival = Arrival {
             id: SequenceId(self.next_id.fetch_add(1, Relaxed)),
             identity: identity(fingerprint, root),

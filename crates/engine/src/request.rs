@@ -87,6 +87,22 @@ impl Default for Terms {
     }
 }
 
+/// The client of a request, and the times within which it needs the answer. The default is the only tenant, which waits
+/// as long as it takes.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// The tenant: tenants share the device fairly, and never share cached prompts.
+    pub tenant: Tenant,
+    /// The tenant's rights in the queue and on the device.
+    pub terms: Terms,
+    /// The urgency of the answer.
+    pub urgency: Urgency,
+    /// The time after which the answer is useless.
+    pub deadline: Option<Instant>,
+    /// How long the request may wait until the first of its sequences is started; without it, until the deadline.
+    pub queue_timeout: Option<QueueTimeout>,
+}
+
 /// A request for one reply.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -98,16 +114,8 @@ pub struct Request {
     pub script: Vec<Part>,
     /// Each of these tokens ends what the critic writes and is not part of it; may be empty.
     pub end_tokens: Vec<TokenId>,
-    /// The tenant of the request.
-    pub tenant: Tenant,
-    /// The terms of its tenant.
-    pub terms: Terms,
-    /// The time after which the answer is useless.
-    pub deadline: Option<Instant>,
-    /// How long the request may wait to be started; without it, until its deadline.
-    pub queue_timeout: Option<QueueTimeout>,
-    /// The urgency of the request.
-    pub urgency: Urgency,
+    /// For whom it is, and until when.
+    pub client: Client,
 }
 
 impl Request {

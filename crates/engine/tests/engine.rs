@@ -17,8 +17,8 @@ use std::{
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{
-    Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic, Part,
-    Request, SequenceReport, Stage, Stats, StepReport, Tenant, Terms, Urgency,
+    Client, Config, Ending, Engine, EngineError, Event, Fingerprint, FinishReason, Labels, Observer, OnPanic,
+    Part, Request, SequenceReport, Stage, Stats, StepReport, Tenant,
 };
 
 /// Writes the successor of the last token, modulo the vocabulary, and checks that every sequence's tokens arrive in
@@ -105,11 +105,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
         sampling: SamplingParams::default(),
         script: vec![Part::Write(max_new_tokens)],
         end_tokens: vec![TokenId(30)],
-        tenant: Tenant::default(),
-        terms: Terms::default(),
-        deadline: None,
-        queue_timeout: None,
-        urgency: Urgency::Now,
+        client: Client::default(),
     }
 }
 
@@ -259,7 +255,8 @@ fn the_waiting_line_is_bounded_in_tokens_too() {
 fn one_answer_serves_all_who_ask_the_same() {
     let bench = start(true, Config::default());
     let streams: Vec<_> = (0..5).map(|_| bench.engine.submit(request(&[1, 2, 3], 4)).unwrap()).collect();
-    let other = Request { tenant: Tenant("other".into()), ..request(&[1, 2, 3], 4) };
+    let client = Client { tenant: Tenant("other".into()), ..Client::default() };
+    let other = Request { client, ..request(&[1, 2, 3], 4) };
     let other = bench.engine.submit(other).unwrap();
     drop(bench.gate);
     for stream in streams.into_iter().chain([other]) {
@@ -387,7 +384,8 @@ fn the_age_of_a_step_tells_a_stall_and_a_request_that_ran_out_of_time_is_told_ap
     let backend = counting(Some(gate_receiver), Arc::default());
     let engine = Engine::observed(Box::new(backend), Config::default(), recorder.clone());
     assert_eq!(engine.stats().step_running, Duration::ZERO);
-    let late = Request { deadline: Some(Instant::now() + Duration::from_millis(1)), ..request(&[1; 9], 3) };
+    let deadline = Some(Instant::now() + Duration::from_millis(1));
+    let late = Request { client: Client { deadline, ..Client::default() }, ..request(&[1; 9], 3) };
     let late = engine.submit(late).unwrap();
     let _first = engine.submit(request(&[2; 9], 1)).unwrap();
     wait_for(&engine, |stats| stats.step_running > Duration::from_millis(5));

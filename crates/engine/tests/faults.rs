@@ -14,8 +14,8 @@ use critic::{
     Backend, BackendError, Batch, Chunk, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants,
 };
 use engine::{
-    Config, Engine, EngineError, Event, MANY_NON_FINITE, OnPanic, Part, QUARANTINE, Request, Stats, Tenant,
-    Terms, TokenStream, Urgency,
+    Client, Config, Engine, EngineError, Event, MANY_NON_FINITE, OnPanic, Part, QUARANTINE, Request, Stats,
+    Tenant, TokenStream,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -111,11 +111,7 @@ fn request(prompt: &[u32], tenant: &str) -> Request {
         sampling: SamplingParams::default(),
         script: vec![Part::Write(6)],
         end_tokens: Vec::new(),
-        tenant: Tenant(tenant.into()),
-        terms: Terms::default(),
-        deadline: None,
-        queue_timeout: None,
-        urgency: Urgency::Now,
+        client: Client { tenant: Tenant(tenant.into()), ..Client::default() },
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{
-    Allowed, Config, Engine, Event, FinishReason, Guide, GuideError, Guided, Part, Request, Rule, Tenant,
+    Allowed, Client, Config, Engine, Event, FinishReason, Guide, GuideError, Guided, Part, Request, Rule,
     TokenOutcome, TokenStream,
 };
 
@@ -102,11 +102,7 @@ fn request(tokens: usize, rules: Guided) -> Request {
         sampling: SamplingParams::default(),
         script: vec![Part::WriteBy { tokens, rules }],
         end_tokens: vec![TokenId(END)],
-        tenant: Tenant::default(),
-        terms: engine::Terms::default(),
-        urgency: engine::Urgency::Now,
-        deadline: None,
-        queue_timeout: None,
+        client: Client::default(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The client of a request: its tenant, its limits and its deadlines.
 
-use std::{fmt::Debug, sync::Arc, time::Instant};
+use std::{fmt::Debug, sync::Arc};
 
-use engine::{QueueTimeout, Tenant, Terms, Ticket, Urgency};
+use engine::{Client, Ticket};
 use sha2::{Digest, Sha256};
 
 use crate::receipt::Sha;
@@ -15,18 +15,10 @@ use crate::receipt::Sha;
 /// `Caller { ticket: Ticket::default(), ..template.clone() }`.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// The tenant: tenants share the device fairly, and never share cached prompts.
-    pub tenant: Tenant,
-    /// The tenant's rights in the queue and on the device.
-    pub terms: Terms,
+    /// The tenant, its rights, and until when it needs the answer.
+    pub client: Client,
     /// The tenant's quota of computation; `None` for no limit.
     pub allowance: Option<Arc<dyn Allowance>>,
-    /// The time after which the answer is useless.
-    pub deadline: Option<Instant>,
-    /// How long the request may wait until the first of its sequences is started; without it, until the deadline.
-    pub queue_timeout: Option<QueueTimeout>,
-    /// The urgency of the answer.
-    pub urgency: Urgency,
     /// The ticket by which all sequences of the request are accepted into the queue, or rejected, as a whole.
     /// Clones belong to the same request; each default belongs to a new one. All requests with one ticket count as
     /// one, and once one of them was rejected for lack of room, all later ones are.
@@ -36,7 +28,7 @@ pub struct Caller {
 impl Caller {
     /// A digest of the tenant and its salt, which limits the callers that can find cached results.
     pub(crate) fn scope(&self) -> Sha {
-        let (tenant, salt) = (&self.tenant.0, &self.terms.cache_salt);
+        let (tenant, salt) = (&self.client.tenant.0, &self.client.terms.cache_salt);
         let digest = Sha256::new()
             .chain_update(tenant.len().to_le_bytes())
             .chain_update(tenant.as_bytes())

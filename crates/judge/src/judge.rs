@@ -12,7 +12,7 @@ use critic::{
     SamplingParams, TokenId,
 };
 use engine::{
-    Claim, Engine, EngineError, Failure, Guided, Observer, PrepareError, Preparing, Request, Stats, Suspect,
+    Engine, EngineError, Failure, Guided, Observer, PrepareError, Preparing, Request, Stats, Suspect,
     Unobserved,
 };
 use rubric::{Kind, RubricError, RubricLibrary};
@@ -343,10 +343,7 @@ impl Judge {
     /// [`JudgeError::Engine`] when the queue, or the tenant's share of it, is full, and [`JudgeError::Failed`] when
     /// the deadline has passed or another part of the request timed out in the queue.
     pub async fn prepare_for(&self, caller: &Caller) -> Result<Preparing, JudgeError> {
-        let Caller { tenant, terms, urgency, deadline, queue_timeout, ticket, .. } = caller;
-        let (urgency, deadline, queue_timeout) = (*urgency, *deadline, queue_timeout.as_ref());
-        let claim = Claim { ticket, tenant, terms, urgency, deadline, queue_timeout };
-        self.parts.engine.prepare(claim).await.map_err(|error| match error {
+        self.parts.engine.prepare(&caller.ticket, &caller.client).await.map_err(|error| match error {
             PrepareError::Rejected(error) => error.into(),
             PrepareError::Failed(failure) => failure.into(),
         })
@@ -407,7 +404,7 @@ impl Judge {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JudgeError> {
         let (permits, tenant, urgency, deadline) =
-            (permits.clone(), caller.tenant.clone(), caller.urgency, caller.deadline);
+            (permits.clone(), caller.client.tenant.clone(), caller.client.urgency, caller.client.deadline);
         // A task of its own, which is aborted when the set is dropped. A permit is granted to whoever waits longest, and the
         // request itself may not be polled then: that of a client that does not read its stream would keep it.
         let mut task = JoinSet::new();
@@ -478,11 +475,7 @@ impl Judge {
             encoded,
             sampling,
             end_tokens: if params.ignore_end { Vec::new() } else { generation.end_tokens.clone() },
-            tenant: params.caller.tenant.clone(),
-            terms: params.caller.terms.clone(),
-            deadline: params.caller.deadline,
-            queue_timeout: params.caller.queue_timeout.clone(),
-            urgency: params.caller.urgency,
+            client: params.caller.client.clone(),
         };
         let images: Vec<_> = request.encoded.visuals.iter().map(|visual| visual.hash).collect();
         let work = Work { tokens: tokens + request.max_reply_tokens(), images: &images };

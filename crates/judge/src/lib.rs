@@ -41,7 +41,7 @@ pub use critic::{
     GpuMemory, ImageFault, ImageTiling, Limits, Message, Part, ProcessorFigures, Prompt, Role, TokenId,
 };
 pub use engine::{
-    Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, GuideError, Guided, Lane,
+    Client, Config as EngineConfig, Ending, EngineError, Failure, Fingerprint, GuideError, Guided, Lane,
     MANY_NON_FINITE, Observer, OnPanic, Preparing, QueueTimeout, SequenceReport, Stage, Stats, StepReport,
     Suspect, Tenant, Terms, Ticket, Urgency,
 };

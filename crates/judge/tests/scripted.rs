@@ -265,7 +265,8 @@ async fn who_waits_for_a_turn_waits_no_longer_than_its_time() {
     let next = processor.next.clone();
     let writer = judge_of("any", processor, ("ab", END));
     let _ends = take_all_turns(&writer, &next).await;
-    let caller = Caller { deadline: Some(Instant::now() + Duration::from_millis(50)), ..Caller::default() };
+    let mut caller = Caller::default();
+    caller.client.deadline = Some(Instant::now() + Duration::from_millis(50));
     let params = CompletionParams { caller, ..CompletionParams::greedy(9) };
     let expired = complete(&writer, &params).await.unwrap_err();
     assert!(matches!(expired, JudgeError::Failed(Failure::Expired)), "{expired}");
@@ -325,7 +326,6 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     let Summary::Scores { mean: told, standard_deviation } = samples.summary else { panic!("scores") };
     assert!((told - mean).abs() < 1e-9);
     assert!((standard_deviation - (squares / (scores.len() - 1) as f64).sqrt()).abs() < 1e-9);
-
     // The third sample equals a single judgement with its seed.
     let seed = samples.verdicts[2].as_ref().map_or(Some(3), |judgement| judgement.receipt.seed);
     assert_eq!(seed, Some(3));
@@ -333,7 +333,6 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     let alone = judged(&card, one(), alone).await.map(|judgement| judgement.verdict);
     let third = samples.verdicts[2].as_ref().map(|judgement| judgement.verdict.clone());
     assert_eq!(alone.ok(), third.ok());
-
     let silent = judge("llava-critic-7b", "", END);
     assert!(
         silent.judge_samples(&request, 2).await.is_err(),
@@ -479,7 +478,8 @@ async fn a_receipt_says_calibrated_where_the_verdict_is() {
 #[tokio::test]
 async fn an_answer_that_comes_too_late_is_not_waited_for() {
     let mini = judge("gavel-mini", "2\nThe second is true.", END);
-    let caller = Caller { deadline: Some(std::time::Instant::now()), ..Caller::default() };
+    let mut caller = Caller::default();
+    caller.client.deadline = Some(std::time::Instant::now());
     let options = JudgeOptions { caller, ..JudgeOptions::default() };
     let pair = Responses::Pair("A cat.".into(), "A dog.".into());
     let late = judged(&mini, pair, options).await.unwrap_err();

@@ -96,7 +96,8 @@ async fn a_damaged_image_is_not_decoded_for_every_comparison() {
 
 #[tokio::test]
 async fn nothing_is_encoded_for_a_tournament_after_its_deadline() {
-    let caller = Caller { deadline: Some(Instant::now()), ..Caller::default() };
+    let mut caller = Caller::default();
+    caller.client.deadline = Some(Instant::now());
     let (error, encoded) = reward(Method::Tournament, caller).await;
     assert!(matches!(error, JudgeError::Failed(Failure::Expired)), "{error}");
     assert_eq!(encoded, 0);

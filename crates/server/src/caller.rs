@@ -10,7 +10,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
-use judge::{Caller, QueueTimeout, Tenant, Terms, Ticket, Urgency};
+use judge::{Allowance, Caller, Client, QueueTimeout, Tenant, Terms, Ticket, Urgency};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -58,7 +58,7 @@ impl FromRequestParts<AppState> for RequestCaller {
             // Each of them is a separate request with a ticket of its own.
             let mut caller = Caller { ticket: Ticket::default(), ..caller.clone() };
             if let Some(grant) = grant {
-                caller.terms = grant.account().terms("".into());
+                caller.client.terms = grant.account().terms("".into());
                 caller.allowance = Some(grant.clone());
             }
             return Ok(Self(caller));
@@ -71,28 +71,16 @@ impl FromRequestParts<AppState> for RequestCaller {
         let arrived = parts.extensions.get::<ArrivedAt>().map_or(now, |ArrivedAt(arrived)| *arrived);
         let deadline = arrived.checked_add(time_limit(&parts.headers, state.limits.times.whole)?);
         let queue_timeout = Some(QueueTimeout::new(now, state.limits.times.queue));
-        let caller = match grant {
-            Some(grant) => Caller {
-                tenant: grant.account().tenant(),
-                terms: grant.account().terms(salt.into()),
-                allowance: Some(grant.clone()),
-                deadline,
-                queue_timeout,
-                urgency: Urgency::Now,
-                ticket: Ticket::default(),
-            },
+        let (tenant, terms) = match grant {
+            Some(grant) => (grant.account().tenant(), grant.account().terms(salt.into())),
             None => {
                 let terms = Terms { cache_salt: salt.into(), ..Terms::default() };
-                Caller {
-                    tenant: unchecked_tenant(&parts.headers),
-                    terms,
-                    deadline,
-                    queue_timeout,
-                    ..Caller::default()
-                }
+                (unchecked_tenant(&parts.headers), terms)
             }
         };
-        Ok(Self(caller))
+        let client = Client { tenant, terms, urgency: Urgency::Now, deadline, queue_timeout };
+        let allowance = grant.map(|grant| grant.clone() as Arc<dyn Allowance>);
+        Ok(Self(Caller { client, allowance, ticket: Ticket::default() }))
     }
 }
 

@@ -111,11 +111,13 @@ impl Bench {
             },
             script,
             end_tokens: traits.end.map(TokenId).into_iter().collect(),
-            tenant: Tenant(traits.tenant.into()),
-            terms: Terms::default(),
-            deadline: traits.deadline,
-            queue_timeout: traits.queue_timeout.clone(),
-            urgency: traits.urgency,
+            client: crate::request::Client {
+                tenant: Tenant(traits.tenant.into()),
+                deadline: traits.deadline,
+                queue_timeout: traits.queue_timeout.clone(),
+                urgency: traits.urgency,
+                ..crate::request::Client::default()
+            },
         };
         let reply = request.max_reply_tokens();
         let events = reply + request.script.len() + 2;
@@ -126,7 +128,7 @@ impl Bench {
             block_keys: block_keys(
                 &request.encoded,
                 LIMITS.block_size,
-                root(&[0; 32], &request.tenant, &request.terms),
+                root(&[0; 32], &request.client.tenant, &request.client.terms),
             ),
             // Unnamed requests are never equal.
             identity: traits.name.map_or([serial; 32], |name| [200 + name; 32]),

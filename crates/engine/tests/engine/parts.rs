@@ -1,8 +1,8 @@
 //! Tests of requests in several parts: how they wait for room, and when they are refused.
 
-use std::{pin::Pin, sync::LazyLock};
+use std::pin::Pin;
 
-use engine::{Claim, Failure, PrepareError, Preparing, QueueTimeout, Ticket, TokenStream};
+use engine::{Client, Failure, PrepareError, Preparing, QueueTimeout, Ticket, TokenStream};
 use futures::{FutureExt, future::join_all};
 use tokio::runtime::Runtime;
 
@@ -19,20 +19,6 @@ fn busy(tokens: usize) -> (Bench, TokenStream) {
     let running = bench.engine.submit(request(&[1], tokens)).unwrap();
     wait_for(&bench.engine, |stats| stats.running == 1 && stats.waiting() == 0);
     (bench, running)
-}
-
-/// The claim of a request without limits.
-fn claim(ticket: &Ticket) -> Claim<'_> {
-    static TENANT: LazyLock<Tenant> = LazyLock::new(Tenant::default);
-    static TERMS: LazyLock<Terms> = LazyLock::new(Terms::default);
-    Claim {
-        ticket,
-        tenant: &TENANT,
-        terms: &TERMS,
-        urgency: Urgency::Now,
-        deadline: None,
-        queue_timeout: None,
-    }
 }
 
 /// Whether a future waits; it has been polled once then.
@@ -65,8 +51,8 @@ fn the_parts_of_a_request_that_was_let_in_wait_for_room_and_other_requests_are_r
     }
     // A patient request waits until its deadline, and is rejected then.
     let patient = Ticket::patient();
-    let claim = Claim { deadline: Some(Instant::now()), ..claim(&patient) };
-    let refused = runtime.block_on(bench.engine.prepare(claim)).unwrap_err();
+    let late = Client { deadline: Some(Instant::now()), ..Client::default() };
+    let refused = runtime.block_on(bench.engine.prepare(&patient, &late)).unwrap_err();
     assert!(matches!(refused, PrepareError::Rejected(EngineError::Overloaded { .. })), "{refused}");
     assert_eq!(bench.engine.stats().refused_requests, 2);
     drop(bench.gate);
@@ -83,7 +69,8 @@ fn a_part_whose_deadline_passes_before_there_is_room_says_so() {
     let (runtime, ticket) = (runtime(), Ticket::default());
     let submit = |asked: Request| runtime.block_on(bench.engine.submit_part(asked, &ticket)).unwrap();
     let _first = submit(request(&[2], 1));
-    let late = submit(Request { deadline: Some(Instant::now()), ..request(&[3], 1) });
+    let client = Client { deadline: Some(Instant::now()), ..Client::default() };
+    let late = submit(Request { client, ..request(&[3], 1) });
     assert_eq!(collect(late).1, Err("the request ran out of time".into()));
     assert_eq!(bench.engine.stats().refused_requests, 0);
 }
@@ -91,7 +78,8 @@ fn a_part_whose_deadline_passes_before_there_is_room_says_so() {
 /// Two parts of one request that may not wait for any time at all.
 fn two_parts() -> [Request; 2] {
     let queue_timeout = QueueTimeout::new(Instant::now(), Duration::ZERO);
-    [2, 3].map(|token| Request { queue_timeout: Some(queue_timeout.clone()), ..request(&[token], 1) })
+    let client = Client { queue_timeout: Some(queue_timeout), ..Client::default() };
+    [2, 3].map(|token| Request { client: client.clone(), ..request(&[token], 1) })
 }
 
 #[test]
@@ -115,7 +103,7 @@ fn no_part_is_started_after_another_one_has_timed_out() {
     let (bench, running) = busy(3);
     let (runtime, ticket) = (runtime(), Ticket::default());
     let [first, second] = two_parts();
-    let queue_timeout = first.queue_timeout.clone().unwrap();
+    let queue_timeout = first.client.queue_timeout.clone();
     let first = runtime.block_on(bench.engine.submit_part(first, &ticket)).unwrap();
     let mut second = Box::pin(bench.engine.submit_part(second, &ticket));
     assert!(waits(&runtime, second.as_mut()));
@@ -127,8 +115,8 @@ fn no_part_is_started_after_another_one_has_timed_out() {
     wait_for(&bench.engine, |stats| stats.running + stats.waiting() == 0);
     assert!(collect(finish(&runtime, second).unwrap()).1.unwrap_err().contains("waited in line"));
     // Nor is any other part prepared.
-    let claim = Claim { queue_timeout: Some(&queue_timeout), ..claim(&ticket) };
-    let refused = finish(&runtime, bench.engine.prepare(claim)).unwrap_err();
+    let client = Client { queue_timeout, ..Client::default() };
+    let refused = finish(&runtime, bench.engine.prepare(&ticket, &client)).unwrap_err();
     assert!(matches!(refused, PrepareError::Failed(Failure::QueueTimedOut { .. })), "{refused}");
 }
 
@@ -152,7 +140,8 @@ fn nothing_is_prepared_after_the_deadline() {
     let bench = start(false, Config::default());
     let ticket = Ticket::default();
     let prepare = |deadline| {
-        finish(&runtime(), bench.engine.prepare(Claim { deadline: Some(deadline), ..claim(&ticket) }))
+        let client = Client { deadline: Some(deadline), ..Client::default() };
+        finish(&runtime(), bench.engine.prepare(&ticket, &client))
     };
     let kept = prepare(Instant::now() + Duration::from_secs(3600));
     assert!(kept.is_ok());
@@ -162,17 +151,17 @@ fn nothing_is_prepared_after_the_deadline() {
 #[test]
 fn a_further_part_is_prepared_when_one_before_it_is_in_the_queue_and_keeps_none_from_joining_it() {
     let (bench, _running) = busy(3);
-    let (runtime, ticket) = (runtime(), Ticket::default());
-    let prepared: Preparing = finish(&runtime, bench.engine.prepare(claim(&ticket))).unwrap();
-    let mut further = Box::pin(bench.engine.prepare(claim(&ticket)));
+    let (runtime, ticket, client) = (runtime(), Ticket::default(), Client::default());
+    let prepared: Preparing = finish(&runtime, bench.engine.prepare(&ticket, &client)).unwrap();
+    let mut further = Box::pin(bench.engine.prepare(&ticket, &client));
     assert!(waits(&runtime, further.as_mut()));
     let first = finish(&runtime, bench.engine.submit_part(request(&[2], 1), &ticket)).unwrap();
     assert!(waits(&runtime, further.as_mut()));
     drop(prepared);
     let further = finish(&runtime, further).unwrap();
     // A deadline ends the wait, and nothing is refused.
-    let late = Claim { deadline: Some(Instant::now()), ..claim(&ticket) };
-    let late = finish(&runtime, bench.engine.prepare(late)).unwrap_err();
+    let late = Client { deadline: Some(Instant::now()), ..Client::default() };
+    let late = finish(&runtime, bench.engine.prepare(&ticket, &late)).unwrap_err();
     assert!(matches!(late, PrepareError::Failed(Failure::Expired)), "{late}");
     assert_eq!(bench.engine.stats().refused_requests, 0);
     drop((further, bench.gate));
@@ -182,9 +171,10 @@ fn a_further_part_is_prepared_when_one_before_it_is_in_the_queue_and_keeps_none_
 #[test]
 fn a_request_that_waits_for_a_free_sequence_is_prepared_when_one_ends() {
     let (bench, running) = busy(3);
-    let (runtime, [other, patient]) = (runtime(), [Ticket::default(), Ticket::patient()]);
-    let _other = finish(&runtime, bench.engine.prepare(claim(&other))).unwrap();
-    let mut waiting = Box::pin(bench.engine.prepare(claim(&patient)));
+    let (runtime, client) = (runtime(), Client::default());
+    let [other, patient] = [Ticket::default(), Ticket::patient()];
+    let _other = finish(&runtime, bench.engine.prepare(&other, &client)).unwrap();
+    let mut waiting = Box::pin(bench.engine.prepare(&patient, &client));
     assert!(waits(&runtime, waiting.as_mut()));
     // Nothing leaves the queue.
     drop(bench.gate);

@@ -42,7 +42,7 @@ pub(crate) async fn guard(State(access): State<Access>, mut request: Request, ne
         let account = match request.extensions().get::<OnBehalfOf>() {
             // A request of the server on behalf of a tenant uses the quotas of that tenant's key, as long as the
             // key exists.
-            Some(OnBehalfOf(caller)) => keys.of(&caller.tenant, SystemTime::now()),
+            Some(OnBehalfOf(caller)) => keys.of(&caller.client.tenant, SystemTime::now()),
             None => presented(request.headers()).and_then(|key| keys.find(key, SystemTime::now())),
         };
         let Some(account) = account else { return unknown_key(&access, &request) };

@@ -7,7 +7,7 @@ use axum::{
     http::{Request, StatusCode, header},
     response::Response,
 };
-use judge::{Caller, Tenant, Urgency};
+use judge::{Caller, Client, Tenant, Urgency};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{Batch, BatchUsage, LineResult};
@@ -152,12 +152,13 @@ impl Runner {
     /// Sends a request of a batch to the router once.
     async fn send(&self, batch: &Batch, body: Bytes) -> Response {
         let left = u64::try_from(batch.expires_at - self.storage.store().now()).unwrap_or(0);
-        let caller = Caller {
+        let client = Client {
             tenant: Tenant(batch.owner.as_str().into()),
             deadline: Instant::now().checked_add(Duration::from_secs(left)),
             urgency: Urgency::Whenever,
-            ..Caller::default()
+            ..Client::default()
         };
+        let caller = Caller { client, ..Caller::default() };
         let request = Request::post(route_of(&batch.endpoint))
             .header(header::HOST, "localhost")
             .header(header::CONTENT_TYPE, "application/json")

@@ -74,13 +74,14 @@ pub(crate) async fn with_images<T>(
             ImageSource::Remote(url) => fetched(state, url, &param).await?,
             ImageSource::Registered(name) => {
                 let limit = state.limits.content.shape.image_bytes;
-                registered::find((&state.storage, limit), &caller.tenant, (name.clone(), param)).await?
+                registered::find((&state.storage, limit), &caller.client.tenant, (name.clone(), param))
+                    .await?
             }
         };
         Ok::<_, ApiError>((source, image))
     };
     let found = try_join_all(wanted.into_iter().map(find));
-    let found = match caller.deadline {
+    let found = match caller.client.deadline {
         Some(deadline) => {
             tokio::time::timeout_at(deadline.into(), found).await.unwrap_or_else(|_| Err(expired()))
         }

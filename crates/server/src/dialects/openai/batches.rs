@@ -277,7 +277,7 @@ pub(super) async fn create(
         return Err(ApiError::invalid("endpoint", message));
     }
     let new = NewBatch {
-        owner: caller.tenant.0.to_string(),
+        owner: caller.client.tenant.0.to_string(),
         endpoint: body.endpoint,
         input_file: body.input_file_id,
         window_s: window_s(&body.completion_window)?,
@@ -335,7 +335,8 @@ pub(super) async fn list(
     let store = state.storage.required()?;
     let Query(BatchesQuery { limit, after }) = query.map_err(|error| url_query::refused(&error))?;
     let limit = limit_within(limit, PageLimits { default: 20, max: 100 })?;
-    let find = move |store: &Arc<store::Store>| store.batches(&caller.tenant.0, after.as_deref(), limit);
+    let find =
+        move |store: &Arc<store::Store>| store.batches(&caller.client.tenant.0, after.as_deref(), limit);
     let (batches, has_more) = store.run(find).await.map_err(page_error)?;
     let batches: Vec<BatchObject> = batches.into_iter().map(BatchObject::from).collect();
     Ok(Json(Paged::new(batches, has_more, |batch| &batch.id)))
@@ -358,7 +359,7 @@ pub(super) async fn retrieve(
     RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Json<BatchObject>, ApiError> {
-    let batch = state.storage.required()?.run(move |store| store.batch(&caller.tenant.0, &id)).await?;
+    let batch = state.storage.required()?.run(move |store| store.batch(&caller.client.tenant.0, &id)).await?;
     Ok(Json(batch.into()))
 }
 
@@ -383,7 +384,7 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<BatchObject>, ApiError> {
     let store = state.storage.required()?;
-    let batch = store.run(move |store| store.cancel_batch(&caller.tenant.0, &id)).await?;
+    let batch = store.run(move |store| store.cancel_batch(&caller.client.tenant.0, &id)).await?;
     store.notify();
     Ok(Json(batch.into()))
 }

@@ -162,7 +162,7 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Json<FileObject>, ApiError> {
     let store = state.storage.required()?;
-    let owner = caller.tenant.0.to_string();
+    let owner = caller.client.tenant.0.to_string();
     let share = grant.map_or(1.0, |Extension(grant)| f64::from(grant.account().stored_share()));
     let quota = StoreQuota { owner: owner.clone(), share };
     let mut form = UploadForm::open(request, &state).await?;
@@ -228,7 +228,7 @@ pub(super) async fn list(
         },
     };
     let (files, has_more) =
-        store.run(move |store| store.files(&caller.tenant.0, &page)).await.map_err(page_error)?;
+        store.run(move |store| store.files(&caller.client.tenant.0, &page)).await.map_err(page_error)?;
     let files: Vec<FileObject> = files.into_iter().map(FileObject::from).collect();
     Ok(Json(Paged::new(files, has_more, |file| &file.id)))
 }
@@ -250,7 +250,7 @@ pub(super) async fn retrieve(
     RequestCaller(caller): RequestCaller,
     Path(id): Path<String>,
 ) -> Result<Json<FileObject>, ApiError> {
-    let file = state.storage.required()?.run(move |store| store.file(&caller.tenant.0, &id)).await?;
+    let file = state.storage.required()?.run(move |store| store.file(&caller.client.tenant.0, &id)).await?;
     Ok(Json(file.into()))
 }
 
@@ -278,7 +278,7 @@ pub(super) async fn content(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let open = move |store: &Arc<store::Store>| {
-        let record = store.file(&caller.tenant.0, &id)?;
+        let record = store.file(&caller.client.tenant.0, &id)?;
         Ok((store.open_content(&record.id)?, record))
     };
     let store = state.storage.required()?.clone();
@@ -323,7 +323,7 @@ pub(super) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Json<FileDeleted>, ApiError> {
     let deleted = id.clone();
-    state.storage.required()?.run(move |store| store.delete_file(&caller.tenant.0, &deleted)).await?;
+    state.storage.required()?.run(move |store| store.delete_file(&caller.client.tenant.0, &deleted)).await?;
     Ok(Json(FileDeleted { id, object: "file", deleted: true }))
 }
 

@@ -164,7 +164,7 @@ fn restrict_cache(caller: &mut Caller, salt: Option<&str>) -> Result<(), ApiErro
         let message = format!("cache_salt has at most {MAX_SALT_BYTES} bytes.");
         return Err(ApiError::invalid("cache_salt", message).with_code("string_too_long"));
     }
-    caller.terms.cache_salt = salt.into();
+    caller.client.terms.cache_salt = salt.into();
     Ok(())
 }
 

@@ -244,11 +244,12 @@ pub(super) struct Scorer {
 impl Scorer {
     /// Trainers send all samples at once and give up when they are refused, so `caller` waits for a place in the
     /// queue and for its turn until the request's deadline.
-    pub(super) fn new(state: AppState, caller: Caller, query: ScoreQuery) -> Self {
+    pub(super) fn new(state: AppState, mut caller: Caller, query: ScoreQuery) -> Self {
         let ScoreQuery { rubric, reward, image } = query;
+        caller.client.queue_timeout = None;
         Self {
             state: state.with_fixed_rules(),
-            caller: Caller { queue_timeout: None, ticket: Ticket::patient(), ..caller },
+            caller: Caller { ticket: Ticket::patient(), ..caller },
             rubric: rubric.map_or(RubricChoice::Default, RubricChoice::Named),
             comparison: reward.unwrap_or_default().comparison(),
             image: image.unwrap_or_default(),
@@ -400,7 +401,7 @@ impl Scorer {
     /// Whether a retry after `seconds` is before the deadline.
     fn may_wait(&self, seconds: u64) -> bool {
         let then = Instant::now() + Duration::from_secs(seconds);
-        self.caller.deadline.is_none_or(|deadline| then < deadline)
+        self.caller.client.deadline.is_none_or(|deadline| then < deadline)
     }
 }
 
