@@ -172,6 +172,14 @@ fn what_makes_no_sense_is_named() {
     // An error that shows only when an image is decoded names the image too.
     let damaged = json!({ "question": "?", "images": [picture(), "AAAA"], "responses": ["one", "two"] });
     refused(damaged.clone(), "images[1]");
+    // Responses without a word are certain without it, and make no reward alone.
+    for method in ["pointwise", "round_robin", "tournament"] {
+        let responses = ["", "one", "two", "three"];
+        refused(
+            json!({ "question": "?", "images": ["AAAA"], "responses": responses, "method": method }),
+            "images[0]",
+        );
+    }
     let told = server.ok("/reward", &json!({ "prompts": [damaged] }));
     assert_eq!(told["results"][0]["error"]["param"], "prompts[0].images[1]");
 }

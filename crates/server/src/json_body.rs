@@ -190,13 +190,17 @@ async fn read(
     Ok((bytes.into(), memory))
 }
 
-/// Makes room for `more` bytes of a body of `whole` bytes, or twice the room: a client that declares a length and sends
-/// nothing takes no memory, and no body takes more than its length.
+/// Bodies up to this size grow by doubling, which leaves as much memory behind as they take.
+const SMALL: usize = 1 << 20;
+
+/// Makes room for `more` bytes of a body of at most `whole` bytes: twice the room, or all of it for a body that is not
+/// small. Memory that nothing is written to is not taken from the system, so that a client that declares a length and
+/// sends nothing takes none, whereas a body that outgrew its memory several times would take twice its size.
 fn make_room(bytes: &mut Vec<u8>, more: usize, whole: usize) {
     let needed = bytes.len() + more;
     if needed > bytes.capacity() {
-        let room = (bytes.capacity() * 2).min(whole).max(needed);
-        bytes.reserve_exact(room - bytes.len());
+        let room = if needed > SMALL { whole } else { (bytes.capacity() * 2).min(whole) };
+        bytes.reserve_exact(room.max(needed) - bytes.len());
     }
 }
 
@@ -205,7 +209,7 @@ mod tests {
     use axum::body::Bytes;
     use serde::Deserialize;
 
-    use super::{HeaderMap, JsonBytes, JsonLimits, TextKind, header, is_json, make_room};
+    use super::{HeaderMap, JsonBytes, JsonLimits, SMALL, TextKind, header, is_json, make_room};
 
     #[derive(Debug, Deserialize)]
     #[expect(dead_code, reason = "nothing is read of what is refused")]
@@ -285,6 +289,12 @@ mod tests {
             }
         }
         assert_eq!(rooms, [100, 200, 400, 800, 1000]);
+        // What is not small gets all of its room at once.
+        let mut large = Vec::new();
+        make_room(&mut large, SMALL, 1 << 30);
+        assert_eq!(large.capacity(), SMALL);
+        make_room(&mut large, SMALL + 1, 1 << 24);
+        assert_eq!(large.capacity(), 1 << 24);
     }
 
     #[test]

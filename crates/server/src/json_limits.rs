@@ -45,8 +45,8 @@ pub(crate) struct JsonLimits {
 }
 
 /// Members whose value is an image, if it is a string, or a list of images, if it is a list of strings.
-const IMAGES: [&str; 9] =
-    ["images", "image", "image_url", "image_data", "url", "base64", "bytes", "frames", "video"];
+const IMAGES: [&str; 10] =
+    ["images", "image", "image_url", "image_data", "url", "base64", "bytes", "frames", "video", "file_id"];
 
 /// The code of the error for a body that is not JSON.
 pub(crate) const NOT_JSON: &str = "invalid_json";
@@ -149,6 +149,10 @@ impl Look<'_> {
         let is_over = match self.path.as_slice() {
             [Step::Member(name), Step::Element(index)] => {
                 ["messages", "prompt"].contains(&name.as_str()) && *index >= most
+            }
+            // A conversation for each of several samples.
+            [Step::Member(name), Step::Element(_), Step::Element(index)] => {
+                ["messages", "prompts"].contains(&name.as_str()) && *index >= most
             }
             _ => false,
         };
@@ -401,6 +405,8 @@ mod tests {
             (json!({ "messages": [{}, {}, {}] }).to_string(), some("array_too_long", "messages")),
             (json!({ "messages": [[], [], []] }).to_string(), some("array_too_long", "messages")),
             (json!({ "messages": [[], 1, "a", {}] }).to_string(), some("array_too_long", "messages")),
+            (json!({ "prompts": [[{}, {}], [{}, {}]] }).to_string(), None),
+            (json!({ "prompts": [[], [{}, {}, {}]] }).to_string(), some("array_too_long", "prompts[1]")),
             (json!({ "prompt": ["a", "b", "c"] }).to_string(), None),
             (json!({ "prompt": [{}, {}, {}] }).to_string(), some("array_too_long", "prompt")),
             (
@@ -411,6 +417,10 @@ mod tests {
             (json!(["x".repeat(20), "x".repeat(21)]).to_string(), some("string_too_long", "[1]")),
             (json!({ "images": ["a", "b"] }).to_string(), None),
             (json!({ "images": ["a", "b", "c"] }).to_string(), some("too_many_images", "images[2]")),
+            (
+                json!([{ "file_id": "a" }, { "file_id": "b" }, { "file_id": "c" }]).to_string(),
+                some("too_many_images", "[2].file_id"),
+            ),
             (json!({ "image_url": { "url": "x".repeat(50) } }).to_string(), None),
             (json!({ "image": { "bytes": "x".repeat(50) } }).to_string(), None),
             (json!([{ "base64": "x".repeat(660) }]).to_string(), some("image_file_too_large", "[0].base64")),

@@ -174,16 +174,17 @@ impl Judge {
     }
 }
 
-/// Whether the error would affect all verdicts of a reward: no room, an exhausted quota, no thread, or a stopped
-/// engine.
+/// Whether the error affects all verdicts of a reward: no room, an exhausted quota, no thread, a stopped engine, or a
+/// damaged image. Verdicts on a response without a word, which are certain without the critic, are no reward alone.
 fn concerns_all(error: &JudgeError) -> bool {
-    matches!(
+    let is_of_server = matches!(
         error,
         JudgeError::Engine(
             EngineError::Overloaded { .. } | EngineError::ShareTaken { .. } | EngineError::Stopped,
         ) | JudgeError::Exhausted(_)
             | JudgeError::NoThread
-    )
+    );
+    is_of_server || is_of_images(error)
 }
 
 /// Whether every further comparison of the same responses would fail as well. Unlike an error that
@@ -199,7 +200,7 @@ fn is_hopeless(error: &JudgeError) -> bool {
             | Failure::UnknownLabel { .. } => true,
             Failure::Backend(_) | Failure::GuideError(_) => false,
         },
-        other => is_of_images(other) || concerns_all(other),
+        other => concerns_all(other),
     }
 }
 

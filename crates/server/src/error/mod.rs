@@ -186,6 +186,11 @@ impl ApiError {
         Self { param: Some(brief(param.into(), LONGEST_PARAM)), ..self }
     }
 
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The message for people.
     pub(crate) fn message(&self) -> &str {
         &self.message

@@ -17,7 +17,7 @@ use base64::{
     alphabet::{self, Alphabet},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use judge::{Caller, EncodedImage, Failure};
 
 use crate::{
@@ -31,6 +31,14 @@ pub(crate) use registered::{full_name, unknown};
 /// Timeout for fetching the images of one request, which are fetched concurrently, including the time that they
 /// wait for fetches of other requests.
 const FETCHING: Duration = Duration::from_secs(60);
+
+/// Images of one request that are fetched or read at the same time: fetching waits for other machines, and is limited
+/// for all requests together.
+const AT_A_TIME: usize = 32;
+
+/// The most bytes of images that one request may refer to without containing them: four times as much as it may contain
+/// by default, since they are not part of what bodies may take.
+const MAX_FOUND_BYTES: usize = 256 << 20;
 
 /// The location of an image that a body refers to but does not contain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,6 +78,7 @@ pub(crate) async fn with_images<T>(
     }
     drop(made);
     let find = |(source, param): (ImageSource, String)| async move {
+        let at = param.clone();
         let image = match &source {
             ImageSource::Remote(url) => fetched(state, url, &param).await?,
             ImageSource::Registered(name) => {
@@ -78,17 +87,31 @@ pub(crate) async fn with_images<T>(
                     .await?
             }
         };
-        Ok::<_, ApiError>((source, image))
+        Ok::<_, ApiError>((at, source, image))
     };
-    let found = try_join_all(wanted.into_iter().map(find));
+    let found = async {
+        let (mut all, mut bytes) = (HashMap::new(), 0);
+        let mut found = stream::iter(wanted).map(find).buffer_unordered(AT_A_TIME);
+        while let Some((param, source, image)) = found.try_next().await? {
+            bytes += image.bytes().len();
+            if bytes > MAX_FOUND_BYTES {
+                let message = format!(
+                    "The images from elsewhere of one request may have {} MiB together.",
+                    MAX_FOUND_BYTES >> 20
+                );
+                return Err(ApiError::invalid(param, message).with_code("too_many_images"));
+            }
+            all.insert(source, image);
+        }
+        Ok(all)
+    };
     let found = match caller.client.deadline {
         Some(deadline) => {
             tokio::time::timeout_at(deadline.into(), found).await.unwrap_or_else(|_| Err(expired()))
         }
         None => found.await,
     };
-    let found = found?.into_iter().collect();
-    make(&ImageReader { found, ..ImageReader::new(remote) })
+    make(&ImageReader { found: found?, ..ImageReader::new(remote) })
 }
 
 /// The error for a request whose time was over before its images had come.
