@@ -254,6 +254,7 @@ fn plain_chat_and_requests_that_say_so_are_left_alone() {
     assert_eq!((unknown.status, unknown.json()["code"].as_str()), (400, Some("unknown_form")));
     let metrics = server.get("/metrics").text();
     assert!(metrics.contains("gavel_form_answers_total{form=\"trl-pairwise\"} 1"), "{metrics}");
+    assert!(metrics.contains("gavel_form_answers_total{form=\"none\"} 2"), "{metrics}");
 }
 
 /// The judged text is untrusted: it is written by a party that wants a good verdict.

@@ -152,7 +152,7 @@ define! {
     PARSE_FAILURES_TOTAL = "gavel_parse_failures_total", ["kind"],
         "Texts of the critic that are no verdict, by what is wrong with them.";
     FORM_ANSWERS_TOTAL = "gavel_form_answers_total", ["form"],
-        "Chat answers in the form of a known program, by its name.";
+        "Answers in chats and completions, by the form that their prompt was recognised to want; none for the others.";
     IMAGE_FETCH_TOTAL = "gavel_image_fetch_total", ["outcome"],
         "Images that were to be fetched from other hosts, by whether they came.";
     IMAGE_DECODE_SECONDS_TOTAL = "gavel_image_decode_seconds_total", [],

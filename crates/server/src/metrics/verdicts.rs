@@ -31,6 +31,7 @@ impl Metrics {
         for kind in ["missing", "conflicting", "malformed", "out_of_scale", "truncated", "silent"] {
             self.counter(&names::PARSE_FAILURES_TOTAL, [kind]).increment(0);
         }
+        self.counter(&names::FORM_ANSWERS_TOTAL, ["none"]).increment(0);
         let preferences = [Preference::First, Preference::Second, Preference::Tie];
         for verdict in preferences.map(Preference::as_str).into_iter().chain(["score"]) {
             self.counter(&names::VERDICTS_TOTAL, [verdict]).increment(0);
@@ -90,7 +91,7 @@ impl Metrics {
         self.counter(&names::VERDICT_FAILURES_TOTAL, [code]).increment(1);
     }
 
-    /// Counts an answer in the form of a known program.
+    /// Counts an answer by its form: one of the operator's library, or `none`.
     pub(crate) fn form(&self, name: &str) {
         self.counter(&names::FORM_ANSWERS_TOTAL, [name]).increment(1);
     }

@@ -185,8 +185,8 @@ pub(in crate::dialects) fn with_form_header<'a>(
     let mut response = response.into_response();
     let names: Vec<Option<&str>> =
         forms.into_iter().map(|form| form.map(|form| form.name.as_str())).collect();
-    for name in names.iter().flatten() {
-        state.metrics.form(name);
+    for name in &names {
+        state.metrics.form(name.unwrap_or("none"));
     }
     let first = names.first().copied().flatten();
     let shared = first.filter(|first| names.iter().all(|name| *name == Some(*first)));
