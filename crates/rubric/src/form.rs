@@ -217,8 +217,8 @@ struct Found {
     length: Reverse<usize>,
 }
 
-/// The longest prompt that is searched for forms, in bytes. It has more tokens than a critic can read, and is searched for
-/// each form in turn.
+/// The longest prompt that is searched for forms, in bytes. It has more tokens than a critic can read, and is
+/// searched for each form in turn.
 const MAX_PROMPT: usize = 1 << 20;
 
 /// The form of a prompt with these texts, system messages first. A judged text may contain the fingerprint of

@@ -122,6 +122,11 @@ impl RubricLibrary {
         self.profiles.values().map(|entry| &entry.value)
     }
 
+    /// The profiles that were read from a folder, ordered by name.
+    pub fn profiles_of_folder(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.values().filter(|entry| entry.origin == Origin::Folder).map(|entry| &entry.value)
+    }
+
     /// The profile for the checkpoint called `model`: the one whose name or longest entry of `matches` occurs in
     /// the checkpoint's name, ignoring case, or else the generic one.
     pub fn profile_for(&self, model: &str) -> &Profile {

@@ -13,7 +13,8 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<Stri
     if name.len() > LONGEST {
         return Vec::new();
     }
-    let far = name.chars().count().div_ceil(3).max(2);
+    // At most a third of the letters may differ; of a short name two, since swapped and doubled letters are common.
+    let far = (name.chars().count() / 3).max(2);
     let mut found: Vec<(usize, &str)> = known
         .map(|other| {
             // A part of a known name is near: it is how people shorten names. A known name that is a part is near if
@@ -43,5 +44,6 @@ mod tests {
         assert!(near("mm-vet-hard-subset").is_empty(), "less than half of it is the known name");
         assert!(near("no-such-rubric").is_empty());
         assert!(near(&"helpfulness".repeat(100)).is_empty());
+        assert!(nearest("/nothing", ["/pooling"].into_iter()).is_empty(), "three of eight letters differ");
     }
 }

@@ -283,6 +283,54 @@ fn a_sentence_decides_only_when_it_says_nothing_else() {
 }
 
 #[test]
+fn the_judgement_as_a_whole_counts_however_it_is_worded_or_none_does() {
+    let tell = |last: &str| {
+        let text = format!("Accuracy: Answer 1 is better.\nRelevance: Answer 1 is better.\n\n{last}");
+        outcome(AnswerForm::AnswerSentence, TEN, &text)
+    };
+    for words in [
+        "significantly better.",
+        "clearly better.",
+        "far better.",
+        "better overall.",
+        "better due to its details.",
+        "better as it names all.",
+        "better; the other one is wrong.",
+        "better (by far).",
+        "better - it is right.",
+        "better with its details.",
+        "better, while the other is wrong.",
+        "better at naming colours.",
+    ] {
+        let last = format!("Overall Judgment: Answer 2 is {words}");
+        assert_eq!(tell(&last), Ok(SECOND), "{last}");
+    }
+    for last in [
+        "Overall Judgment – Answer 2 is better.",
+        "Overall Judgment: \"Answer 2 is better.\"",
+        "Overall Judgment: [Answer 2 is better]",
+        "Overall Judgment: I think Answer 2 is better.",
+        "In summary, Answer 2 is better.",
+        "Hence, overall, Answer 2 is better.",
+    ] {
+        assert_eq!(tell(last), Ok(SECOND), "{last}");
+    }
+    for last in [
+        "Overall Judgment: It's a tie.",
+        "Overall Judgment: Both answers are equally good.",
+        "Overall Judgment: Neither answer is better.",
+    ] {
+        assert_eq!(tell(last), Ok(TIE), "{last}");
+    }
+    for last in ["Overall Judgment: I prefer the second.", "In conclusion, the latter wins."] {
+        assert_eq!(tell(last), Err(VerdictError::Missing), "{last}");
+    }
+    let both = Err(VerdictError::Conflicting("first and second".into()));
+    assert_eq!(tell("Style: Therefore, Answer 1 is better.\n\nAnswer 2 is better."), both);
+    assert_eq!(tell("Overall Judgment: Answer 2 is better.\n\nStyle: Answer 1 is better."), Ok(SECOND));
+}
+
+#[test]
 fn thoughts_justify_and_only_the_answer_decides() {
     let tell = |text| read(AnswerForm::ThinkAnswer, TEN, text, Ending::Complete);
     let text = "<think> Answer 1 is better? <answer>No</answer> a < b </think>\n<answer>Answer 2 is better</answer>\n";

@@ -15,29 +15,64 @@ enum Introduction {
     Plain,
     /// A word for a conclusion, such as "therefore".
     Conclusion,
-    /// A heading for the judgement as a whole.
+    /// Words for the judgement as a whole.
     Overall,
+}
+
+/// A sentence that states which answer is better, or that it is a tie.
+struct Statement {
+    introduction: Introduction,
+    preference: Preference,
+    /// The byte at which it ends.
+    end: usize,
 }
 
 /// Reads every sentence that states only which response is better, or that it is a tie; those with the strongest
 /// introduction must agree. A sentence that states more ("Answer 1 is better at naming colours") is ignored; where it
-/// is introduced as a conclusion, a reason may follow.
+/// is introduced as a conclusion, a reason may follow, and anything where it is the judgement as a whole. A text whose
+/// judgement as a whole is worded otherwise has none.
 pub(super) fn sentence(text: &str, ending: Ending) -> Result<Outcome, VerdictError> {
+    let statements = statements(text, ending)?;
+    let strongest = statements.iter().map(|statement| statement.introduction).max();
+    let last_end = statements.iter().map(|statement| statement.end).max().unwrap_or(0);
+    if last_heading(text).is_some_and(|heading| heading > last_end) {
+        return Err(VerdictError::Missing);
+    }
+    let of_strongest = |statement: &&Statement| Some(statement.introduction) == strongest;
+    // A conclusion may be about one criterion too: a sentence behind the last of them must agree with it.
+    let last_conclusion =
+        statements.iter().rposition(|statement| statement.introduction == Introduction::Conclusion);
+    let behind = match (strongest, last_conclusion) {
+        (Some(Introduction::Conclusion), Some(last)) => &statements[last + 1..],
+        _ => &[],
+    };
+    let counted = statements.iter().filter(of_strongest).chain(behind);
+    agreed(&counted.map(|statement| Outcome::Preference(statement.preference)).collect::<Vec<_>>())
+}
+
+/// The sentences of `text` that may be verdicts, in order.
+fn statements(text: &str, ending: Ending) -> Result<Vec<Statement>, VerdictError> {
     // Preceded by the start of the text, of a line, of a list item or of a sentence. Asterisks, as used for
     // emphasis, count as white space.
     static SENTENCE: LazyLock<Regex> = LazyLock::new(|| {
         regex(concat!(
             r"(?im)(?<before>^|[.!?:;*>])(?<gap>[\s*#]*)(?<item>[-•]\s[\s*]*)?",
-            r"(?:(?:(?<overall>overall(?:\s+judge?ment)?|final\s+(?:judge?ment|verdict))",
-            r"|(?<conclusion>therefore|thus|hence|so|in\s+conclusion))(?-u:\b)[\s*]*[,:]?[\s*]*(?:[-•]\s[\s*]*)?)?",
-            r"(?:(?:answer|response)[\s*]+(?<label>1|2|a|b)[\s*]+is[\s*]+(?:the[\s*]+)?(?:slightly[\s*]+|much[\s*]+)?better",
-            r"(?:\s+(?:answer|response|one))?(?:\s+than\s+(?:answer|response)[\s*]+(?<other>1|2|a|b))?",
-            r"|(?<tie>(?:it\s+is\s+a\s+)?tie))",
-            r"(?:[ \t]*(?<end>[.!*<]|$)|,?\s+(?<reason>(?:since|because)(?-u:\b))|,\s+(?<as>as(?-u:\b)))",
+            // What introduces it.
+            r"(?:(?:(?<overall>(?:(?:therefore|thus|hence|so),?\s+)?",
+            r"(?:overall(?:\s+judge?ment)?|final\s+(?:judge?ment|verdict)|in\s+(?:summary|conclusion)))",
+            r"|(?<conclusion>therefore|thus|hence|so))(?-u:\b)[\s*]*[,:–—-]?[\s*]*(?:[-•]\s[\s*]*)?",
+            "(?:I\\s+(?:think|believe)\\s+(?:that\\s+)?)?[\"“\\[(]?)?",
+            // What it states.
+            r"(?:(?:answer|response)[\s*]+(?<label>1|2|a|b)[\s*]+is[\s*]+(?:the[\s*]+)?(?:(?:[a-z]+ly|far|much)[\s*]+)?better",
+            r"(?:\s+(?:answer|response|one))?(?:\s+overall)?(?:\s+than\s+(?:answer|response)[\s*]+(?<other>1|2|a|b))?",
+            r"|(?<tie>(?:it(?:\s+is|['’]s)\s+a\s+)?tie)",
+            r"|(?<equal>(?:both|the\s+two)(?:\s+of\s+the)?\s+(?:answers|responses)\s+are\s+equally\s+good",
+            r"|neither\s+(?:answer|response)\s+is\s+better))",
+            // Its end, or the end of the words that matter.
+            "(?:[ \t\"”\\])]*(?<end>[.!*<]|$)|(?-u:\\b))",
         ))
     });
-    let (mut strongest, mut decisions) = (Introduction::Plain, Vec::new());
-    let mut from = 0;
+    let (mut statements, mut from) = (Vec::new(), 0);
     while let Some(found) = SENTENCE.captures_at(text, from) {
         // The mark at the end may also be the one before the next sentence.
         let whole = found.get_match();
@@ -47,22 +82,28 @@ pub(super) fn sentence(text: &str, ending: Ending) -> Result<Outcome, VerdictErr
             continue;
         }
         // At the end of a cut text, the sentence may have continued.
-        let is_open = found.name("end").is_some_and(|end| end.is_empty() && end.end() == text.len());
+        let is_open = found.name("end").is_none_or(|end| end.is_empty()) && whole.end() == text.len();
         if is_open && ending == Ending::Cut {
             return Err(VerdictError::Truncated);
         }
-        let better = found.name("label").map_or(Preference::Tie, |label| side(label.as_str()));
-        if found.name("other").is_some_and(|other| side(other.as_str()) == better) {
+        let preference = found.name("label").map_or(Preference::Tie, |label| side(label.as_str()));
+        if found.name("other").is_some_and(|other| side(other.as_str()) == preference) {
             return Err(VerdictError::Malformed(whole.as_str().trim().to_owned()));
         }
-        if introduction > strongest {
-            (strongest, decisions) = (introduction, Vec::new());
-        }
-        if introduction == strongest {
-            decisions.push(Outcome::Preference(better));
-        }
+        statements.push(Statement { introduction, preference, end: whole.end() });
     }
-    agreed(&decisions)
+    Ok(statements)
+}
+
+/// The byte at which the last heading of a judgement as a whole ends.
+fn last_heading(text: &str) -> Option<usize> {
+    static HEADING: LazyLock<Regex> = LazyLock::new(|| {
+        regex(concat!(
+            r"(?im)(?:^|[.!?*>])[\s*#]*",
+            r"(?:overall\s+judge?ment|final\s+(?:judge?ment|verdict)|in\s+(?:summary|conclusion))(?-u:\b)",
+        ))
+    });
+    HEADING.find_iter(text).last().map(|found| found.end())
 }
 
 fn introduction(found: &Captures<'_>) -> Introduction {
@@ -73,14 +114,21 @@ fn introduction(found: &Captures<'_>) -> Introduction {
     }
 }
 
-/// Whether a sentence of `text` without a stronger introduction may be the verdict: reasons follow those about one
-/// criterion too, and "tie" is also a thing to wear.
+/// Whether a sentence of `text` with this introduction may be the verdict: reasons follow those about one criterion
+/// too, and "tie" is also a thing to wear.
 fn is_verdict(text: &str, found: &Captures<'_>, introduction: Introduction) -> bool {
-    if introduction > Introduction::Plain {
-        return true;
+    static REASON: LazyLock<Regex> = LazyLock::new(|| {
+        regex(r"(?i)^(?:\s*[;:(]|\s+[–—-]|,?\s+(?:since|because|due\s+to|as|while)(?-u:\b))")
+    });
+    let is_whole = found.name("end").is_some();
+    match introduction {
+        Introduction::Overall => true,
+        Introduction::Conclusion => is_whole || REASON.is_match(&text[found.get_match().end()..]),
+        Introduction::Plain => {
+            let is_tie = found.name("tie").is_none_or(|tie| is_tie(text, found, tie.as_str()));
+            is_whole && is_tie && found.name("equal").is_none()
+        }
     }
-    let has_reason = found.name("end").is_none();
-    !has_reason && found.name("tie").is_none_or(|tie| is_tie(text, found, tie.as_str()))
 }
 
 /// Whether the word `tie` of `text` is a sentence of its own: not an item of a list, nor the rest of a sentence that

@@ -144,6 +144,7 @@ fn a_bracketed_score_stands_anywhere_and_must_be_the_only_one() {
         "Score: 70 .. 90",
         "Score: 70...90",
         "Score: [70] [90]",
+        "Score: 70, 80 or 90",
     ] {
         assert!(matches!(read(range), Err(VerdictError::Malformed(_))), "{range}: {:?}", read(range));
     }
