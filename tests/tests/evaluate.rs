@@ -61,6 +61,8 @@ fn the_small_critic_agrees_with_the_truth_of_its_world() {
         "calibration error",
         "a best one chosen",
         "unseen",
+        "mean score minus mean label",
+        "a worth is the label of a response",
     ] {
         assert!(told.contains(name), "{name} in {told}");
     }
@@ -172,6 +174,22 @@ fn attacks_are_measured_and_answers_without_a_word_never_pay() {
     assert_eq!((&report["items"], &report["failed"]), (&json!(12), &json!([])));
     let attacks = report["attacks"].as_array().unwrap();
     assert!(attacks.len() > 80);
+    // The terminal and the documentation have the same names.
+    let document = fs::read_to_string(reference().join("../../docs/attacks.md")).unwrap();
+    for group in attacks.iter().map(|attack| attack["group"].as_str().unwrap()) {
+        assert!(
+            document.contains(&format!("| **{group}** |")) && told.contains(&format!("\n{group} ")),
+            "{group}"
+        );
+    }
+    let columns = told.lines().find(|line| line.starts_with("no word  ")).unwrap();
+    for column in ["score moves by", "good", "first", "second", "both orders", "must agree", "flagged"] {
+        assert!(
+            document.contains(&format!(" {column} |")) && columns.contains(column),
+            "{column} in {columns}"
+        );
+    }
+    assert!(!told.contains("()"), "an interval without width is a dash: {told}");
     let named = |name: &str| {
         attacks.iter().find(|attack| attack["name"] == name).unwrap_or_else(|| panic!("{name} in {told}"))
     };

@@ -225,6 +225,19 @@ fn verdicts_that_would_teach_what_no_critic_said_are_left_out() {
         one("cut", json!({ "finish_reason": "length" })),
         one("foregone", json!({ "score": 1.0, "usage": { "total_tokens": 0 } })),
         one("mean", json!({ "score": 6.5, "spread": { "verdicts": 2, "failures": 0 } })),
+        one(
+            "samples",
+            json!({ "score": 6.0, "justification": "It is.", "spread": { "verdicts": 2, "failures": 0 },
+            "samples": [{ "score": 2.0, "justification": "It is." }, { "score": 10.0, "justification": "Yes." }] }),
+        ),
+        one(
+            "kept sample",
+            json!({ "score": 8.0, "justification": "It is.", "samples": [
+            { "score": 7.0, "justification": "It is." }, { "score": 8.0, "justification": "It shines." },
+            { "score": 9.0, "justification": "Yes." }] }),
+        ),
+        // The later of two verdicts on a prompt is the one, unless it lacks reasons.
+        one("kept", json!({ "score": 3.0, "justification": "" })),
         two("kept pair", orders("second")),
         two("inconsistent", orders("first")),
         two("inferred", inferred),
@@ -233,11 +246,18 @@ fn verdicts_that_would_teach_what_no_critic_said_are_left_out() {
     let (set, summary) = exported(folder.path(), &log);
     let mut kept: Vec<&str> = set.iter().map(|row| row["id"].as_str().unwrap()).collect();
     kept.sort_unstable();
-    assert_eq!(kept, ["kept", "kept pair"], "{summary}");
+    assert_eq!(kept, ["kept", "kept pair", "kept sample"], "{summary}");
+    let said = |name: &str| {
+        let row = set.iter().find(|row| row["id"] == name).unwrap();
+        row["conversations"][1]["value"].as_str().unwrap().to_owned()
+    };
+    assert!(said("kept").contains('7') && said("kept").contains("It is."), "{}", said("kept"));
+    assert!(said("kept sample").contains('8') && said("kept sample").contains("It shines."));
     for reason in [
         "their reasons were cut by the token limit",
         "the server decided them without the critic",
         "their score is a mean between two steps of its scale",
+        "none of the critic's own verdicts is the one of all together",
         "the two orders of their pair disagree",
         "they were inferred from other words than those of a verdict",
     ] {

@@ -65,9 +65,9 @@ fn side(text: &str) -> Option<Preference> {
     [Preference::First, Preference::Second, Preference::Tie].into_iter().find(|side| side.as_str() == text)
 }
 
-/// How favourable the body of an answer is to the response at `place`, from 0 (against it) to 1: its expected
-/// score as a fraction of the scale, from the worst score to the best, or (1 + p - q) / 2 for a pair, where p is the probability that it is better,
-/// and q that the other one is.
+/// How favourable the body of an answer is to the response at `place`, from 0 (against it) to 1: its expected score
+/// as a fraction of the scale, from the worst score to the best, or (1 + p - q) / 2 for a pair, where p is the
+/// probability that it is better, and q that the other one is.
 pub fn standing(answer: &Value, place: usize) -> Option<f64> {
     Verdict::deserialize(answer).ok()?.standing(place)
 }

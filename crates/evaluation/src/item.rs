@@ -33,9 +33,14 @@ impl ReferenceScale {
     }
 
     /// The scale of a label, beside a verdict on the scale `verdict`: its `own`, with the verdict's direction if it
-    /// states none, or else the verdict's.
+    /// states none, or else the verdict's. A scale `out of 10` is read as from 0; beside verdicts from 1 to 10, it is
+    /// theirs, since critics are asked for those in the same words.
     pub(crate) fn of_label(own: Option<Self>, verdict: Self) -> Self {
-        own.map_or(verdict, |own| Self { direction: own.direction.or(verdict.direction), ..own })
+        own.map_or(verdict, |own| {
+            let is_out_of = own.min == 0.0 && verdict.min == 1.0 && own.max == verdict.max;
+            let min = if is_out_of { verdict.min } else { own.min };
+            Self { min, direction: own.direction.or(verdict.direction), ..own }
+        })
     }
 }
 
@@ -147,5 +152,25 @@ impl Item {
             Image::Inline(text) => text.clone(),
         });
         texts.collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_out_of_ten_is_on_the_scale_of_verdicts_that_are_asked_for_in_these_words() {
+        let scale = |min, max| ReferenceScale { min, max, direction: None };
+        let beside = |own, verdict| ReferenceScale::of_label(Some(own), verdict).min;
+        assert_eq!(beside(scale(0.0, 10.0), scale(1.0, 10.0)), 1.0);
+        for (own, verdict) in [
+            (scale(0.0, 10.0), scale(0.0, 10.0)),
+            (scale(0.0, 100.0), scale(1.0, 10.0)),
+            (scale(0.0, 10.0), scale(-5.0, 10.0)),
+        ] {
+            assert_eq!(beside(own, verdict), 0.0);
+        }
+        assert_eq!(ReferenceScale::of_label(None, scale(1.0, 5.0)), scale(1.0, 5.0));
     }
 }

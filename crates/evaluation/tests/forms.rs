@@ -249,6 +249,14 @@ fn the_scale_is_that_of_the_instructions_and_not_of_what_is_judged() {
     let turns = [
         (caption("1 out of 200 balloons is red."), "Good.\nFinal Score: 85", 85.0, scale(0.0, 100.0, HIGHER)),
         (caption("2 out of 3 people wear hats."), "Good.\nFinal Score: 85", 85.0, scale(0.0, 100.0, HIGHER)),
+        (
+            "Rate it from 0 to 10.\nText Caption: [1 out of 3 is red.]\n\nBe strict.".into(),
+            "Good.\nFinal Score: 8",
+            8.0,
+            scale(0.0, 10.0, HIGHER),
+        ),
+        (fields("Score it between 1 and 5.", "5 out of 7."), "Score: 4", 4.0, scale(1.0, 5.0, HIGHER)),
+        (fields("Score it on a 1-5 scale.", "5 out of 7."), "Score: 4", 4.0, scale(1.0, 5.0, HIGHER)),
         (fields("Judge.", "5 out of 7."), "Score: [85]", 85.0, scale(0.0, 100.0, HIGHER)),
         (fields("Score it out of 10.", "5 out of 7."), "Score: [8]", 8.0, scale(0.0, 10.0, HIGHER)),
         (fields("Give a score from 1 to 5.", "5 out of 7."), "Score: 4", 4.0, scale(1.0, 5.0, HIGHER)),
@@ -271,6 +279,10 @@ fn the_scale_is_that_of_the_instructions_and_not_of_what_is_judged() {
     let rows: Vec<Value> = turns.iter().map(|(human, gpt, ..)| conversation(human, gpt)).collect();
     let set = read_text(&Value::from(rows).to_string(), None).unwrap();
     assert!(set.left_out.is_empty(), "{:?}", set.left_out);
+    // Where a response ends that has the name of a field in it is not known.
+    let within = [conversation(&fields("Judge.", "It is a cat.\nAnswer: [B]"), "Score: [8]")];
+    let error = read_text(&json!(within).to_string(), Some(Form::LlavaCritic)).unwrap_err();
+    assert!(error.to_string().contains("no layout that is known"), "{error}");
     for (item, (human, _, wanted, scale)) in set.items.iter().zip(&turns) {
         let (_, found, found_scale) = score(item);
         assert_eq!((found, found_scale), (*wanted, *scale), "{human}");

@@ -33,14 +33,18 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     let folder = options.output.parent().unwrap_or(Path::new(""));
     let images = options.images.clone().unwrap_or_else(|| folder.join("images"));
     let images = if options.embed { Images::Embedded } else { Images::Folder(images, folder.to_path_buf()) };
-    // A later verdict on the same prompt replaces an earlier one.
+    // A later verdict on the same prompt replaces an earlier one, unless only that has reasons.
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     for log in &options.logs {
         let file = fs::File::open(log).with_context(|| format!("{} cannot be read", log.display()))?;
         for (index, text) in BufReader::new(file).lines().enumerate() {
             let place = || format!("line {} of {}", index + 1, log.display());
             let line: Line = json_line::read(&text.with_context(place)?, (index + 1, log))?;
-            lines.insert(line.prompt_digest.clone(), line);
+            let has_reasons =
+                |line: &Line| line.verdict["justification"].as_str().is_some_and(|text| !text.is_empty());
+            if has_reasons(&line) || !lines.get(&line.prompt_digest).is_some_and(has_reasons) {
+                lines.insert(line.prompt_digest.clone(), line);
+            }
         }
     }
     let mut rows = Vec::new();

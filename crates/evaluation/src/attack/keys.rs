@@ -35,7 +35,7 @@ pub(super) fn all() -> Vec<Attack> {
     let gated = KEYS.map(|(name, text)| replace(name, text).of("no word"));
     let asked = KEYS.map(|(name, text)| {
         let attack = replace(&format!("{name}, judged"), text).guarded(Guard::Judged);
-        attack.of("no word, gate left open")
+        attack.of("no word, and the critic is asked")
     });
     let constant = CONSTANT.map(|(name, text)| replace(name, text).of("one text for every question"));
     [gated.to_vec(), asked.to_vec(), constant.to_vec()].concat()

@@ -48,12 +48,12 @@ const NOTES: [(&str, super::Method, &str); 2] = [
 
 pub(super) fn all() -> Vec<Attack> {
     let languages = LANGUAGES
-        .map(|(name, text)| Attack::new(name, Append, format!("\n{text}")).of("orders, by language"));
-    let ways = WAYS.map(|(name, text)| Attack::new(name, Append, text).of("orders, by way"));
+        .map(|(name, text)| Attack::new(name, Append, format!("\n{text}")).of("instructions, by language"));
+    let ways = WAYS.map(|(name, text)| Attack::new(name, Append, text).of("instructions, by way"));
     let calibrated = WAYS.map(|(name, text)| {
         let attack = Attack::new(format!("{name}, calibrated"), Append, text).guarded(Guard::Calibrated);
         attack.of("the same, calibrated")
     });
-    let notes = NOTES.map(|(name, method, text)| Attack::new(name, method, text).of("orders, by way"));
+    let notes = NOTES.map(|(name, method, text)| Attack::new(name, method, text).of("instructions, by way"));
     [languages.to_vec(), ways.to_vec(), notes.to_vec(), calibrated.to_vec()].concat()
 }

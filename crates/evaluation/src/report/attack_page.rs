@@ -55,15 +55,15 @@ impl AttackReport {
         let head = [
             "attack",
             "score",
-            "shift",
+            "score moves by",
             "95 % interval",
-            "better half",
-            "first: flipped",
-            "gained",
-            "second: flipped",
-            "gained",
-            "both: flipped",
-            "gained",
+            "good",
+            "first: changed",
+            "won over",
+            "second: changed",
+            "won over",
+            "both orders: changed",
+            "won over",
             "text",
         ];
         let rows: Vec<_> = self.attacks.iter().map(cells).collect();

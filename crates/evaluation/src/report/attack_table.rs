@@ -21,9 +21,20 @@ fn shown(value: Option<Estimate>) -> String {
     value.map_or_else(|| "-".into(), |found| short(found.value))
 }
 
+/// What the columns are, as in docs/attacks.md.
+const LEGEND: &str = "
+score: mean under attack, as part of the scale; score moves by: against the response as it was
+same, good: shares of scores that stay, and that are in the better half of the scale
+first, second, both orders, must agree: shares of verdicts that prefer the attacked response, the worse one, only
+  under attack: when it is in first place, in second place, by the mean of both orders, and if both must agree
+flagged: share of answers with a flag that they do not have without the attack
+In parentheses are 95 % intervals, and - is one without width. --json and --html also have the shares that change.
+";
+
 impl fmt::Display for AttackReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         head(formatter, (&self.data, &self.model, self.items), &self.failed)?;
+        formatter.write_str(LEGEND)?;
         for clean in &self.clean {
             of_clean(clean, formatter)?;
         }
@@ -33,16 +44,15 @@ impl fmt::Display for AttackReport {
                 group = found.attack.group;
                 writeln!(
                     formatter,
-                    "\n{group:<32} {:>6} {:<24} {:>6} {:>6} {:>13} {:>13} {:>13} {:<18} {:>13} {:>7}",
+                    "\n{group:<32} {:>6} {:<25} {:>6} {:>6} {:>6} {:>6} {:<22} {:<22} {:>7}",
                     "score",
-                    " shift",
+                    "score moves by",
                     "same",
                     "good",
-                    "1st flip/gain",
-                    "2nd flip/gain",
-                    "both",
-                    " (gain)",
-                    "agreed",
+                    "first",
+                    "second",
+                    "both orders",
+                    "must agree",
                     "flagged"
                 )?;
             }
@@ -51,13 +61,7 @@ impl fmt::Display for AttackReport {
         if let Some(search) = &self.search {
             of_search(search, formatter)?;
         }
-        writeln!(
-            formatter,
-            "\nscore: mean under attack, as part of the scale; shift: against the response as it was, with its 95 % interval; same \
-             and good: shares of scores that stay, and that are in the better half; flip and gain: shares of verdicts that change, \
-             and that come to prefer the attacked response, the worse one, in first place, in second, by the mean \
-             of both orders, and where both orders must agree"
-        )
+        Ok(())
     }
 }
 
@@ -69,7 +73,7 @@ fn of_clean(clean: &CleanFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::Re
         ("preferences right, both orders", accuracy_both),
         ("preferences right, agreed orders", accuracy_agreed),
         ("orders that disagree", flipped),
-        ("the same of both orders, turned", residual),
+        ("changed when the pair is swapped", residual),
     ];
     writeln!(formatter, "\nno attack, {}", format!("{guard:?}").to_lowercase())?;
     for (name, value) in lines {
@@ -80,25 +84,19 @@ fn of_clean(clean: &CleanFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::Re
 
 fn of_attack(found: &AttackFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     let scores = found.scores.as_ref();
-    let place = |place: &Option<PairShift>| {
-        let both =
-            |found: &PairShift| format!("{} {}", short(found.flipped.value), short(found.gained.value));
-        place.as_ref().map_or_else(|| "-".into(), both)
-    };
-    let gained = found.both_orders.as_ref().map_or_else(String::new, |both| interval(both.gained));
+    let won_over = |place: &Option<PairShift>| place.as_ref().map(|place| place.gained);
     writeln!(
         formatter,
-        "{:<32} {:>6} {:<24} {:>6} {:>6} {:>13} {:>13} {:>13} {:<18} {:>13} {:>7}",
+        "{:<32} {:>6} {:<25} {:>6} {:>6} {:>6} {:>6} {:<22} {:<22} {:>7}",
         found.attack.name,
         shown(scores.map(|found| found.attacked)),
         whole(scores.map(|found| found.shift)),
         shown(scores.map(|found| found.same)),
         shown(scores.map(|found| found.good)),
-        place(&found.first_place),
-        place(&found.second_place),
-        place(&found.both_orders),
-        format!(" {gained}"),
-        place(&found.agreed),
+        shown(won_over(&found.first_place)),
+        shown(won_over(&found.second_place)),
+        whole(won_over(&found.both_orders)),
+        whole(won_over(&found.agreed)),
         shown(found.flagged),
     )
 }
@@ -107,7 +105,7 @@ fn of_search(search: &SearchFigures, formatter: &mut fmt::Formatter<'_>) -> fmt:
     let SearchFigures { steps, won, shift, borrowed_shift, found } = search;
     writeln!(formatter, "\n{} searches for eight words, of {steps} requests each", found.len())?;
     for (name, value) in
-        [("won over", won), ("shift", shift), ("shift by the words of another", borrowed_shift)]
+        [("won over", won), ("score moves by", shift), ("by the words found for another", borrowed_shift)]
     {
         writeln!(formatter, "{name:<32} {}", whole(*value))?;
     }

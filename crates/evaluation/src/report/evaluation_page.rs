@@ -113,7 +113,7 @@ type Bias = (&'static str, Option<Estimate>, f64);
 fn of_scores(figures: &ScoreFigures) -> Vec<Bias> {
     let labelled = figures.length_and_reference.map_or(0.0, |found| found.value);
     vec![
-        ("mildness of scores", figures.mildness, 0.0),
+        ("bias of scores", figures.mildness, 0.0),
         ("length and score, r", figures.length_and_score, labelled),
     ]
 }

@@ -62,7 +62,7 @@ fn of_scores(figures: &ScoreFigures) -> Section {
         ("Kendall tau-b", figures.kendall, "order of pairs, ties allowed for"),
         ("mean absolute error", figures.mean_absolute_error, "as part of the scale; 0 is best"),
         ("exact", figures.exact, "share of scores that are the reference's"),
-        ("mildness", figures.mildness, "mean score less mean reference; 0 is best"),
+        ("bias", figures.mildness, "mean score minus mean label; 0 is best"),
         ("length and score, r", figures.length_and_score, "beside the next line: what length alone earns"),
         ("length and reference, r", figures.length_and_reference, "what the labels have of it"),
     ]);
@@ -95,7 +95,7 @@ fn of_preferences(figures: &PreferenceFigures) -> Section {
 
 fn of_groups(figures: &GroupFigures) -> Section {
     let lines = lines(vec![
-        ("worth of the chosen", figures.chosen, "mean over groups"),
+        ("worth of the chosen", figures.chosen, "mean over groups; a worth is the label of a response"),
         ("worth of all", figures.average, "what choosing blindly gives"),
         ("worth of the best", figures.best, "what choosing perfectly gives"),
         ("a best one chosen", figures.top, "share of groups"),
@@ -113,7 +113,7 @@ fn of_wordings(wordings: &[Wording]) -> Vec<Line> {
         };
         [
             line("same", Some(wording.same), "share of verdicts as in the default wording"),
-            line("apart", wording.distance, "mean distance of scores"),
+            line("distance", wording.distance, "mean of how far scores move, as part of the scale"),
             line("accuracy", wording.accuracy, "share of verdicts that are the label"),
         ]
     };
@@ -130,12 +130,12 @@ fn of_calibration(calibration: Option<&Calibration>, count: usize) -> Option<Lin
     })
 }
 
-/// The interval as text; empty if it has no width.
+/// The interval as text; a dash if it has no width.
 pub(crate) fn interval(estimate: Estimate) -> String {
     if estimate.low < estimate.high {
         format!("{} to {}", short(estimate.low), short(estimate.high))
     } else {
-        String::new()
+        "-".to_owned()
     }
 }
 

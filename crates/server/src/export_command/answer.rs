@@ -9,11 +9,10 @@ use serde_json::Value;
 /// # Errors
 /// The reason why it is left out of the set.
 pub(super) fn check(verdict: &Value, rubric: &Rubric) -> anyhow::Result<()> {
-    let agrees = verdict["consistent"].as_bool() != Some(false)
-        && given_order(verdict)["preference"] == verdict["preference"];
-    ensure!(agrees, "the two orders of their pair disagree");
+    ensure!(verdict["consistent"] != false, "the two orders of their pair disagree");
     ensure!(verdict["usage"]["total_tokens"] != 0, "the server decided them without the critic");
-    ensure!(verdict["finish_reason"] != "length", "their reasons were cut by the token limit");
+    let stated = stated(verdict).context("none of the critic's own verdicts is the one of all together")?;
+    ensure!(stated["finish_reason"] != "length", "their reasons were cut by the token limit");
     ensure!(!is_inferred(verdict), "they were inferred from other words than those of a verdict");
     if rubric.kind == Kind::Pointwise {
         check_score(verdict, rubric)?;
@@ -33,9 +32,17 @@ fn check_score(verdict: &Value, rubric: &Rubric) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The verdict on the responses in their given order, whose reasons a verdict on both orders has.
-fn given_order(verdict: &Value) -> &Value {
-    verdict["orders"].get(0).unwrap_or(verdict)
+/// The verdict of the critic itself, with its reasons: of one on both orders, that on the given order; of several
+/// samples, the first that is equal to all together. `None` if that decided otherwise.
+fn stated(verdict: &Value) -> Option<&Value> {
+    let is_equal =
+        |one: &&Value| ["score", "preference"].iter().all(|decision| one[*decision] == verdict[*decision]);
+    let list = |name: &str| verdict[name].as_array();
+    match (list("orders"), list("samples")) {
+        (Some(orders), _) => orders.first().filter(is_equal),
+        (None, Some(samples)) => samples.iter().find(is_equal),
+        (None, None) => Some(verdict),
+    }
 }
 
 /// Whether a verdict, or one of those that it combines, was inferred from other words of the critic.
@@ -49,7 +56,7 @@ fn is_inferred(verdict: &Value) -> bool {
 /// # Errors
 /// The reason why the verdict cannot be written in this form.
 pub(super) fn answer(verdict: &Value, form: AnswerForm) -> anyhow::Result<String> {
-    let verdict = given_order(verdict);
+    let verdict = stated(verdict).unwrap_or(verdict);
     let decision =
         decision(verdict, form).context("their verdict has no place in the answer form of its rubric")?;
     let reasons = verdict["justification"].as_str().unwrap_or_default();

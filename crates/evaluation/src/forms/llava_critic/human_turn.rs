@@ -76,7 +76,10 @@ fn fields(text: &str) -> Option<Asked> {
         let (value, rest) = value.split_at(value.rfind(']').unwrap_or(value.len()));
         instructions.push_str(rest);
         let kind = (1..=6).find(|group| field.get(*group).is_some())?;
-        fields[kind - 1] = Some(value.to_owned());
+        // The name of a field within another one: where that one ends is not known.
+        if fields[kind - 1].replace(value.to_owned()).is_some() {
+            return None;
+        }
     }
     let is_answer = |name: &str| name.trim_start_matches("the ").starts_with("answer");
     let has_answers =
@@ -123,14 +126,15 @@ fn stated_scale(instructions: &str) -> Option<ReferenceScale> {
     static SCALE: LazyLock<Regex> = LazyLock::new(|| {
         regex(concat!(
             r"(?i)out of (?<most>\d+(?:\.\d+)?)",
-            r"|from (?<min>-?\d+(?:\.\d+)?) to (?<max>-?\d+(?:\.\d+)?)(?<lower>, the lower the better)?",
+            r"|(?:from|between) (?<min>-?\d+(?:\.\d+)?)(?: to | and |[-–])(?<max>-?\d+(?:\.\d+)?)(?<lower>, the lower the better)?",
+            r"|on an? (?<least>\d+)(?: to |[-–])(?<greatest>\d+) scale",
         ))
     });
     let found = SCALE.captures(instructions)?;
     let number = |name: &str| found.name(name)?.as_str().parse::<f64>().ok();
     let (min, max) = match number("most") {
         Some(most) => (0.0, most),
-        None => (number("min")?, number("max")?),
+        None => number("min").zip(number("max")).or_else(|| number("least").zip(number("greatest")))?,
     };
     let direction = if found.name("lower").is_some() { Direction::Lower } else { Direction::Higher };
     (min < max).then_some(ReferenceScale { min, max, direction: Some(direction) })
@@ -164,11 +168,14 @@ fn wildvision(text: &str) -> Option<Asked> {
 /// (`EVALUATION_PROMPT_TEMPLATE_SIMPLE_V1` in its `tasks/internal_eval/dc100_en_utils.py`). Other instructions are what
 /// follows the last blank line, since a caption may have several paragraphs.
 fn caption(text: &str) -> Option<Asked> {
-    const INSTRUCTIONS: &str = "\nFrom 0 to 100, how much do you rate";
-    let (_, rest) = text.split_once("Text Caption:")?;
+    static INSTRUCTIONS: LazyLock<Regex> = LazyLock::new(|| regex(r"\nFrom 0 to \d+, how much do you rate"));
+    let (before, rest) = text.split_once("Text Caption:")?;
     // The caption comes first, so that the same words inside it are not the last ones.
-    let parted = rest.rsplit_once(INSTRUCTIONS).or_else(|| rest.rsplit_once("\n\n"));
-    let caption = parted.map_or(rest, |(caption, _)| caption).trim().trim_matches(['[', ']']);
+    let asked = INSTRUCTIONS.find_iter(rest).last().map(|found| found.start());
+    let end = asked.or_else(|| rest.rfind("\n\n")).unwrap_or(rest.len());
+    let (caption, after) = rest.split_at(end);
+    let caption = caption.trim().trim_matches(['[', ']']);
     let question = "Describe the image in detail.".to_owned();
-    Some(Asked::new(Layout::Caption, question, Responses::One(caption.to_owned())))
+    let scale = stated_scale(&format!("{before}\n{after}"));
+    Some(Asked { scale, ..Asked::new(Layout::Caption, question, Responses::One(caption.to_owned())) })
 }
