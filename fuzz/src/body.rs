@@ -68,7 +68,8 @@ fn add_up(value: &Value) {
     }
 }
 
-/// The same JSON in another notation; `None` if it has lone surrogates, which the server reads but no strict parser does.
+/// The same JSON in another notation; `None` if it has lone surrogates, which the server reads but no strict parser
+/// does.
 fn again(body: &[u8]) -> Option<Vec<u8>> {
     let value = match serde_json::from_slice::<Value>(body) {
         Ok(value) => value,

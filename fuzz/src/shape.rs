@@ -35,8 +35,8 @@ fn parts() -> &'static Parts {
     })
 }
 
-/// Panics when a shape is refused without a reason in one line, when an accepted one has no text, or when a text that is
-/// complete does not have the shape.
+/// Panics when a shape is refused without a reason in one line, when an accepted one has no text, or when a text that
+/// is complete does not have the shape.
 pub fn run(data: &[u8]) {
     let shape = shape(Bytes(data));
     let Parts { judge, runtime } = parts();

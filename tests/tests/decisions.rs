@@ -117,6 +117,141 @@ fn messages_are_read_as_text_and_images() {
 }
 
 #[test]
+fn an_image_is_shown_as_one_or_refused_wherever_it_stands() {
+    let server = Server::with_options(&[]);
+    let question = json!({ "type": "predicate", "instructions": "Is it orange?" });
+    let decide =
+        |input: &Value| server.post("/v1/decisions", &json!({ "input": input, "questions": [question] }));
+    let tokens = |input: &Value| {
+        let response = decide(input);
+        let (status, answer) = (response.status, response.json());
+        assert_eq!(status, 200, "{input}: {answer}");
+        number(&answer, "/usage/prompt_tokens")
+    };
+    let shown = tokens(&json!([{ "type": "input_image", "image_url": scene() }]));
+    let part = json!({ "type": "image", "image": scene() });
+    for input in [
+        json!([part]),
+        part.clone(),
+        json!([{ "image_url": scene() }]),
+        json!([{ "type": "image", "url": scene() }]),
+        json!({ "role": "user", "content": [part] }),
+    ] {
+        assert_eq!(tokens(&input), shown);
+    }
+    for (input, param) in [
+        (json!({ "scene": { "image": scene() } }), "input.scene.image"),
+        (json!([{ "id": 4, "image": scene() }]), "input[0].image"),
+        (json!([{ "type": "input_json", "data": [scene()] }]), "input[0].data[0]"),
+        (json!(scene()), "input"),
+    ] {
+        let response = decide(&input);
+        assert_eq!((response.status, &response.json()["error"]["param"]), (400, &json!(param)), "{input}");
+    }
+    let system = |extra: Value| {
+        let question = json!({ "type": "choice", "instructions": COLOUR, "criteria": ["red", "orange"] });
+        let mut body = json!({ "state": "x", "questions": { "a": question } });
+        for (pointer, value) in extra.as_object().unwrap() {
+            *body.pointer_mut(pointer).unwrap() = value.clone();
+        }
+        blamed(server.post("/v1/systemone", &body))
+    };
+    for (extra, param) in [
+        (json!({ "/state": { "image": scene() } }), "state.image"),
+        (json!({ "/questions/a/criteria": [scene(), "b"] }), "questions.a.criteria[0]"),
+        (json!({ "/questions/a/instructions": [scene()] }), "questions.a.instructions"),
+    ] {
+        assert_eq!(system(extra), (400, param.to_owned()));
+    }
+}
+
+#[test]
+fn a_member_of_another_type_of_question_is_refused_by_its_name() {
+    let server = Server::with_options(&[]);
+    let questions = [
+        json!({ "type": "choice", "question": "Which?", "options": ["a", "b"] }),
+        json!({ "type": "score", "question": "How good?", "levels": ["bad", "good"] }),
+        json!({ "type": "yes_no", "question": "Is it?", "yes": "it is" }),
+        json!({ "type": "predicate", "instructions": "It is.", "no": "it is not" }),
+    ];
+    let decide =
+        |question: &Value| server.post("/v1/decisions", &json!({ "input": "x", "questions": [question] }));
+    for question in &questions {
+        assert_eq!(decide(question).status, 200, "{question}");
+        let others = [
+            ("choices", json!(["a", "b"])),
+            ("levels", json!(["a", "b"])),
+            ("yes", json!("y")),
+            ("no", json!("n")),
+        ];
+        for (name, value) in others {
+            let is_own = match question["type"].as_str().unwrap() {
+                "choice" => name == "choices",
+                "score" => name == "levels",
+                _ => ["yes", "no"].contains(&name),
+            };
+            if is_own {
+                continue;
+            }
+            let mut with = question.clone();
+            with[name] = value;
+            assert_eq!(blamed(decide(&with)), (400, format!("questions[0].{name}")), "{with}");
+            // What is not set there is no error.
+            with[name] = json!(null);
+            assert_eq!(decide(&with).status, 200, "{with}");
+        }
+    }
+}
+
+#[test]
+fn what_is_blank_is_refused_or_counts_as_absent() {
+    let server = Server::with_options(&[]);
+    let fine = json!({ "type": "predicate", "instructions": "Is it?" });
+    let decide = |input: Value, question: &Value| {
+        server.post("/v1/decisions", &json!({ "input": input, "questions": [question] }))
+    };
+    for input in [json!(null), json!(""), json!(" \n"), json!([]), json!([{ "role": "user", "content": "" }])]
+    {
+        assert_eq!(blamed(decide(input.clone(), &fine)), (400, "input".to_owned()), "{input}");
+    }
+    for (question, param) in [
+        (json!({ "type": "yes_no", "question": "" }), "questions[0].question"),
+        (
+            json!({ "type": "yes_no", "question": [{ "type": "input_text", "text": "" }] }),
+            "questions[0].question",
+        ),
+        (json!({ "type": "choice", "question": "?", "options": ["a", ""] }), "questions[0].options"),
+        (
+            json!({ "type": "choice", "question": "?", "options": ["a", { "name": " " }] }),
+            "questions[0].options",
+        ),
+        (json!({ "type": "score", "question": "?", "levels": ["bad", null] }), "questions[0].levels"),
+    ] {
+        assert_eq!(blamed(decide(json!("x"), &question)), (400, param.to_owned()), "{question}");
+    }
+    for unset in [json!(""), json!(null)] {
+        let question = json!({ "type": "predicate", "instructions": "Is it?", "question": unset });
+        let told = decide(json!("x"), &question).json();
+        assert_eq!(told["answers"], decide(json!("x"), &fine).json()["answers"]);
+    }
+    for state in [json!(null), json!(""), json!({})] {
+        let body = json!({ "state": state, "questions": { "a": { "type": "noul", "instructions": "?" } } });
+        assert_eq!(blamed(server.post("/v1/systemone", &body)), (400, "state".to_owned()), "{state}");
+    }
+}
+
+#[test]
+fn the_answers_to_all_questions_have_a_limit() {
+    let server = Server::with_options(&[]);
+    let options: Vec<String> = (0..255).map(|index| format!("option {index}")).collect();
+    let listed = vec![json!({ "type": "choice", "question": "Which?", "options": options }); 1029];
+    let refused = server.post("/v1/decisions", &json!({ "input": "x", "questions": listed }));
+    let (status, told) = (refused.status, refused.json());
+    assert_eq!((status, &told["error"]["param"]), (400, &json!("questions")), "{told}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("262144"), "{told}");
+}
+
+#[test]
 fn sglang_s_questions_may_be_any_json() {
     let server = Server::with_options(&[]);
     let decide = |input: &Value, questions: Value| {
@@ -242,6 +377,21 @@ fn systemone_is_answered_as_vllm_and_sglang_do() {
         (json!({ "images": ["AAAA"] }), "images[0]"),
     ] {
         assert_eq!(ask(extra), (400, param.to_owned()));
+    }
+}
+
+#[test]
+fn systemone_answers_in_the_order_of_the_questions() {
+    let server = Server::with_options(&[]);
+    // As text, in which nothing sorts the names.
+    let body =
+        r#"{"state":"x","questions":{"late":{"type":"noul"},"early":{"type":"noul"},"mid":{"type":"noul"}}}"#;
+    let headers = [("content-type", "application/json")];
+    let told = server.send("POST", "/v1/systemone", &headers, body.as_bytes()).text();
+    for member in [r#""answers":"#, r#""diagnostics":"#] {
+        let names = &told[told.find(member).unwrap()..];
+        let at = ["late", "early", "mid"].map(|name| names.find(&format!(r#""{name}":"#)).unwrap());
+        assert!(at.is_sorted(), "{told}");
     }
 }
 

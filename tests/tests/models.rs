@@ -182,6 +182,22 @@ fn lists_of_texts_become_lists_of_tokens_and_back() {
 }
 
 #[test]
+fn the_errors_of_tokenization_are_documented() {
+    let server = Server::random();
+    let document = server.get("/openapi.json").json();
+    for path in ["/tokenize", "/detokenize"] {
+        let responses = &document["paths"][path]["post"]["responses"];
+        for status in ["200", "400", "404", "413", "415", "429", "500", "503", "504"] {
+            assert!(responses[status].is_object(), "{path} {status}");
+        }
+    }
+    // A list of texts with a long one at its end is refused by that one's path, as a whole.
+    let texts = json!(["a", "b", "1".repeat(3 << 20)]);
+    let refused = server.post("/tokenize", &json!({ "prompt": texts })).json();
+    assert_eq!(refused["error"]["param"], "prompt[2]");
+}
+
+#[test]
 fn a_conversation_has_the_tokens_that_are_counted_when_it_is_answered() {
     let server = Server::random();
     let picture = image("tiny56-square-0.png");

@@ -188,6 +188,24 @@ fn what_cannot_be_scored_is_named_and_never_a_number() {
             "invalid_request",
         ),
         (
+            "/generative_scoring",
+            json!({ "query": "q", "items": ["a", "b"], "label_token_ids": [[1], [9_999_999]] }),
+            "label_token_ids[1]",
+            "unknown_token",
+        ),
+        (
+            "/generative_scoring",
+            json!({ "query": "q", "items": ["a", "b ".repeat(9000)], "label_token_ids": [1] }),
+            "items[1]",
+            "context_length_exceeded",
+        ),
+        (
+            "/score",
+            json!({ "query": "q", "items": vec!["a"; 600], "label_token_ids": (0..500).collect::<Vec<_>>() }),
+            "label_token_ids",
+            "array_too_long",
+        ),
+        (
             "/v1/decisions",
             json!({ "input": "x", "questions": [{ "type": "choice", "question": "?" }] }),
             "questions[0].options",

@@ -226,8 +226,16 @@ fn a_prompt_of_messages_brings_its_images() {
     assert_ne!(rewards(json!({ "query": [transcript] })), expected);
     let parts = json!([{ "type": "image", "image": scene() }, { "type": "text", "text": QUESTION }]);
     let messages = json!([{ "role": "user", "content": parts }]);
-    for prompts in [json!([messages]), json!([messages.to_string()]), json!(messages.to_string()), messages] {
+    let of_text = json!([messages.to_string()]);
+    for prompts in [json!([messages]), of_text, json!(messages.to_string()), messages.clone()] {
         assert_eq!(rewards(json!({ "query": [transcript], "prompts": prompts })), expected, "{prompts}");
+    }
+    for prompt in [&messages, &json!(messages.to_string())] {
+        assert_eq!(
+            server.ok("/rm", &json!({ "prompt": prompt, "response": ANSWER })),
+            expected[0],
+            "{prompt}"
+        );
     }
     // A question that is such a text itself is shown as it is.
     let text = json!([{ "role": "user", "content": QUESTION }]).to_string();
@@ -257,5 +265,41 @@ fn a_prompt_of_messages_brings_its_images() {
         let response = server.post("/get_reward", &json!({ "query": [query], "prompts": [prompt] }));
         let (status, error) = (response.status, response.json()["error"].take());
         assert_eq!((status, &error["code"], &error["param"]), (400, &json!(code), &json!(param)), "{error}");
+    }
+}
+
+#[test]
+fn a_conversation_of_images_alone_is_asked_about_by_its_label() {
+    let server = Server::with_options(&[]);
+    let turns = json!([{ "role": "user", "content": [{ "type": "image", "image": scene() }] }]);
+    let ask =
+        |label: Value| server.post("/rm", &json!({ "prompt": turns, "response": ANSWER, "label": label }));
+    let told = ask(json!(null)).json();
+    let error = &told["error"];
+    assert_eq!(
+        (&error["param"], &error["message"]),
+        (&json!("prompt"), &json!("prompt has no text.")),
+        "{told}"
+    );
+    let expected = server.ok("/rm", &sample(ANSWER, json!({ "image": scene() })));
+    let asked = ask(json!({ "question": QUESTION }));
+    assert_eq!((asked.status, asked.json()), (200, expected));
+    let rollout = json!({
+        "query": [chatml(QUESTION, ANSWER)],
+        "prompts": [turns],
+        "labels": [{ "question": QUESTION }],
+    });
+    assert_eq!(server.ok("/get_reward", &rollout)["rewards"][0], ask(json!({ "question": QUESTION })).json());
+}
+
+#[test]
+fn the_paths_of_a_conversation_are_the_same_on_all_routes() {
+    let server = Server::with_options(&[]);
+    // The second image cannot be decoded, which shows when the answer is scored.
+    let content = json!([{ "type": "text", "text": QUESTION }, { "type": "image", "image": "AAAA" }]);
+    let turns = json!([{ "role": "user", "content": content }, { "role": "assistant", "content": ANSWER }]);
+    for path in ["/classify", "/pooling", "/v1/embeddings", "/v1/chat/reward"] {
+        let refused = server.post(path, &json!({ "messages": turns }));
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("messages")), "{path}");
     }
 }

@@ -82,8 +82,8 @@ impl Judge {
         judge.calibrate(verdict.collect().await?, &request).await
     }
 
-    /// Calibrates the `judgement` of `request` if its options want it, and records that in the receipt. A pinned handle uses the
-    /// rules by which it judged.
+    /// Calibrates the `judgement` of `request` if its options want it, and records that in the receipt. A pinned
+    /// handle uses the rules by which it judged.
     ///
     /// # Errors
     /// [`JudgeError`] when the content-free responses cannot be judged.

@@ -53,7 +53,7 @@ pub use options::{
     Calibration, Degenerate, Guards, Invisible, JudgeOptions, JudgeRequest, Remembering, RubricChoice,
     Sampling,
 };
-pub use raw::RawPrompt;
+pub use raw::{RawPrompt, TextsError};
 pub use receipt::{Receipt, Sha};
 pub use reply::{Bound, Mode, ReplyPart};
 pub use reward::{

@@ -58,8 +58,8 @@ impl Memo {
         self.0.as_ref().map(counts).unwrap_or_default()
     }
 
-    /// The slot for the verdict determined by `caller`, a receipt, the script of the reply and how it is read; `None` if
-    /// the cache is disabled.
+    /// The slot for the verdict determined by `caller`, a receipt, the script of the reply and how it is read; `None`
+    /// if the cache is disabled.
     pub(crate) fn slot(
         &self,
         receipt: &Receipt,
@@ -67,7 +67,8 @@ impl Memo {
         caller: &Caller,
     ) -> Option<Slot> {
         self.0.as_ref()?;
-        // Labels are part of the script. How a text is read may change without a change of the prompt, when profiles are reloaded.
+        // Labels are part of the script. How a text is read may change without a change of the prompt, when profiles
+        // are reloaded.
         let parser = match reader {
             Reader::Text(parser) => Some(parser),
             Reader::Choice(_) | Reader::Reward => None,

@@ -1,7 +1,7 @@
 //! Text completion without a conversation: the prompt is given as tokens, or as text that is tokenised without the
 //! chat format.
 
-use critic::{Encoded, Processor, Prompt, TokenId, Utf8Stream};
+use critic::{EncodeError, Encoded, Processor, Prompt, TokenId, Utf8Stream};
 use engine::EngineError;
 
 use crate::{Caller, CompletionParams, CompletionStream, Judge, JudgeError};
@@ -13,6 +13,47 @@ pub enum RawPrompt {
     Text(String),
     /// Tokens of the critic's vocabulary.
     Tokens(Vec<TokenId>),
+}
+
+/// Why texts cannot be tokenised.
+#[derive(Debug, thiserror::Error)]
+pub enum TextsError {
+    /// A text is too long.
+    #[error("text {index}: {error}")]
+    Long {
+        /// Its index, from 0.
+        index: usize,
+        /// Its length and the limit.
+        #[source]
+        error: EngineError,
+    },
+    /// All texts together are too long.
+    #[error("the texts have more than {limit} tokens in all")]
+    Many {
+        /// The maximum number of their tokens.
+        limit: usize,
+    },
+    /// Tokenisation fails.
+    #[error(transparent)]
+    Failed(Box<JudgeError>),
+}
+
+impl From<JudgeError> for TextsError {
+    fn from(error: JudgeError) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+/// The tokens of a text. One that is certain to have more than `most` is not tokenised.
+fn tokens_of(
+    processor: &dyn Processor,
+    text: &str,
+    most: usize,
+) -> Result<Result<Vec<TokenId>, EngineError>, EncodeError> {
+    match processor.least_text_tokens(text, most)? {
+        tokens if tokens > most => Ok(Err(EngineError::TooLong { tokens, limit: most })),
+        _ => Ok(Ok(processor.tokenize(text)?)),
+    }
 }
 
 impl Judge {
@@ -30,14 +71,54 @@ impl Judge {
     ) -> Result<Vec<TokenId>, JudgeError> {
         match prompt {
             RawPrompt::Text(text) => {
-                let read = move |processor: &dyn Processor| match processor.least_text_tokens(&text, most)? {
-                    tokens if tokens > most => Ok(Err(EngineError::TooLong { tokens, limit: most })),
-                    _ => Ok(Ok(processor.tokenize(&text)?)),
-                };
+                let read = move |processor: &dyn Processor| tokens_of(processor, &text, most);
                 Ok(self.process(caller, read).await??)
             }
             RawPrompt::Tokens(tokens) => self.known(tokens),
         }
+    }
+
+    /// The tokens of each of several texts, which are tokenised one after the other on one thread: a list may have tens of
+    /// thousands. At most `each` of a text, and `all` together.
+    ///
+    /// # Errors
+    /// [`TextsError::Long`] for the first text that is too long, [`TextsError::Many`] when all are together, and
+    /// [`TextsError::Failed`] as [`tokens`](Self::tokens) fails.
+    pub async fn tokens_of_each(
+        &self,
+        texts: Vec<String>,
+        (each, all): (usize, usize),
+        caller: &Caller,
+    ) -> Result<Vec<Vec<TokenId>>, TextsError> {
+        let read = move |processor: &dyn Processor| {
+            let (mut lists, mut count) = (Vec::with_capacity(texts.len()), 0);
+            for (index, text) in texts.iter().enumerate() {
+                let tokens = match tokens_of(processor, text, each)? {
+                    Ok(tokens) => tokens,
+                    Err(error) => return Ok(Err(TextsError::Long { index, error })),
+                };
+                count += tokens.len();
+                if count > all {
+                    return Ok(Err(TextsError::Many { limit: all }));
+                }
+                lists.push(tokens);
+            }
+            Ok(Ok(lists))
+        };
+        self.process(caller, read).await?
+    }
+
+    /// Runs `work` on a thread for blocking work: to convert many tokens to text takes long.
+    ///
+    /// # Errors
+    /// [`JudgeError::NoThread`] when no thread is available, [`JudgeError::Failed`] when the deadline has passed.
+    pub async fn convert<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, JudgeError> {
+        let judge = self.clone();
+        self.process(caller, move |_| Ok(work(&judge))).await
     }
 
     /// Returns these tokens if all of them are in the critic's vocabulary.

@@ -118,8 +118,8 @@ impl Scripts {
         })
     }
 
-    /// The number of tokens at the end of a label that have neither letters nor digits, which can only be an end mark. The
-    /// last word of a label is none: "right" of "is right" is what makes another one of "is not right".
+    /// The number of tokens at the end of a label that have neither letters nor digits, which can only be an end
+    /// mark. The last word of a label is none: "right" of "is right" is what makes another one of "is not right".
     fn marks(&self, label: &[TokenId]) -> usize {
         let is_mark = |token: &&TokenId| {
             let bytes = self.processor.token_bytes(**token);
@@ -138,8 +138,8 @@ impl Scripts {
     }
 }
 
-/// Tokenises each of `texts` together with `lead` before it, and splits off the first tokens that are the same in all of
-/// them and in `lead` alone.
+/// Tokenises each of `texts` together with `lead` before it, and splits off the first tokens that are the same in all
+/// of them and in `lead` alone.
 fn split(
     lead: &str,
     texts: &[String],

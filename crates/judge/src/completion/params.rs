@@ -5,8 +5,8 @@ use rubric::Restraint;
 
 use crate::{Bound, Caller, ReplyPart};
 
-/// The most log-probabilities that one answer reports, about 40 MB of JSON: 20 alternatives of each of 12,000 tokens, or of
-/// each of 600 tokens of 20 texts.
+/// The most log-probabilities that one answer reports, about 40 MB of JSON: 20 alternatives of each of 12,000 tokens,
+/// or of each of 600 tokens of 20 texts.
 const MAX_REPORTED: usize = 1 << 18;
 
 /// How a text is written.

@@ -1,7 +1,7 @@
 //! What a schema would cost, known before it is compiled.
 //!
-//! The compiler's own limits are on its rules and on single steps of the automaton. How many strings and numbers it looks
-//! through to see whether any exists, how long, and how deep it follows references is bounded here.
+//! The compiler's own limits are on its rules and on single steps of the automaton. How many strings and numbers it
+//! looks through to see whether any exists, how long, and how deep it follows references is bounded here.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use super::{
     schema::{BOUNDS, depth, intersects_here},
 };
 
-/// Maximum number of names of properties that are given by a pattern: the compiler compares each with each other, for up
-/// to ten milliseconds.
+/// Maximum number of names of properties that are given by a pattern: the compiler compares each with each other, for
+/// up to ten milliseconds.
 const MAX_NAME_PATTERNS: usize = 16;
 /// Maximum number of strings with a pattern or a format: the compiler looks for up to ten milliseconds whether there is
 /// one.
@@ -23,8 +23,8 @@ const MAX_STRINGS: usize = 64;
 const MAX_PROPERTIES: usize = 2000;
 /// Maximum number of bounds of numbers: the automaton of each has some kibibytes, and each text gets its own copy.
 const MAX_BOUNDS: usize = 1000;
-/// The most remainders of numbers of which others are multiples: the automaton has a state for each, and for each length of
-/// a number, which takes some microseconds and some hundred bytes.
+/// The most remainders of numbers of which others are multiples: the automaton has a state for each, and for each
+/// length of a number, which takes some microseconds and some hundred bytes.
 const MAX_REMAINDERS: f64 = 5000.0;
 /// The most levels of all referenced parts together: the compiler recurses into each, with some ten kibibytes of stack
 /// for a level.
@@ -146,8 +146,8 @@ impl Costly {
         self.all_patterns().find_map(pattern::mistake)
     }
 
-    /// The number of remainders of all multiples: of each alone, or, where they may have to be multiples of several, of all
-    /// at once.
+    /// The number of remainders of all multiples: of each alone, or, where they may have to be multiples of several,
+    /// of all at once.
     fn remainders(&self) -> f64 {
         if !self.intersects {
             return self.multiples.iter().map(|one| one.digits).sum();

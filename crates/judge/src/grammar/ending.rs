@@ -21,8 +21,8 @@ pub(super) const FEW_TRIES: usize = 1000;
 const DIRECT: usize = 40;
 /// Number of attempted bytes after which the search for a direct way is abandoned.
 const DIRECT_TRIES: usize = 4000;
-/// Successive upper bounds on any ending of one string or number, in bytes, each with the number of attempted bytes after
-/// which the next one is tried, or the first ending found is accepted.
+/// Successive upper bounds on any ending of one string or number, in bytes, each with the number of attempted bytes
+/// after which the next one is tried, or the first ending found is accepted.
 const LEXEMES: [(usize, usize); 3] = [(8, 2000), (100, 8000), (1500, ALL_TRIES)];
 /// Upper bound on the whole ending, in bytes: it is validated again for each token near the limit.
 const LONGEST: usize = 8 << 10;
@@ -33,8 +33,8 @@ const WAYS: usize = 6;
 /// If all of these bytes are allowed, any text is assumed to be allowed.
 const FREE: &[u8] = b"0aZ~^ ;";
 
-/// Digits, a few letters and all marks, in the order in which they are likely to lead to a short string or number. Where
-/// these letters are possible, most are.
+/// Digits, a few letters and all marks, in the order in which they are likely to lead to a short string or number.
+/// Where these letters are possible, most are.
 const LIKELY: &[u8] = b"0123456789aezATZ@.-:/_ ,+#()[]{}<>!?'*&%$=;|~^`\"\\";
 /// The other letters.
 const LETTERS: &[u8] = b"bcdfghijklmnopqrstuvwxyBCDEFGHIJKLMNOPQRSUVWXY";
@@ -108,8 +108,9 @@ struct Search<'a> {
     tries: usize,
     left: usize,
     depth: usize,
-    /// While the direct way is searched, what was possible at each byte of it. A place where the same is possible as at an
-    /// earlier one is taken for that place, such as that after another letter of a word, and not searched again.
+    /// While the direct way is searched, what was possible at each byte of it. A place where the same is possible as
+    /// at an earlier one is taken for that place, such as that after another letter of a word, and not searched
+    /// again.
     passed: Option<Vec<u128>>,
 }
 
@@ -305,8 +306,8 @@ impl Search<'_> {
         br#"n"\trbf/u"#.iter().any(|byte| self.step(*byte))
     }
 
-    /// The bytes to try next. If there are many, one represents all digits (in a number, all but 0), one the letters of each case and one
-    /// the non-ASCII bytes, with at most `WAYS` in total.
+    /// The bytes to try next. If there are many, one represents all digits (in a number, all but 0), one the letters
+    /// of each case and one the non-ASCII bytes, with at most `WAYS` in total.
     fn ways_on(&mut self) -> Next {
         if let Some(forced) = self.matcher.compute_ff_bytes().first() {
             return Next { ways: vec![*forced], possible: None };

@@ -38,8 +38,8 @@ use crate::byte_cache::ByteCache;
 
 /// Number of compiled grammars, and of refusals, that are kept: an evaluation uses one or a few.
 const MOST_KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("it is not 0");
-/// Total length of the shapes of what is kept, in bytes. A compiled grammar takes about a megabyte, and up to 400 bytes for
-/// each byte of its shape.
+/// Total length of the shapes of what is kept, in bytes. A compiled grammar takes about a megabyte, and up to 400
+/// bytes for each byte of its shape.
 const MOST_KEPT_BYTES: usize = 512 << 10;
 /// Maximum number of texts to choose from.
 const MAX_TEXTS: usize = 1000;
@@ -132,8 +132,8 @@ fn in_a_line(reason: &str) -> String {
 pub(crate) struct GrammarKey {
     /// The digest of its shape.
     name: [u8; 32],
-    /// The digest of the callers who can find it. Others could otherwise learn from the time of their first request that
-    /// it was used.
+    /// The digest of the callers who can find it. Others could otherwise learn from the time of their first request
+    /// that it was used.
     scope: [u8; 32],
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The automaton counts its own work, but looks at the count between steps only. Two things make a single step long:
 //! a text that can go on in one way only, which is followed to its end at once, and patterns that must match
-//! together, whose ways are combined with each other. Before that, sets of characters are expanded. All are bounded here.
+//! together, whose ways are combined with each other. Before that, sets of characters are expanded. All are bounded
+//! here.
 
 use std::convert::Infallible;
 
@@ -21,8 +22,8 @@ const MAX_BYTES: usize = 8 << 10;
 const MAX_LEAST: u64 = 8 << 10;
 /// The most ways in which patterns that must match together can go on; a step looks at each, for a microsecond.
 const MAX_WAYS: f64 = 20_000.0;
-/// The most sets and ranges of characters in a pattern that ignores case: a set is expanded character by character, for up
-/// to ten milliseconds.
+/// The most sets and ranges of characters in a pattern that ignores case: a set is expanded character by character,
+/// for up to ten milliseconds.
 pub(super) const MAX_FOLDED: usize = 24;
 /// Number of ASCII characters.
 const ASCII: usize = 128;

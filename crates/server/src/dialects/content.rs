@@ -66,8 +66,8 @@ struct UnreadableMember {
     reason: String,
 }
 
-/// Reads any object. A member that cannot be read is remembered, because the parser names the whole content otherwise: it
-/// tries the alternatives of [`Content`] and does not know which was meant.
+/// Reads any object. A member that cannot be read is remembered, because the parser names the whole content
+/// otherwise: it tries the alternatives of [`Content`] and does not know which was meant.
 impl<'de> Deserialize<'de> for ContentPart {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         /// The part as the derived function reads it.

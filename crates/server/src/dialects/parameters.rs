@@ -57,8 +57,8 @@ pub(super) fn check(body: &JsonBytes, read: &[&str]) -> Result<(), ApiError> {
     }
 }
 
-/// The members of a body that has one whose name `concerns` the caller; `None` if it has none. Most bodies have none, and
-/// then their values are not parsed: they may be images, and take much memory once parsed.
+/// The members of a body that has one whose name `concerns` the caller; `None` if it has none. Most bodies have none,
+/// and then their values are not parsed: they may be images, and take much memory once parsed.
 pub(super) fn members_if(
     body: &JsonBytes,
     concerns: impl Fn(&str) -> bool,

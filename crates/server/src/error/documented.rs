@@ -62,6 +62,23 @@ impl IntoResponses for ScoringErrors {
     }
 }
 
+/// The errors of routes that convert texts to tokens and back, besides invalid requests.
+pub(crate) enum TokenErrors {}
+
+impl IntoResponses for TokenErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        documented([
+            ("404", "No model with this name is served."),
+            TOO_LARGE,
+            NOT_JSON,
+            ("429", "Too many requests are waiting; retry after the time in `Retry-After`."),
+            ("500", "The text cannot be converted."),
+            ("503", "The engine has stopped."),
+            LATE,
+        ])
+    }
+}
+
 /// The error of a name that the server does not know, if it refuses such names.
 pub(crate) enum UnknownModel {}
 

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
 pub(crate) use documented::{
-    GenerationErrors, JudgementErrors, NoStorage, NotStored, ScoringErrors, UnknownModel,
+    GenerationErrors, JudgementErrors, NoStorage, NotStored, ScoringErrors, TokenErrors, UnknownModel,
 };
 pub(crate) use judging::{count_failed_verdict, image_of};
 

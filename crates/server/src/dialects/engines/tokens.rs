@@ -1,7 +1,7 @@
 //! Conversion of text to tokens and back, in the interfaces of vLLM and SGLang, which also has lists of texts.
 
 use axum::{Json, extract::State};
-use judge::{Caller, EngineError, JudgeError, RawPrompt, TokenId};
+use judge::{Caller, EngineError, Judge, JudgeError, RawPrompt, TextsError, TokenId};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use utoipa::ToSchema;
 
@@ -12,7 +12,7 @@ use crate::{
         one_or_many::OneOrMany,
         openai::{self, Conversation},
     },
-    error::{ApiError, Dialect, ErrorBody},
+    error::{ApiError, Dialect, ErrorBody, TokenErrors},
     json_body::JsonBytes,
     state::AppState,
 };
@@ -63,8 +63,7 @@ const MAX_TOKENS_OF_LIST: usize = 1 << 20;
     responses(
         (status = 200, description = "The tokens.", body = Tokenized, example = json!(examples::tokenized())),
         (status = 400, description = "The conversation is invalid, or the text is too long.", body = ErrorBody),
-        (status = 415, description = "The request body is not JSON.", body = ErrorBody),
-        (status = 429, description = "Too many requests are waiting; retry after the time in `Retry-After`.", body = ErrorBody)
+        TokenErrors
     )
 )]
 pub(super) async fn tokenize(
@@ -81,14 +80,34 @@ pub(super) async fn tokenize(
             OneOrMany::One(tokens_of_conversation(&state, &caller, &body).await?)
         }
     };
-    let text = |token: &TokenId| state.judge.text(std::slice::from_ref(token));
-    let texts = || tokens.map(|tokens| tokens.iter().map(text).collect());
+    let (tokens, token_strs) = if return_token_strs.unwrap_or_default() {
+        let converted = converted(&state, &caller, move |judge| {
+            let text = |token: &TokenId| judge.text(std::slice::from_ref(token));
+            let texts = tokens.map(|tokens| tokens.iter().map(text).collect::<Vec<String>>());
+            (tokens, Some(texts))
+        });
+        converted.await?
+    } else {
+        (tokens, None)
+    };
     Ok(Json(Tokenized {
         count: tokens.map(Vec::len),
         max_model_len: state.judge.context_length(),
-        token_strs: return_token_strs.unwrap_or_default().then(texts),
+        token_strs,
         tokens: tokens.map(|tokens| tokens.iter().map(|token| token.0).collect()),
     }))
+}
+
+/// What `work` makes of tokens, which may be a million: it runs on the threads on which texts are tokenised, and so
+/// waits in the same queue.
+async fn converted<T: Send + 'static>(
+    state: &AppState,
+    caller: &Caller,
+    work: impl FnOnce(&Judge) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let refused = |error| ApiError::from_judge(error, Dialect::OpenAi);
+    let _preparing = state.judge.prepare_for(caller).await.map_err(refused)?;
+    state.judge.convert(caller, work).await.map_err(refused)
 }
 
 /// The tokens of each text of the member `prompt`.
@@ -106,19 +125,17 @@ async fn tokens_of_texts(
         }
         OneOrMany::Many(texts) => texts,
     };
-    let (mut lists, mut count) = (Vec::with_capacity(texts.len()), 0);
-    for (index, text) in texts.into_iter().enumerate() {
-        let tokens = tokens_of_text(state, caller, text, &format!("prompt[{index}]")).await?;
-        count += tokens.len();
-        if count > MAX_TOKENS_OF_LIST {
-            let message = format!(
-                "The texts have more than {MAX_TOKENS_OF_LIST} tokens in all, which is the limit for a list."
-            );
-            return Err(ApiError::invalid("prompt", message).with_code(TOO_LONG));
+    let limits = (state.judge.context_length() * MAX_CONTEXTS, MAX_TOKENS_OF_LIST);
+    let lists = state.judge.tokens_of_each(texts, limits, caller).await;
+    lists.map(OneOrMany::Many).map_err(|error| match error {
+        TextsError::Long { index, error } => refused_text(error.into(), &format!("prompt[{index}]")),
+        TextsError::Many { limit } => {
+            let message =
+                format!("The texts have more than {limit} tokens in all, which is the limit for a list.");
+            ApiError::invalid("prompt", message).with_code(TOO_LONG)
         }
-        lists.push(tokens);
-    }
-    Ok(OneOrMany::Many(lists))
+        TextsError::Failed(error) => ApiError::from_judge(*error, Dialect::OpenAi),
+    })
 }
 
 /// The code of the error for a text that is too long to be tokenized.
@@ -133,7 +150,12 @@ async fn tokens_of_text(
 ) -> Result<Vec<TokenId>, ApiError> {
     let limit = state.judge.context_length() * MAX_CONTEXTS;
     let tokens = state.judge.tokens(RawPrompt::Text(text), limit, caller).await;
-    tokens.map_err(|error| match error {
+    tokens.map_err(|error| refused_text(error, path))
+}
+
+/// The error for the text at `path` that is not tokenised.
+fn refused_text(error: JudgeError, path: &str) -> ApiError {
+    match error {
         JudgeError::Engine(EngineError::TooLong { tokens, limit }) => {
             let message = format!(
                 "{path} has at least {tokens} tokens; the limit is {limit}, {MAX_CONTEXTS} times the context."
@@ -141,7 +163,7 @@ async fn tokens_of_text(
             ApiError::invalid(path, message).with_code(TOO_LONG)
         }
         other => ApiError::from_judge(other, Dialect::OpenAi),
-    })
+    }
 }
 
 /// The tokens of the conversation that a body is.
@@ -217,11 +239,12 @@ pub(super) struct Detokenized {
     responses(
         (status = 200, description = "The text.", body = Detokenized, example = json!({ "prompt": "A red circle.", "text": "A red circle." })),
         (status = 400, description = "A token id is outside the vocabulary.", body = ErrorBody),
-        (status = 415, description = "The request body is not JSON.", body = ErrorBody)
+        TokenErrors
     )
 )]
 pub(super) async fn detokenize(
     State(state): State<AppState>,
+    RequestCaller(caller): RequestCaller,
     body: JsonBytes,
 ) -> Result<Json<Detokenized>, ApiError> {
     let DetokenizeBody { model, tokens, skip_special_tokens } = body.parse()?;
@@ -240,8 +263,11 @@ pub(super) async fn detokenize(
         }
     };
     let without_control = skip_special_tokens.unwrap_or(true);
-    let text = |tokens: &Vec<TokenId>| {
-        if without_control { judge.text(&judge.without_control(tokens)) } else { judge.text(tokens) }
-    };
-    Ok(Json(Detokenized { prompt: tokens.map(|tokens| judge.text(tokens)), text: tokens.map(text) }))
+    let texts = converted(&state, &caller, move |judge| {
+        let text = |tokens: &Vec<TokenId>| {
+            if without_control { judge.text(&judge.without_control(tokens)) } else { judge.text(tokens) }
+        };
+        Detokenized { prompt: tokens.map(|tokens| judge.text(tokens)), text: tokens.map(text) }
+    });
+    texts.await.map(Json)
 }

@@ -72,10 +72,10 @@ pub(crate) fn rules() -> OpenApiRouter<AppState> {
 ///
 /// With `stream`, the answer is server-sent events. `decision` carries the score or the preference, and the
 /// distribution if it was read; it is sent as soon as the decision is known: before the justification, or after it
-/// with `explain_then_score`. Events `justification` carry `{"text": …}` while the text is written. The last event is `verdict`, with the
-/// same body as without `stream`, or `error`, with the body of an error. With `rubrics`, the answer has `verdicts`,
-/// one for each rubric; the prompts share as much computation as possible, and a rubric that fails does not affect
-/// the others.
+/// with `explain_then_score`. Events `justification` carry `{"text": …}` while the text is written. The last event is
+/// `verdict`, with the same body as without `stream`, or `error`, with the body of an error. With `rubrics`, the
+/// answer has `verdicts`, one for each rubric; the prompts share as much computation as possible, and a rubric that
+/// fails does not affect the others.
 #[utoipa::path(
     post,
     path = "/judge",

@@ -1,8 +1,8 @@
 //! The multipart form of an upload, read within limits.
 //!
-//! The library that splits the body into fields has no limit of its own for what is no content yet: it keeps a beginning
-//! without a boundary, or a head of a field without an end, whole in memory and searches it again for each piece. So it
-//! is fed small pieces of the body, which are counted.
+//! The library that splits the body into fields has no limit of its own for what is no content yet: it keeps a
+//! beginning without a boundary, or a head of a field without an end, whole in memory and searches it again for each
+//! piece. So it is fed small pieces of the body, which are counted.
 
 use std::{
     error::Error,
@@ -178,8 +178,8 @@ impl Counted {
     /// Counts bytes that the library gets.
     fn add(&mut self, bytes: usize) -> Result<(), Refused> {
         self.outside += bytes;
-        // Two pieces may be content that was not read yet: the rest of the one that ended the field's head, and the next,
-        // which the library takes before it gives out any of them.
+        // Two pieces may be content that was not read yet: the rest of the one that ended the field's head, and the
+        // next, which the library takes before it gives out any of them.
         if self.outside > MAX_OUTSIDE_BYTES + 2 * PIECE_BYTES {
             return Err(Refused::TooMuch);
         }

@@ -115,9 +115,12 @@ impl InputMember {
         }
     }
 
-    /// The path of the transcript at `index`.
+    /// The path of the transcript at `index`, or of the one conversation.
     fn path(self, index: usize) -> String {
-        format!("{}[{index}]", self.name())
+        match self {
+            Self::Input | Self::Text => format!("{}[{index}]", self.name()),
+            Self::Messages => self.name().to_owned(),
+        }
     }
 }
 

@@ -97,6 +97,30 @@ enum ScoredItems {
     Tokens(Vec<Vec<u32>>),
 }
 
+/// Bytes of a token in memory.
+const TOKEN_BYTES: usize = size_of::<TokenId>();
+
+impl ScoredQuery {
+    /// Its size in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Tokens(tokens) => tokens.len() * TOKEN_BYTES,
+        }
+    }
+}
+
+impl ScoredItems {
+    /// The size in memory of the longest of them.
+    fn longest(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Texts(texts) => texts.iter().map(String::len).max().unwrap_or_default(),
+            Self::Tokens(lists) => lists.iter().map(Vec::len).max().unwrap_or_default() * TOKEN_BYTES,
+        }
+    }
+}
+
 /// The probabilities of the tokens after each text.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GenerativeResponse {
@@ -153,14 +177,24 @@ struct FirstToken {
     score: f64,
 }
 
-/// Checks that the tokens at `path` are distinct and that there is at least one.
-fn distinct(tokens: Vec<u32>, path: &str) -> Result<Vec<TokenId>, ApiError> {
-    let mut known = HashSet::new();
-    if tokens.is_empty() || !tokens.iter().all(|token| known.insert(*token)) {
+/// The most probabilities of an answer: each takes a few dozen bytes in it, and a body of a hundred kilobytes could ask
+/// for tens of millions.
+const MAX_PROBABILITIES: usize = 1 << 18;
+
+/// The tokens at `path`, which must be known and distinct, and at least one.
+fn distinct(scorer: &Scorer, tokens: Vec<u32>, path: &str) -> Result<Vec<TokenId>, ApiError> {
+    let mut seen = HashSet::new();
+    if tokens.is_empty() || !tokens.iter().all(|token| seen.insert(*token)) {
         let message = format!("{path} must have at least one token, and each of them once.");
         return Err(ApiError::invalid(path, message));
     }
-    Ok(tokens.into_iter().map(TokenId).collect())
+    known(scorer, tokens, path)
+}
+
+/// The tokens at `path`, if the critic has them.
+fn known(scorer: &Scorer, tokens: Vec<u32>, path: &str) -> Result<Vec<TokenId>, ApiError> {
+    let known = scorer.judge().known(tokens.into_iter().map(TokenId).collect());
+    known.map_err(|error| ApiError::from_judge(error, Dialect::Native).with_param(path))
 }
 
 impl LabelTokens {
@@ -176,16 +210,31 @@ impl LabelTokens {
     }
 
     /// The tokens of each of `count` texts.
-    fn into_lists(self, count: usize) -> Result<Box<dyn Iterator<Item = Vec<TokenId>> + Send>, ApiError> {
+    fn into_lists(
+        self,
+        count: usize,
+        scorer: &Scorer,
+    ) -> Result<Box<dyn Iterator<Item = Vec<TokenId>> + Send>, ApiError> {
+        let all = match &self {
+            Self::ForAll(tokens) => tokens.len().saturating_mul(count),
+            Self::ForEach(lists) => lists.iter().map(Vec::len).sum(),
+        };
+        if all > MAX_PROBABILITIES {
+            let message = format!(
+                "{} asks for {all} probabilities in all; one answer has at most {MAX_PROBABILITIES}.",
+                Self::NAME
+            );
+            return Err(ApiError::invalid(Self::NAME, message).with_code("array_too_long"));
+        }
         match self {
             Self::ForAll(tokens) => {
-                let tokens = distinct(tokens, Self::NAME)?;
+                let tokens = distinct(scorer, tokens, Self::NAME)?;
                 Ok(Box::new(std::iter::repeat_n(tokens, count)))
             }
             Self::ForEach(lists) if lists.len() == count => {
                 let lists = lists.into_iter().enumerate();
-                let lists =
-                    lists.map(|(index, tokens)| distinct(tokens, &format!("{}[{index}]", Self::NAME)));
+                let lists = lists
+                    .map(|(index, tokens)| distinct(scorer, tokens, &format!("{}[{index}]", Self::NAME)));
                 Ok(Box::new(lists.collect::<Result<Vec<_>, _>>()?.into_iter()))
             }
             Self::ForEach(lists) => {
@@ -234,17 +283,13 @@ fn prompts(
     items: ScoredItems,
     order: Order,
 ) -> Result<Box<dyn ExactSizeIterator<Item = RawPrompt> + Send>, ApiError> {
-    let known = |tokens: Vec<u32>, path: &str| {
-        let known = scorer.judge().known(tokens.into_iter().map(TokenId).collect());
-        known.map_err(|error| ApiError::from_judge(error, Dialect::Native).with_param(path))
-    };
     let (query, items) = match (query, items) {
         (ScoredQuery::Text(query), ScoredItems::Text(item)) => (query, vec![item]),
         (ScoredQuery::Text(query), ScoredItems::Texts(items)) => (query, items),
         (ScoredQuery::Tokens(query), ScoredItems::Tokens(items)) => {
-            let query = known(query, "query")?;
+            let query = known(scorer, query, "query")?;
             let items = items.into_iter().enumerate();
-            let items = items.map(|(index, item)| known(item, &format!("items[{index}]")));
+            let items = items.map(|(index, item)| known(scorer, item, &format!("items[{index}]")));
             let items = items.collect::<Result<Vec<_>, _>>()?;
             return Ok(Box::new(items.into_iter().map(move |item| {
                 RawPrompt::Tokens(match order {
@@ -291,10 +336,11 @@ pub(super) async fn probabilities(
         return Err(ApiError::invalid("temperature", message));
     }
     let order = if body.item_first { Order::ItemFirst } else { Order::QueryFirst };
+    let longest = body.query.bytes() + body.items.longest();
     let prompts = prompts(scorer, body.query, body.items, order)?;
-    let labels = body.label_token_ids.into_lists(prompts.len())?;
+    let labels = body.label_token_ids.into_lists(prompts.len(), scorer)?;
     let chooser = Chooser { scorer, temperature };
-    let texts = chooser.next_tokens(prompts.zip(labels)).await?;
+    let texts = chooser.next_tokens(prompts.zip(labels), longest).await?;
     let scores = texts.iter().map(|text| {
         let mass = match over {
             NormalisedOver::Labels => 1.0,

@@ -1,6 +1,7 @@
 //! Conversations in the forms in which reward servers get them, and the sample of a conversation and its answer.
 
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{sample::Sample, text_or_parts::TextOrParts, transcript::Transcript};
@@ -57,8 +58,14 @@ impl PromptBody {
     /// The prompt of this transcript. A text that the transcript does not contain may be messages as JSON, since
     /// trainers of multimodal models keep them so in their data.
     pub(super) fn of(self, transcript: &str) -> Self {
+        let is_in = |text: &str| text.trim_start().starts_with('[') && transcript.contains(text);
+        if matches!(&self, Self::Text(text) if is_in(text)) { self } else { self.parsed() }
+    }
+
+    /// The prompt, as messages if it is a text with messages as JSON.
+    pub(super) fn parsed(self) -> Self {
         match self {
-            Self::Text(text) if text.trim_start().starts_with('[') && !transcript.contains(text.as_str()) => {
+            Self::Text(text) if text.trim_start().starts_with('[') => {
                 match serde_json::from_str::<Vec<Turn>>(&text) {
                     Ok(turns) if !turns.is_empty() => Self::Messages(turns),
                     Ok(_) | Err(_) => Self::Text(text),
@@ -72,8 +79,42 @@ impl PromptBody {
 /// The sample of an answer to the conversation at `path`, whose images it has.
 ///
 /// # Errors
-/// When no message is the user's, one has neither content nor calls of tools, or an image cannot be read.
+/// When no message is the user's, none has a text, one has neither content nor calls of tools, or an image cannot be
+/// read.
 pub(super) fn sample_of(
+    turns: Vec<Turn>,
+    response: String,
+    path: &str,
+    reader: &ImageReader<'_>,
+) -> Result<Sample, ApiError> {
+    with_text(read(turns, response, path, reader)?, path)
+}
+
+/// The same with the label at a path, whose question replaces the texts, also if there are none.
+///
+/// # Errors
+/// Those of [`sample_of`] and of [`Sample::with_label`].
+pub(super) fn labelled_sample_of(
+    turns: Vec<Turn>,
+    response: String,
+    path: &str,
+    (label, label_path): (Option<Value>, &str),
+    reader: &ImageReader<'_>,
+) -> Result<Sample, ApiError> {
+    let sample = read(turns, response, path, reader)?;
+    with_text(sample.with_label(label, label_path, reader)?, path)
+}
+
+/// Refuses the sample of a conversation at `path` that has no text.
+fn with_text(sample: Sample, path: &str) -> Result<Sample, ApiError> {
+    if sample.question.trim().is_empty() {
+        return Err(ApiError::invalid(path, format!("{path} has no text.")));
+    }
+    Ok(sample)
+}
+
+/// Reads a conversation, whose question is empty if it has no text.
+fn read(
     turns: Vec<Turn>,
     response: String,
     path: &str,
@@ -94,9 +135,13 @@ pub(super) fn sample_of(
         };
         texts.push((role, text));
     }
-    let question = Transcript::question_of(&texts)
-        .ok_or_else(|| ApiError::invalid(path, format!("{path} has no message of the user.")))?;
-    Sample::of_turns(&question, images, response, path, reader)
+    match Transcript::question_of(&texts) {
+        Some(question) => Sample::of_turns(&question, images, response, path, reader),
+        None if texts.iter().any(|(role, _)| role == "user") => {
+            Ok(Sample { images, ..Sample::new("", response) })
+        }
+        None => Err(ApiError::invalid(path, format!("{path} has no message of the user."))),
+    }
 }
 
 /// The error for a message without content, where one is needed.
@@ -106,7 +151,7 @@ fn without_content(path: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::remote_images::RemoteImages;
@@ -142,6 +187,24 @@ mod tests {
         ] {
             assert_eq!(sample(with(call.clone())).unwrap_err().param(), Some("prompt[1].content"), "{call}");
         }
+    }
+
+    #[test]
+    fn a_conversation_of_images_is_asked_about_by_its_label() {
+        let image = json!({ "type": "image", "image": crate::dialects::EXAMPLE_IMAGE });
+        let turns = || json!([{ "role": "user", "content": [image] }]);
+        let refused = sample(turns()).unwrap_err();
+        assert_eq!((refused.param(), refused.message()), (Some("prompt"), "prompt has no text."));
+        let off = RemoteImages::default();
+        let labelled = |label: Value| {
+            let (turns, reader) = (serde_json::from_value(turns()).unwrap(), ImageReader::new(&off));
+            labelled_sample_of(turns, "A cat.".to_owned(), "prompt", (Some(label), "label"), &reader)
+        };
+        let asked = labelled(json!({ "question": "What is it?" })).unwrap();
+        assert_eq!((&*asked.question, asked.images.len()), ("What is it?", 1));
+        assert_eq!(labelled(json!("A cat.")).unwrap_err().message(), "prompt has no text.");
+        let refused = sample(json!([{ "role": "system", "content": "Be brief." }])).unwrap_err();
+        assert_eq!(refused.message(), "prompt has no message of the user.");
     }
 
     #[test]

@@ -102,16 +102,17 @@ fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>,
     let labels = aligned("labels", body.labels, queries.len())?;
     let samples = queries.iter().zip(prompts).zip(labels).enumerate();
     let samples = samples.map(|(index, ((query, prompt), label))| {
-        let path = format!("query[{index}]");
+        let (path, label_path) = (format!("query[{index}]"), format!("labels[{index}]"));
         let sample = match prompt.flatten().map(|prompt| prompt.of(query)) {
             Some(PromptBody::Messages(turns)) => {
                 let answer = Sample::answer_of_transcript(query, &path)?;
-                messages::sample_of(turns, answer, &format!("prompts[{index}]"), reader)?
+                let path = format!("prompts[{index}]");
+                return messages::labelled_sample_of(turns, answer, &path, (label, &label_path), reader);
             }
             Some(PromptBody::Text(prompt)) => Sample::of_transcript(query, Some(&prompt), &path, reader)?,
             None => Sample::of_transcript(query, None, &path, reader)?,
         };
-        sample.with_label(label, &format!("labels[{index}]"), reader)
+        sample.with_label(label, &label_path, reader)
     });
     samples.collect()
 }

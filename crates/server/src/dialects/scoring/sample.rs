@@ -264,10 +264,11 @@ fn unknown_transcript(path: &str) -> ApiError {
 /// The beginning of a mark that names a registered image.
 const MARK_START: &str = "<image:";
 
-/// Whether the text between the beginning of a mark and the next `>` is a name: it must not contain another mark or
-/// a line break.
-fn is_name(name: &str) -> bool {
-    !name.contains(['<', '\n'])
+/// The name at the beginning of `text`, up to the end of its mark, and what follows. A name has neither another mark
+/// nor a line break in it; nothing is looked at behind them, since a text may have a million beginnings of marks.
+fn name_before_mark_end(text: &str) -> Option<(&str, &str)> {
+    let (name, rest) = text.split_at(text.find(['>', '<', '\n'])?);
+    rest.strip_prefix('>').map(|rest| (name, rest))
 }
 
 /// The error for a mark that names no image.
@@ -311,7 +312,7 @@ fn take_marked_images(
     let (mut rest, mut plain) = (text, String::new());
     while let Some((before, after)) = rest.split_once(MARK_START) {
         plain += before;
-        match after.split_once('>').filter(|(name, _)| is_name(name)) {
+        match name_before_mark_end(after) {
             Some((name, after)) => {
                 let name = images::full_name(name).ok_or_else(|| unknown_image(name, path))?;
                 images.push(reader.read(&name, path)?);
@@ -334,6 +335,14 @@ mod tests {
     use crate::remote_images::RemoteImages;
 
     const IMAGE: &str = "data:image/png;base64,AAEC";
+
+    #[test]
+    fn a_mark_ends_before_another_one_and_in_its_line() {
+        assert_eq!(name_before_mark_end("file-1> b > c"), Some(("file-1", " b > c")));
+        for text in ["", "a", "a<image:b>", "a\n>", "<>"] {
+            assert_eq!(name_before_mark_end(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn images_in_a_transcript_are_taken_out_of_it() {

@@ -21,7 +21,7 @@ use crate::{
 /// A prompt and its answer.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RemoteRmBody {
-    /// The question: plain text, text in a chat format, or messages.
+    /// The question: plain text, text in a chat format, or messages, also as JSON in a string.
     prompt: PromptBody,
     /// The answer to score.
     response: String,
@@ -60,11 +60,14 @@ pub(super) async fn reward(scorer: &Scorer, body: JsonBytes) -> Result<f64, ApiE
 /// The sample of a body.
 fn sample(body: RemoteRmBody, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
     let RemoteRmBody { prompt, response, label } = body;
-    let sample = match prompt {
+    match prompt.parsed() {
         PromptBody::Text(prompt) => {
-            Sample::of_transcript(&(prompt.clone() + &response), Some(&prompt), "prompt", reader)?
+            let transcript = prompt.clone() + &response;
+            let sample = Sample::of_transcript(&transcript, Some(&prompt), "prompt", reader)?;
+            sample.with_label(Some(label), "label", reader)
         }
-        PromptBody::Messages(turns) => messages::sample_of(turns, response, "prompt", reader)?,
-    };
-    sample.with_label(Some(label), "label", reader)
+        PromptBody::Messages(turns) => {
+            messages::labelled_sample_of(turns, response, "prompt", (Some(label), "label"), reader)
+        }
+    }
 }

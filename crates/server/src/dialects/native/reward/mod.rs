@@ -52,11 +52,11 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// answer has `results` in their order, and a prompt that fails does not affect the others. With `stream`, each
 /// result is sent as an event `result` with its `index`, in order; the last event is `done`.
 ///
-/// Trainers may be pointed at this path too. A body with `query`, as OpenRLHF sends it, is answered as at `/get_reward`:
-/// an object with `rewards`, `scores` and `extra_logs`. A body with `prompt` and `response`, as slime sends it, is
-/// answered as at `/rm`: a number. A body with `question` or `responses` is never one of these. The parameters in the URL
-/// are for the bodies of trainers; with others they are only checked. When the quota of its key is exhausted, a request of a
-/// trainer waits for it, and others are refused with 429.
+/// Trainers may be pointed at this path too. A body with `query`, as OpenRLHF sends it, is answered as at
+/// `/get_reward`: an object with `rewards`, `scores` and `extra_logs`. A body with `prompt` and `response`, as slime
+/// sends it, is answered as at `/rm`: a number. A body with `question` or `responses` is never one of these. The
+/// parameters in the URL are for the bodies of trainers; with others they are only checked. When the quota of its key
+/// is exhausted, a request of a trainer waits for it, and others are refused with 429.
 #[utoipa::path(
     post,
     path = "/reward",

@@ -1,8 +1,10 @@
 //! Texts and images that are shown together: the subject of questions, or a question.
 
 use judge::{EncodedImage, Part};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
+
+use crate::error::{ApiError, LONGEST_VALUE, brief};
 
 /// Texts, images and videos, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +73,14 @@ impl Material {
         self.image_paths.get(index).map(String::as_str)
     }
 
+    /// Whether there is nothing to see: neither an image nor a text other than white space.
+    pub(in super::super) fn is_blank(&self) -> bool {
+        self.parts.iter().all(|part| match part {
+            Part::Text(text) => text.trim().is_empty(),
+            Part::Image(_) | Part::Video(_) => false,
+        })
+    }
+
     /// The size of the texts in bytes.
     pub(super) fn text_bytes(&self) -> usize {
         let bytes = |part: &Part| match part {
@@ -81,19 +91,81 @@ impl Material {
     }
 }
 
-/// A value as text; other JSON than a string is written as JSON without spaces, as SGLang does.
+/// A value as text: no text for `null`; other JSON than a string is written as JSON without spaces, as SGLang does.
 pub(in super::super) fn text_of(value: Value) -> String {
     match value {
+        Value::Null => String::new(),
         Value::String(text) => text,
         other => other.to_string(),
     }
 }
 
-/// Reads a member as [`text_of`] does. `None` if it is missing, `null` or an empty text, which some clients send for
+/// The text of a member that need not be there; `None` for `null` and for white space, which some clients send for
 /// members that they do not set.
+pub(in super::super) fn meaning_of(value: Value) -> Option<String> {
+    Some(text_of(value)).filter(|text| !text.trim().is_empty())
+}
+
+/// Whether a value says nothing: `null`, white space, an empty list or an empty object.
+pub(in super::super) fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Reads a member as [`meaning_of`] does; it may be missing.
 pub(in super::super) fn free_text<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {
-    let value = Option::<Value>::deserialize(source)?;
-    Ok(value.map(text_of).filter(|text| !text.is_empty()))
+    let value = Option::<Value>::deserialize(source)?.unwrap_or_default();
+    if image_in(&value).is_some() {
+        return Err(D::Error::custom(IMAGE_AS_TEXT));
+    }
+    Ok(meaning_of(value))
+}
+
+/// What a string is that is refused by [`refuse_images`].
+const IMAGE_AS_TEXT: &str = "an image inside JSON that is shown as text";
+
+/// Refuses a value at `path` that is shown as text although it has an image, as a data URL: its base64 would be read as
+/// a text.
+///
+/// # Errors
+/// With the path of the first image.
+pub(in super::super) fn refuse_images(value: &Value, path: &str) -> Result<(), ApiError> {
+    match image_in(value) {
+        Some(inside) => {
+            let path = format!("{path}{inside}");
+            let named = brief(path.clone(), 2 * LONGEST_VALUE);
+            let message = format!("{named} is {IMAGE_AS_TEXT}; send it as a part or in `images`.");
+            Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The path inside a value of its first image.
+fn image_in(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => is_image_url(text).then(String::new),
+        Value::Array(values) => {
+            let mut all = values.iter().enumerate();
+            all.find_map(|(index, value)| Some(format!("[{index}]{}", image_in(value)?)))
+        }
+        Value::Object(members) => {
+            let name = |name: &String| brief(name.clone(), LONGEST_VALUE);
+            members.iter().find_map(|(member, value)| Some(format!(".{}{}", name(member), image_in(value)?)))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// Whether a text is the data URL of an image.
+pub(in super::super) fn is_image_url(text: &str) -> bool {
+    const START: &str = "data:image/";
+    text.trim_start().get(..START.len()).is_some_and(|start| start.eq_ignore_ascii_case(START))
 }
 
 #[cfg(test)]
@@ -134,13 +206,39 @@ mod tests {
     }
 
     #[test]
+    fn an_image_in_json_has_its_path() {
+        let url = "data:image/png;base64,AAEC";
+        for (value, path) in [
+            (json!(url), "state"),
+            (json!({ "a": 1, "image": url }), "state.image"),
+            (json!([1, { "image_url": { "url": " DATA:image/png;base64,AAEC" } }]), "state[1].image_url.url"),
+        ] {
+            assert_eq!(refuse_images(&value, "state").unwrap_err().param(), Some(path));
+            assert!(free_text(value).is_err());
+        }
+        for plain in [json!(null), json!("see data:image/png"), json!({ "image": "cat.png", "n": [true, 4] })]
+        {
+            assert!(refuse_images(&plain, "state").is_ok(), "{plain}");
+        }
+    }
+
+    #[test]
+    fn material_is_blank_without_words_and_images() {
+        let mut material = Material::default();
+        material.push_text(" \n", "");
+        assert!(material.is_blank());
+        material.push(image(), "input[0]", "");
+        assert!(!material.is_blank());
+    }
+
+    #[test]
     fn other_json_than_text_is_written_as_json() {
         let read = |value: Value| free_text(value).unwrap();
         for (value, expected) in [
             (json!("plain"), Some("plain")),
             (json!({ "b": "é", "a": [1] }), Some(r#"{"b":"é","a":[1]}"#)),
             (json!(["a", 2]), Some(r#"["a",2]"#)),
-            (json!(""), None),
+            (json!(" "), None),
             (json!(null), None),
         ] {
             assert_eq!(read(value).as_deref(), expected);

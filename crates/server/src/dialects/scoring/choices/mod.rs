@@ -5,6 +5,7 @@ mod members;
 mod probabilities;
 mod question;
 
+use axum::http::StatusCode;
 use futures::{StreamExt, TryStreamExt, stream};
 use judge::{
     CompletionEvent, CompletionParams, CompletionStream, JudgeError, RawPrompt, ReplyPart, TokenId, Usage,
@@ -13,11 +14,11 @@ use judge::{
 
 use super::scorer::Scorer;
 use crate::error::{ApiError, Dialect, image_of};
-pub(super) use material::{Material, free_text, text_of};
-pub(super) use members::check_members;
+pub(super) use material::{Material, free_text, is_blank, meaning_of, refuse_images, text_of};
+pub(super) use members::{Named, check_members};
 use probabilities::AnswerProbabilities;
 pub(super) use probabilities::temperature;
-pub(super) use question::{AnswerOption, Answered, Question};
+pub(super) use question::{AnswerOption, Answered, Question, all_questions, yes_or_no};
 
 /// Questions of one request that are asked concurrently.
 const MAX_CONCURRENT: usize = 64;
@@ -30,18 +31,25 @@ pub(super) struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    /// The probabilities of tokens after texts, which are not put into the chat format.
+    /// The probabilities of tokens after texts of at most `longest` bytes, which are not put into the chat format. An
+    /// error names the element of `items`.
     pub(super) async fn next_tokens(
         &self,
         prompts: impl Iterator<Item = (RawPrompt, Vec<TokenId>)> + Send,
+        longest: usize,
     ) -> Result<Vec<AnswerProbabilities>, ApiError> {
         // Created one by one: all prompts together may be far larger than the body.
-        let probabilities = prompts.map(|(prompt, labels)| async move {
+        let probabilities = prompts.enumerate().map(|(index, (prompt, labels))| async move {
             let params = &self.params(ReplyPart::ChooseTokens(labels));
             let probabilities = self.read_choice(|| self.next_token(prompt.clone(), params)).await;
-            probabilities.map_err(|error| ApiError::from_judge(error, Dialect::Native))
+            probabilities.map_err(|error| {
+                let error = ApiError::from_judge(error, Dialect::Native);
+                let is_of_item = error.status() == StatusCode::BAD_REQUEST;
+                if is_of_item { error.with_param(format!("items[{index}]")) } else { error }
+            })
         });
-        stream::iter(probabilities).buffered(MAX_CONCURRENT).try_collect().await
+        let concurrent = concurrency(MAX_CONCURRENT, longest);
+        stream::iter(probabilities).buffered(concurrent).try_collect().await
     }
 
     /// Asks all questions about `subject`, which they share: a body may have tens of thousands of them about a text of

@@ -5,11 +5,17 @@ use std::collections::HashSet;
 use judge::{Message, Prompt, Role};
 use serde_json::{Map, Value, json};
 
-use super::{material::Material, probabilities::AnswerProbabilities};
+use super::{
+    material::{Material, is_image_url},
+    probabilities::AnswerProbabilities,
+};
 use crate::error::{ApiError, quoted};
 
 /// The maximum number of answers to a question.
 const MAX_OPTIONS: usize = 255;
+
+/// The maximum number of answers to all questions of a request: each has a probability in the response.
+const MAX_OPTIONS_IN_ALL: usize = 1 << 18;
 
 /// A possible answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +36,21 @@ impl AnswerOption {
         };
         Self { name, text }
     }
+
+    /// The level of a score with this index, which is its name, and its text.
+    pub(in super::super) fn level(index: usize, text: String) -> Self {
+        Self { name: index.to_string(), text }
+    }
+
+    /// Whether its name or its text is white space.
+    fn is_blank(&self) -> bool {
+        [&self.name, &self.text].iter().any(|text| text.trim().is_empty())
+    }
+}
+
+/// The answers yes and no with their meanings, yes first.
+pub(in super::super) fn yes_or_no(yes: Option<&str>, no: Option<&str>) -> Vec<AnswerOption> {
+    vec![AnswerOption::new("yes", yes), AnswerOption::new("no", no)]
 }
 
 /// A question, ready to be asked.
@@ -47,7 +68,7 @@ impl Question {
     /// The question at `path` in the body, whose member `options_member` has the possible answers.
     ///
     /// # Errors
-    /// When there are not 2 to [`MAX_OPTIONS`] answers with distinct names.
+    /// When there are not 2 to [`MAX_OPTIONS`] answers with distinct names, or one has no text or is an image.
     pub(in super::super) fn new(
         material: Material,
         options: Vec<AnswerOption>,
@@ -57,6 +78,12 @@ impl Question {
         let refuse = |message: String| Err(ApiError::invalid(format!("{path}.{options_member}"), message));
         if !(2..=MAX_OPTIONS).contains(&options.len()) {
             return refuse(format!("A question has from 2 to {MAX_OPTIONS} answers, not {}.", options.len()));
+        }
+        if let Some(index) = options.iter().position(AnswerOption::is_blank) {
+            return refuse(format!("Answer {} has no text.", index + 1));
+        }
+        if let Some(index) = options.iter().position(|option| is_image_url(&option.text)) {
+            return refuse(format!("Answer {} is an image, which would be shown as text.", index + 1));
         }
         let mut known = HashSet::new();
         if let Some(twice) = options.iter().find(|option| !known.insert(option.name.as_str())) {
@@ -117,6 +144,28 @@ impl Question {
     pub(super) fn answered(self, probabilities: AnswerProbabilities) -> Answered {
         Answered { probabilities: probabilities.rotated(self.first), options: self.options }
     }
+}
+
+/// The questions of a request, each with what else is known of it.
+///
+/// # Errors
+/// That of the first question that is invalid, and when all have more than [`MAX_OPTIONS_IN_ALL`] answers.
+pub(in super::super) fn all_questions<A>(
+    questions: impl Iterator<Item = Result<(A, Question), ApiError>>,
+) -> Result<Vec<(A, Question)>, ApiError> {
+    let mut count = 0;
+    let counted = questions.map(|read| {
+        let (asked, question) = read?;
+        count += question.options.len();
+        if count > MAX_OPTIONS_IN_ALL {
+            let message = format!(
+                "The questions have more than {MAX_OPTIONS_IN_ALL} answers in all, which is the limit."
+            );
+            return Err(ApiError::invalid("questions", message).with_code("array_too_long"));
+        }
+        Ok((asked, question))
+    });
+    counted.collect()
 }
 
 /// The possible answers to a question and their probabilities, in one order.
@@ -193,6 +242,31 @@ mod tests {
         for wrong in [&[("a", None)][..], &[("a", None), ("b", None), ("a", Some("again"))]] {
             assert_eq!(question(wrong).unwrap_err().param(), Some("questions[0].options"));
         }
+    }
+
+    #[test]
+    fn answers_have_texts_and_are_no_images() {
+        for (name, meaning) in [("", None), (" ", Some("it is")), ("data:image/png;base64,AAEC", None)] {
+            let refused = question(&[("a", None), (name, meaning)]).unwrap_err();
+            assert_eq!(refused.param(), Some("questions[0].options"), "{name}");
+        }
+        let blank = vec![AnswerOption::level(0, "bad".into()), AnswerOption::level(1, String::new())];
+        assert!(Question::new(Material::default(), blank, "questions[0]", "levels").is_err());
+    }
+
+    #[test]
+    fn the_answers_to_all_questions_have_a_limit() {
+        fn with(count: usize) -> Result<((), Question), ApiError> {
+            let options = (0..count).map(|index| AnswerOption::new(index.to_string(), None)).collect();
+            let question = Question::new(Material::default(), options, "questions[0]", "options");
+            question.map(|question| ((), question))
+        }
+        let fits = || (0..MAX_OPTIONS_IN_ALL / 128).map(|_| with(128));
+        assert_eq!(all_questions(fits()).map(|all| all.len()).ok(), Some(MAX_OPTIONS_IN_ALL / 128));
+        let refused = all_questions(fits().chain([with(2)])).unwrap_err();
+        assert_eq!((refused.param(), refused.code()), (Some("questions"), "array_too_long"));
+        let invalid = all_questions([with(1)].into_iter()).unwrap_err();
+        assert_eq!(invalid.param(), Some("questions[0].options"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use judge::Part;
 use serde_json::Value;
 
-use super::super::choices::{Material, text_of};
+use super::super::choices::{Material, refuse_images, text_of};
 use crate::{
     dialects::{
         content::Content,
@@ -28,6 +28,12 @@ const ROLES: [(&str, &str); 4] =
 const CALLS: [&str; 4] =
     ["function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"];
 
+/// The members of parts with an image.
+const IMAGES: [&str; 5] = ["image_url", "image", "url", "base64", "file_id"];
+
+/// The members of an image without a type.
+const UNTYPED: [&str; 2] = ["image_url", "detail"];
+
 /// A message.
 struct InputMessage {
     /// The name by which its author is shown.
@@ -43,35 +49,53 @@ pub(super) struct InputReader<'a, 'r> {
 }
 
 impl InputReader<'_, '_> {
-    /// Adds the value at `path` to `material`. A list with a message or a part of OpenAI's form is one of messages or
-    /// of parts; any other JSON than a string is shown as JSON, as with SGLang.
+    /// Adds the value at `path` to `material`: a message or a part of OpenAI's form, or a list with one, which is a list
+    /// of messages or of parts. Any other JSON than a string is shown as JSON, as with SGLang.
     ///
     /// # Errors
-    /// When an element of a list of messages or parts is none, or cannot be shown.
+    /// When an element of a list of messages or parts is none, or cannot be shown, and when a value that is shown as text
+    /// has an image.
     pub(super) fn read(&self, value: Value, path: &str, material: &mut Material) -> Result<(), ApiError> {
         match value {
-            Value::Array(items) if items.iter().any(is_item) => self.messages(items, path, material),
-            Value::Array(parts) if parts.iter().any(is_part) => self.parts(parts, path, material, BLANK_LINE),
+            Value::Array(items) if items.iter().any(is_item) => {
+                self.check_count(&items, path)?;
+                self.messages(elements(items, path), material)
+            }
+            Value::Array(parts) if parts.iter().any(is_part) => {
+                self.parts(elements(parts, path), material, BLANK_LINE)
+            }
+            item if is_item(&item) => self.messages([(path.to_owned(), item)], material),
+            part if is_part(&part) => self.parts([(path.to_owned(), part)], material, BLANK_LINE),
             other => {
+                refuse_images(&other, path)?;
                 material.push_text(&text_of(other), BLANK_LINE);
                 Ok(())
             }
         }
     }
 
-    /// Adds messages: with the names of their authors if the assistant is one of them, else one below the other.
-    fn messages(&self, items: Vec<Value>, path: &str, material: &mut Material) -> Result<(), ApiError> {
-        if items.len() > self.max_messages {
-            let most = self.max_messages;
-            let message = format!("{path} has more than {most} elements, which is the limit (max_messages).");
-            return Err(ApiError::invalid(path, message).with_code("array_too_long"));
+    /// Refuses too many messages.
+    fn check_count(&self, items: &[Value], path: &str) -> Result<(), ApiError> {
+        let most = self.max_messages;
+        if items.len() <= most {
+            return Ok(());
         }
-        let messages = items.into_iter().enumerate();
-        let messages = messages.map(|(index, item)| message(item, &format!("{path}[{index}]")));
-        let messages = messages.collect::<Result<Vec<_>, _>>()?;
-        let is_dialogue = messages.iter().any(|message| message.author == "Assistant");
-        for (index, InputMessage { author, content }) in messages.into_iter().enumerate() {
-            let path = format!("{path}[{index}].content");
+        let message = format!("{path} has more than {most} elements, which is the limit (max_messages).");
+        Err(ApiError::invalid(path, message).with_code("array_too_long"))
+    }
+
+    /// Adds messages with their paths: with the names of their authors if the assistant is one of them, else one below the
+    /// other.
+    fn messages(
+        &self,
+        items: impl IntoIterator<Item = (String, Value)>,
+        material: &mut Material,
+    ) -> Result<(), ApiError> {
+        let messages = items.into_iter().map(|(path, item)| Ok((message(item, &path)?, path)));
+        let messages = messages.collect::<Result<Vec<_>, ApiError>>()?;
+        let is_dialogue = messages.iter().any(|(message, _)| message.author == "Assistant");
+        for (InputMessage { author, content }, path) in messages {
+            let path = format!("{path}.content");
             let separator = if is_dialogue {
                 material.push_text(&format!("{author}:"), BLANK_LINE);
                 "\n"
@@ -80,7 +104,7 @@ impl InputReader<'_, '_> {
             };
             match content {
                 Value::String(text) => material.push_text(&text, separator),
-                Value::Array(parts) => self.parts(parts, &path, material, separator)?,
+                Value::Array(parts) => self.parts(elements(parts, &path), material, separator)?,
                 _ => {
                     return Err(ApiError::invalid(&path, format!("{path} must be text or a list of parts.")));
                 }
@@ -89,16 +113,14 @@ impl InputReader<'_, '_> {
         Ok(())
     }
 
-    /// Adds parts, with `separator` before the first one if that is a text.
+    /// Adds parts with their paths, with `separator` before the first one if that is a text.
     fn parts(
         &self,
-        parts: Vec<Value>,
-        path: &str,
+        parts: impl IntoIterator<Item = (String, Value)>,
         material: &mut Material,
         separator: &str,
     ) -> Result<(), ApiError> {
-        for (index, part) in parts.into_iter().enumerate() {
-            let path = format!("{path}[{index}]");
+        for (index, (path, part)) in parts.into_iter().enumerate() {
             let separator = if index == 0 { separator } else { "\n" };
             for part in self.part(part, &path)? {
                 material.push(part, &path, separator);
@@ -120,10 +142,18 @@ impl InputReader<'_, '_> {
             }
         };
         match part.get_mut(member).map(Value::take) {
-            Some(text) if !text.is_null() => Ok(vec![Part::Text(text_of(text))]),
+            Some(text) if !text.is_null() => {
+                refuse_images(&text, &format!("{path}.{member}"))?;
+                Ok(vec![Part::Text(text_of(text))])
+            }
             _ => Err(ApiError::missing(format!("{path}.{member}"))),
         }
     }
+}
+
+/// The elements of the list at `path` with their paths.
+fn elements(values: Vec<Value>, path: &str) -> impl Iterator<Item = (String, Value)> {
+    values.into_iter().enumerate().map(move |(index, value)| (format!("{path}[{index}]"), value))
 }
 
 /// The name by which the author with this role is shown.
@@ -139,12 +169,21 @@ fn is_item(value: &Value) -> bool {
     is_message || is_call
 }
 
-/// Whether a value is a part of OpenAI's form. Data in other JSON may have the shorter types.
+/// Whether a value is a part of OpenAI's form. Data in other JSON may have the shorter types, or no type.
 fn is_part(value: &Value) -> bool {
-    match value["type"].as_str() {
-        Some("input_text" | "output_text" | "input_image" | "input_json") => true,
-        Some(kind @ ("text" | "image_url")) => value.get(kind).is_some(),
-        _ => false,
+    let Value::Object(members) = value else { return false };
+    let has = |names: &[&str]| names.iter().any(|name| members.contains_key(*name));
+    match members.get("type") {
+        None => {
+            members.contains_key("image_url") && members.keys().all(|name| UNTYPED.contains(&name.as_str()))
+        }
+        Some(kind) => match kind.as_str() {
+            Some("input_text" | "output_text" | "input_image" | "input_json") => true,
+            Some(kind @ ("text" | "refusal")) => has(&[kind]),
+            Some("image_url" | "image") => has(&IMAGES),
+            Some("video") => has(&["video", "frames"]),
+            _ => false,
+        },
     }
 }
 
@@ -207,7 +246,11 @@ mod tests {
             (json!({ "ticket": "late" }), r#"{"ticket":"late"}"#),
             (json!([1, { "type": "text", "value": 2 }]), r#"[1,{"type":"text","value":2}]"#),
             (json!([{ "role": "cook", "content": "x" }]), r#"[{"role":"cook","content":"x"}]"#),
+            (json!({ "type": "image", "of": "a cat" }), r#"{"type":"image","of":"a cat"}"#),
+            (json!([{ "image": "cat.png" }]), r#"[{"image":"cat.png"}]"#),
             (json!([user(json!("A scene."))]), "A scene."),
+            (user(json!("A scene.")), "A scene."),
+            (json!({ "type": "input_text", "text": "A scene." }), "A scene."),
             (json!([user(parts.clone()), user(json!("Two."))]), "A scene.\n{\"size\":2}\n\nTwo."),
             (parts, "A scene.\n{\"size\":2}"),
             (
@@ -242,6 +285,29 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_shown_whatever_is_beside_it() {
+        let off = RemoteImages::default();
+        let image = || ImageReader::new(&off).read(IMAGE, "x").unwrap();
+        let frames = json!({ "type": "video", "frames": [IMAGE, IMAGE] });
+        for (part, shown) in [
+            (json!({ "type": "image", "image": IMAGE }), Part::Image(image())),
+            (json!({ "type": "image", "url": IMAGE }), Part::Image(image())),
+            (json!({ "image_url": { "url": IMAGE } }), Part::Image(image())),
+            (frames, Part::Video(vec![image(), image()])),
+        ] {
+            let mut expected = Material::default();
+            expected.push(shown.clone(), "input[0]", "");
+            assert_eq!(read(json!([part])).unwrap(), expected, "{part}");
+            let mut alone = Material::default();
+            alone.push(shown.clone(), "input", "");
+            assert_eq!(read(part.clone()).unwrap(), alone, "{part}");
+            let mut of_message = Material::default();
+            of_message.push(shown, "input.content[0]", "");
+            assert_eq!(read(json!({ "role": "user", "content": [part] })).unwrap(), of_message, "{part}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_shown_is_refused_by_its_path() {
         let message = json!({ "role": "user", "content": "x" });
         for (value, param) in [
@@ -260,6 +326,11 @@ mod tests {
             (json!([{ "type": "input_json" }]), "input[0].data"),
             (json!([{ "type": "input_image", "image_url": "https://x.example/a.png" }]), "input[0]"),
             (json!([message, message, message, message]), "input"),
+            (json!({ "role": "user", "content": 5 }), "input.content"),
+            (json!([{ "image": IMAGE, "id": 4 }]), "input[0].image"),
+            (json!({ "scene": { "image": IMAGE } }), "input.scene.image"),
+            (json!(IMAGE), "input"),
+            (json!([{ "type": "input_json", "data": [IMAGE] }]), "input[0].data[0]"),
         ] {
             assert_eq!(read(value.clone()).unwrap_err().param(), Some(param), "{value}");
         }

@@ -8,7 +8,6 @@ mod request;
 
 use axum::Json;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{bodies::DecisionsUsage, choices::Chooser, scorer::Scorer};
@@ -16,6 +15,7 @@ use crate::{
     error::{ApiError, ErrorBody, ScoringErrors},
     json_body::JsonBytes,
 };
+use answer::Answers;
 use input::InputReader;
 use request::{DecisionsBody, DecisionsRequest, PROMPT_FORMAT_VERSION};
 
@@ -29,7 +29,8 @@ pub(super) struct DecisionsResponse {
     /// The version of the questions' wording.
     prompt_format_version: u32,
     /// The answers with their probabilities: an object by the ids of the questions, or a list in their order.
-    answers: Value,
+    #[schema(value_type = Value)]
+    answers: Answers,
     /// Token counts.
     usage: DecisionsUsage,
 }
@@ -73,7 +74,7 @@ pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<Decis
         object: "decisions",
         model,
         prompt_format_version: PROMPT_FORMAT_VERSION,
-        answers: answer::all(&asked, &answered),
         usage: DecisionsUsage::of(answered.iter().map(|answered| answered.probabilities.usage)),
+        answers: Answers(asked.into_iter().zip(answered).collect()),
     }))
 }

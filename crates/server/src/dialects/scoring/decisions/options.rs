@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::super::choices::{AnswerOption, free_text, text_of};
+use super::super::choices::{self, AnswerOption, free_text, meaning_of, text_of};
 use super::answer::ListedAnswer;
 
 /// A possible answer of a choice.
@@ -45,10 +45,11 @@ pub(super) enum ChoiceValue {
 
 /// The answers yes and no with their meanings.
 pub(super) fn yes_or_no(yes: Option<&str>, no: Option<&str>) -> Vec<(AnswerOption, ListedAnswer)> {
-    let answer = |name: &str, meaning: Option<&str>, value: u8| {
-        (AnswerOption::new(name, meaning), ListedAnswer { value: json!(value), label: name.to_owned() })
+    let listed = |(option, value): (AnswerOption, u8)| {
+        let listed = ListedAnswer { value: json!(value), label: option.name.clone() };
+        (option, listed)
     };
-    vec![answer("yes", yes, 1), answer("no", no, 0)]
+    choices::yes_or_no(yes, no).into_iter().zip([1, 0]).map(listed).collect()
 }
 
 /// The answers of a choice. If some are booleans, all are shown and named as JSON, so that `true` and `"true"` differ.
@@ -79,7 +80,7 @@ impl OptionBody {
 pub(super) fn level((index, level): (usize, Value)) -> (AnswerOption, ListedAnswer) {
     let (label, meaning) = label_of(level);
     let AnswerOption { text, .. } = AnswerOption::new(label.as_str(), meaning.as_deref());
-    (AnswerOption { name: index.to_string(), text }, ListedAnswer { value: json!(index), label })
+    (AnswerOption::level(index, text), ListedAnswer { value: json!(index), label })
 }
 
 /// The label and the meaning of a level. An object with other members than those of OpenAI's form is one of SGLang's,
@@ -89,8 +90,7 @@ fn label_of(level: Value) -> (String, Option<String>) {
         && let Some(Value::String(label)) = members.get("label")
         && members.keys().all(|name| ["label", "description"].contains(&name.as_str()))
     {
-        let meaning = members.get("description").filter(|meaning| !meaning.is_null()).cloned().map(text_of);
-        return (label.clone(), meaning.filter(|meaning| !meaning.is_empty()));
+        return (label.clone(), members.get("description").cloned().and_then(meaning_of));
     }
     (text_of(level), None)
 }

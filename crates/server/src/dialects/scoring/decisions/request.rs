@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::super::choices::{self, Material, Question, check_members, free_text};
+use super::super::choices::{
+    self, Material, Question, all_questions, check_members, free_text, is_blank, refuse_images,
+};
 use super::{
     answer::Asked,
     input::InputReader,
     options::{OptionBody, choice_of, level, yes_or_no},
 };
 use crate::{
-    dialects::{content::ImageUrl, null_as_default},
+    dialects::{content::ImageUrl, null_as_default, parameters::Members},
     error::{ApiError, quoted},
     json_body::JsonBytes,
     json_object::only_from_objects,
@@ -26,9 +28,15 @@ pub(super) const PROMPT_FORMAT_VERSION: u32 = 1;
 const KNOWN_MEMBERS: [&str; 6] =
     ["model", "input", "images", "questions", "prompt_format_version", "temperature"];
 
-/// The members that are read of a question.
-const KNOWN_MEMBERS_OF_QUESTION: [&str; 10] =
-    ["id", "type", "question", "instructions", "name", "options", "choices", "levels", "yes", "no"];
+/// The members that are read of a choice.
+const KNOWN_MEMBERS_OF_CHOICE: [&str; 7] =
+    ["id", "type", "question", "instructions", "name", "options", "choices"];
+
+/// The members that are read of a score.
+const KNOWN_MEMBERS_OF_SCORE: [&str; 6] = ["id", "type", "question", "instructions", "name", "levels"];
+
+/// The members that are read of a question whose answer is yes or no.
+const KNOWN_MEMBERS_OF_PREDICATE: [&str; 7] = ["id", "type", "question", "instructions", "name", "yes", "no"];
 
 /// The maximum number of levels of a score, as with OpenAI, vLLM and SGLang.
 const MAX_LEVELS: usize = 10;
@@ -123,10 +131,15 @@ impl DecisionsRequest {
     /// When it is invalid; all questions are checked before any is asked.
     pub(super) fn read(body: &JsonBytes, reader: &InputReader<'_, '_>) -> Result<Self, ApiError> {
         let read: DecisionsBody = body.parse()?;
-        check_members(body, &KNOWN_MEMBERS, &KNOWN_MEMBERS_OF_QUESTION)?;
+        check_members(body, &KNOWN_MEMBERS, known_members)?;
         let DecisionsBody { model, input, images, questions, prompt_format_version, temperature } = read;
         let mut subject = Material::of_images(ImageUrl::read_all(images, reader.images)?);
-        reader.read(input, "input", &mut subject)?;
+        if !is_blank(&input) {
+            reader.read(input, "input", &mut subject)?;
+        }
+        if subject.is_blank() {
+            return Err(ApiError::invalid("input", "The input is empty; give a text or an image."));
+        }
         let temperature = choices::temperature(temperature)?;
         if let Some(other) = prompt_format_version.filter(|version| *version != PROMPT_FORMAT_VERSION) {
             let message =
@@ -137,7 +150,7 @@ impl DecisionsRequest {
         let questions = questions.into_iter().enumerate();
         let questions =
             questions.map(|(index, question)| question.read(&format!("questions[{index}]"), reader));
-        Ok(Self { model, temperature, subject, questions: questions.collect::<Result<_, _>>()? })
+        Ok(Self { model, temperature, subject, questions: all_questions(questions)? })
     }
 }
 
@@ -145,11 +158,18 @@ impl QuestionBody {
     /// Reads the question at `path`.
     fn read(self, path: &str, reader: &InputReader<'_, '_>) -> Result<(Asked, Question), ApiError> {
         let Self { id, kind, question, instructions, name, options, choices, levels, yes, no } = self;
-        let given = |text: Value| Some(text).filter(|text| !text.is_null());
+        let given = |text: Value| Some(text).filter(|text| !is_blank(text));
         let text = one_of(path, [("question", given(question)), ("instructions", given(instructions))])?;
         let (member, text) = text.ok_or_else(|| ApiError::missing(format!("{path}.question")))?;
         let mut material = Material::default();
-        reader.read(text, &format!("{path}.{member}"), &mut material)?;
+        let text_path = format!("{path}.{member}");
+        reader.read(text, &text_path, &mut material)?;
+        if material.is_blank() {
+            return Err(ApiError::invalid(text_path, "The question is empty; give a text or an image."));
+        }
+        for (index, level) in levels.iter().enumerate() {
+            refuse_images(level, &format!("{path}.levels[{index}]"))?;
+        }
         let (member, answers) = match kind {
             QuestionKind::YesNo | QuestionKind::Predicate => {
                 ("type", yes_or_no(yes.as_deref(), no.as_deref()))
@@ -168,6 +188,15 @@ impl QuestionBody {
         let (options, listed) = answers.into_iter().unzip();
         let question = Question::new(material, options, path, member)?;
         Ok((Asked { kind, id, name, listed }, question))
+    }
+}
+
+/// The members that are read of a question of the type that it names.
+fn known_members(question: &Members) -> &'static [&'static str] {
+    match question.get("type").and_then(Value::as_str) {
+        Some("choice") => &KNOWN_MEMBERS_OF_CHOICE,
+        Some("score") => &KNOWN_MEMBERS_OF_SCORE,
+        _ => &KNOWN_MEMBERS_OF_PREDICATE,
     }
 }
 
@@ -207,12 +236,35 @@ fn check_ids(questions: &[QuestionBody]) -> Result<(), ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
     use super::*;
     use crate::dialects::parameters::assert_covers;
 
     #[test]
     fn every_member_that_is_read_is_known() {
         assert_covers::<DecisionsBody>(&KNOWN_MEMBERS, &[]);
-        assert_covers::<QuestionBody>(&KNOWN_MEMBERS_OF_QUESTION, &[]);
+        let of_question: BTreeSet<&str> =
+            [&KNOWN_MEMBERS_OF_CHOICE[..], &KNOWN_MEMBERS_OF_SCORE, &KNOWN_MEMBERS_OF_PREDICATE]
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect();
+        assert_covers::<QuestionBody>(&of_question.into_iter().collect::<Vec<_>>(), &[]);
+    }
+
+    #[test]
+    fn a_question_has_the_members_of_its_type() {
+        for (kind, member) in
+            [("choice", "options"), ("score", "levels"), ("yes_no", "yes"), ("predicate", "no")]
+        {
+            let question = Members::from([("type".to_owned(), json!(kind))]);
+            for name in ["options", "levels", "yes", "no"] {
+                let is_of_type = name == member || (["yes", "no"].contains(&name) && member.len() < 4);
+                assert_eq!(known_members(&question).contains(&name), is_of_type, "{kind} {name}");
+            }
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! The body of a request to `/v1/systemone`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::super::choices::{AnswerOption, Material, Question, check_members, free_text, text_of};
+use super::super::choices::{
+    AnswerOption, Material, Named, Question, all_questions, check_members, free_text, is_blank, meaning_of,
+    refuse_images, text_of, yes_or_no,
+};
 use crate::{
-    dialects::{content::ImageUrl, null_as_default},
+    dialects::{content::ImageUrl, null_as_default, parameters::Members},
     error::ApiError,
     images::ImageReader,
     json_body::JsonBytes,
@@ -28,8 +29,9 @@ pub(super) struct SystemOneBody {
     model: Option<String>,
     /// The subject of the questions: text, or other JSON, which is shown as JSON.
     state: Value,
-    /// The questions by name.
-    questions: BTreeMap<String, SystemOneQuestion>,
+    /// The questions by name. The answers are in the same order.
+    #[schema(value_type = Map<String, SystemOneQuestion>)]
+    questions: Named<SystemOneQuestion>,
     /// Instructions for all questions; other JSON than text is shown as JSON.
     #[serde(default, deserialize_with = "free_text")]
     #[schema(value_type = Value)]
@@ -103,10 +105,19 @@ impl SystemOneRequest {
     /// When it is invalid; all questions are checked before any is asked.
     pub(super) fn read(body: &JsonBytes, reader: &ImageReader<'_>) -> Result<Self, ApiError> {
         let read: SystemOneBody = body.parse()?;
-        check_members(body, &KNOWN_MEMBERS, &KNOWN_MEMBERS_OF_QUESTION)?;
-        let SystemOneBody { model, state, questions, instructions, images, seed } = read;
+        check_members(body, &KNOWN_MEMBERS, known_members)?;
+        let SystemOneBody { model, state, questions: Named(questions), instructions, images, seed } = read;
         let mut subject = Material::of_images(ImageUrl::read_all(images, reader)?);
-        subject.push_text(&text_of(state), "");
+        refuse_images(&state, "state")?;
+        if !is_blank(&state) {
+            subject.push_text(&text_of(state), "");
+        }
+        if subject.is_blank() {
+            return Err(ApiError::invalid(
+                "state",
+                "The state is empty; give a text, other JSON or an image.",
+            ));
+        }
         if let Some(instructions) = instructions {
             subject.push_text(&instructions, "\n\n");
         }
@@ -114,7 +125,7 @@ impl SystemOneRequest {
             return Err(ApiError::invalid("questions", "There is no question."));
         }
         let questions = questions.into_iter().map(|(name, question)| question.read(name, seed));
-        Ok(Self { model, subject, questions: questions.collect::<Result<_, _>>()? })
+        Ok(Self { model, subject, questions: all_questions(questions)? })
     }
 }
 
@@ -122,6 +133,7 @@ impl SystemOneQuestion {
     /// Reads the question of this name.
     fn read(self, name: String, seed: Option<i64>) -> Result<(Asked, Question), ApiError> {
         let path = format!("questions.{name}");
+        refuse_images(&self.criteria, &format!("{path}.criteria"))?;
         let options = self.options(&path)?;
         let Self { kind, instructions, criteria } = self;
         let mut material = Material::default();
@@ -144,32 +156,31 @@ impl SystemOneQuestion {
         use SystemOneKind::{Choice, Noul, Predicate, Score};
 
         let refuse = |message: &str| Err(ApiError::invalid(format!("{path}.criteria"), message));
-        let yes_or_no = |yes: Option<&str>, no: Option<&str>| {
-            Ok(vec![AnswerOption::new("yes", yes), AnswerOption::new("no", no)])
-        };
-        let numbered = |texts: Vec<String>| {
-            let levels = texts.into_iter().enumerate();
-            Ok(levels.map(|(index, text)| AnswerOption { name: index.to_string(), text }).collect())
-        };
+        let level = |(index, text): (usize, String)| AnswerOption::level(index, text);
         match (self.kind, &self.criteria) {
-            (Noul | Predicate, Value::Null) => yes_or_no(None, None),
+            (Noul | Predicate, Value::Null) => Ok(yes_or_no(None, None)),
             (Noul, Value::Object(sides))
                 if sides.keys().all(|side| ["true", "false"].contains(&side.as_str())) =>
             {
-                let meaning = |side: &str| sides.get(side).and_then(meaning_of);
-                yes_or_no(meaning("true").as_deref(), meaning("false").as_deref())
+                let meaning = |side: &str| sides.get(side).cloned().and_then(meaning_of);
+                Ok(yes_or_no(meaning("true").as_deref(), meaning("false").as_deref()))
             }
             (Noul, _) => refuse("The criteria of a noul question must be an object with true and false."),
-            (Predicate, text @ Value::String(_)) => yes_or_no(meaning_of(text).as_deref(), None),
+            (Predicate, Value::String(text)) => {
+                Ok(yes_or_no(Some(text.as_str()).filter(|text| !text.trim().is_empty()), None))
+            }
             (Predicate | Choice, Value::Object(named)) => Ok(described(named)),
             (Predicate, _) => refuse("The criteria of a predicate must be text or an object of answers."),
             (Choice, Value::Array(listed)) => {
                 Ok(listed.iter().map(|answer| AnswerOption::new(text_of(answer.clone()), None)).collect())
             }
             (Score, Value::Object(named)) => {
-                numbered(described(named).into_iter().map(|option| option.text).collect())
+                let texts = described(named).into_iter().map(|option| option.text);
+                Ok(texts.enumerate().map(level).collect())
             }
-            (Score, Value::Array(listed)) => numbered(listed.iter().cloned().map(text_of).collect()),
+            (Score, Value::Array(listed)) => {
+                Ok(listed.iter().cloned().map(text_of).enumerate().map(level).collect())
+            }
             (Choice | Score, _) => {
                 refuse("The criteria must be an object or a list of the possible answers.")
             }
@@ -179,14 +190,15 @@ impl SystemOneQuestion {
 
 /// The answers of an object of names and meanings.
 fn described(named: &Map<String, Value>) -> Vec<AnswerOption> {
-    let option =
-        |(name, meaning): (&String, &Value)| AnswerOption::new(name.as_str(), meaning_of(meaning).as_deref());
+    let option = |(name, meaning): (&String, &Value)| {
+        AnswerOption::new(name.as_str(), meaning_of(meaning.clone()).as_deref())
+    };
     named.iter().map(option).collect()
 }
 
-/// The meaning of an answer; `null` and an empty text are none.
-fn meaning_of(written: &Value) -> Option<String> {
-    Some(written).filter(|written| !written.is_null()).cloned().map(text_of).filter(|text| !text.is_empty())
+/// The members that are read of any question.
+fn known_members(_: &Members) -> &'static [&'static str] {
+    &KNOWN_MEMBERS_OF_QUESTION
 }
 
 /// The levels of a score's criteria as they were given, or their names.
