@@ -68,7 +68,8 @@ fn candidates() -> Vec<Value> {
 fn pairs_are_written_as_trainers_read_them() {
     let folder = folder(&candidates());
     let (summary, told) = failing(folder.path(), &["prefer"]);
-    assert_eq!((figure(&summary, "rows done "), figure(&summary, "rows left out")), (2.0, 2.0));
+    let counts = ["rows done ", "rows that failed", "rows without a pair"].map(|name| figure(&summary, name));
+    assert_eq!(counts, [2.0, 2.0, 0.0]);
     assert!(told.contains("2 of 4 rows failed") && told.contains("out.jsonl.left-out.jsonl"), "{told}");
     let mut pairs = lines(folder.path(), "out.jsonl");
     pairs.sort_by_key(|pair| pair["id"].to_string());
@@ -91,6 +92,61 @@ fn pairs_are_written_as_trainers_read_them() {
     told.sort_unstable();
     assert!(told[0].0 == "line-3" && told[0].1.contains("at least 2"), "{told:?}");
     assert!(told[1].0 == "lost" && told[1].1.contains("none.png"), "{told:?}");
+}
+
+#[test]
+fn paths_of_images_in_pairs_lead_to_them_from_the_outputs_folder() {
+    let folder = folder(&candidates()[..1]);
+    for name in ["out", "rows"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    for name in ["rows.jsonl", "scene.png"] {
+        fs::rename(folder.path().join(name), folder.path().join("rows").join(name)).unwrap();
+    }
+    // Beside the rows, above them, and in another folder, from which the path has to be absolute.
+    for (output, relative) in [
+        ("rows/out.jsonl", Some("scene.png")),
+        ("out.jsonl", Some("rows/scene.png")),
+        ("out/out.jsonl", None),
+    ] {
+        let arguments = ["prefer", "--input", "rows/rows.jsonl", "--output", output];
+        let run = Command::new(binary()).args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let image = lines(folder.path(), output)[0]["images"][0].as_str().unwrap().to_owned();
+        match relative {
+            Some(relative) => assert_eq!(image, relative),
+            None => assert!(Path::new(&image).is_absolute(), "{image}"),
+        }
+        assert!(folder.path().join(output).parent().unwrap().join(&image).is_file(), "{image}");
+    }
+}
+
+#[test]
+fn a_run_with_other_options_does_not_continue_the_output() {
+    let folder = folder(&candidates()[..2]);
+    gavel(folder.path(), &["prefer", "--method", "pointwise"]);
+    let before = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+    for (arguments, told) in [
+        (
+            &["prefer", "--method", "pointwise", "--form", "llava-next"][..],
+            "out.jsonl was made with --form trl;",
+        ),
+        (&["prefer", "--method", "pointwise", "--rubric", "accuracy"], "made with no --rubric;"),
+        (&["prefer"], "made with --method pointwise;"),
+        (&["judge", "--score-only"], "made with `gavel prefer`;"),
+    ] {
+        let (_, error) = failing(folder.path(), arguments);
+        assert!(error.contains(told), "{error}");
+        assert_eq!(fs::read_to_string(folder.path().join("out.jsonl")).unwrap(), before);
+    }
+    let summary = gavel(folder.path(), &["prefer", "--method", "pointwise"]);
+    assert_eq!(figure(&summary, "rows done "), 0.0);
+    let margin = summary.lines().find(|line| line.starts_with("mean margin")).unwrap();
+    assert_eq!(margin.split_whitespace().last(), Some("-"), "{margin}");
+    for name in ["out.jsonl", "out.jsonl.left-out.jsonl"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    gavel(folder.path(), &["prefer", "--method", "pointwise", "--form", "llava-next"]);
 }
 
 #[test]

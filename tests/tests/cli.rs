@@ -25,6 +25,34 @@ fn judge_prints_the_justification_and_then_the_verdict() {
 }
 
 #[test]
+fn one_case_is_judged_without_reasons() {
+    let case = ["--question", "What is it?", "--response", "A cat.", "--score-only"];
+    let here = run_steered("judge", &case);
+    assert!(here.status.success(), "{}", text(&here.stderr));
+    assert!(text(&here.stdout).starts_with("Score: "), "{}", text(&here.stdout));
+    let server = Server::steered();
+    let url = format!("http://{}", server.address());
+    let there = Command::new(binary()).args(["judge", "--url", &url]).args(case).output().unwrap();
+    assert_eq!(text(&there.stdout), text(&here.stdout), "{}", text(&there.stderr));
+}
+
+#[test]
+fn what_judge_lacks_is_told_with_what_helps() {
+    let run = |arguments: &[&str]| {
+        let run = Command::new(binary()).arg("judge").args(arguments).output().unwrap();
+        assert!(!run.status.success());
+        text(&run.stderr)
+    };
+    let nothing = run(&[]);
+    assert!(nothing.contains("--question") && nothing.contains("--input FILE --output FILE"), "{nothing}");
+    let rubric = run(&["--question", "What is it?", "--response", "A cat.", "--rubric", "nope"]);
+    assert!(
+        rubric.contains("no rubric named \"nope\"") && rubric.contains("`gavel rubric list`"),
+        "{rubric}"
+    );
+}
+
+#[test]
 fn weights_are_kept_as_the_options_say() {
     let case = ["--question", "What is it?", "--response", "A cat.", "--max-tokens", "8"];
     let judged = |options: &[&str]| run_steered("judge", &[&case[..], options].concat());
@@ -96,7 +124,8 @@ fn a_port_that_is_taken_is_told() {
     let port = server.address().rsplit_once(':').unwrap().1;
     let output = Command::new(binary()).args(["serve", "--port", port]).output().unwrap();
     assert!(!output.status.success());
-    assert!(text(&output.stderr).contains("cannot listen on 127.0.0.1:"), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(told.contains("cannot listen on 127.0.0.1:") && told.contains("another with --port"), "{told}");
 }
 
 #[test]
@@ -147,6 +176,8 @@ fn a_probe_finds_its_way_and_says_when_a_port_does_not_speak_http() {
     };
     let port = server.address().rsplit_once(':').unwrap().1;
     assert!(probe(port, "livez").status.success());
+    let absent = text(&probe("9", "/readyz").stderr);
+    assert!(absent.contains("no server listens on 127.0.0.1:9"), "{absent}");
     // The answers of servers that expect TLS to a plain request: an alert, or a closed connection.
     for answer in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], b""] {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

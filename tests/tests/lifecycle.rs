@@ -121,7 +121,8 @@ fn the_log_can_be_objects_in_lines_and_has_nothing_that_clients_send() {
     let mut log = String::new();
     process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     let objects: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(objects.iter().any(|object| object["message"] == "the critic is ready"), "{log}");
+    let ready = objects.iter().find(|object| object["message"] == "the critic is ready");
+    assert!(ready.is_some_and(|object| object["profile"].is_string()), "{log}");
     let answered = objects.iter().find(|object| object["message"] == "answered").unwrap();
     assert_eq!((&answered["status"], &answered["span"]["path"]), (&json!(200), &json!("/judge")));
     assert!(!log.contains("secret"), "{log}");

@@ -162,6 +162,7 @@ fn nothing_is_fetched_by_default() {
         assert_eq!(error["param"], param, "{path}");
         let message = error["message"].as_str().unwrap();
         assert!(message.starts_with("This server fetches no images"), "{message}");
+        assert!(message.contains("--allow-image-hosts"), "{message}");
     }
     assert_eq!(origin.connections(), 0);
 }

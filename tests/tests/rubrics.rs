@@ -48,11 +48,19 @@ fn listed(body: &Value, name: &str) -> Option<Value> {
 #[test]
 fn check_tells_every_problem_and_list_every_rubric() {
     let (well, text) = gavel(&["check"]);
-    assert!(well && text.contains("rubrics and"), "{text}");
+    assert!(well && text.contains(" critic profiles and ") && text.ends_with(" forms are valid\n"), "{text}");
 
     let folder = folder(&[("good.toml", &rubric("good", ""))]);
     let path = folder.path().to_string_lossy().into_owned();
-    assert!(gavel(&["check", &path]).0);
+    let profile = fs::read_to_string(reference().join("../../config/critics/gavel-mini.toml")).unwrap();
+    let profile = profile.replacen("name = \"gavel-mini\"", "name = \"mine\"\nmatches = [\"ours\"]", 1);
+    fs::create_dir(folder.path().join("critics")).unwrap();
+    fs::write(folder.path().join("critics/mine.toml"), profile).unwrap();
+    let (well, text) = gavel(&["check", &path]);
+    assert!(
+        well && text.ends_with("\nprofile mine: for checkpoints with one of these in the name: mine, ours\n"),
+        "{text}"
+    );
     let (well, text) = gavel(&["list", "--config-dir", &path]);
     assert!(well && text.contains("\ngood ") && text.contains("\nmm-vet "), "{text}");
 

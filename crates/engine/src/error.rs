@@ -81,7 +81,7 @@ pub enum Failure {
     #[error("the request ran out of time")]
     Expired,
     /// It, or another part of the same request, was not started within the time for which it waits.
-    #[error("the request waited in line for {} s and was not begun", .most.as_secs_f64())]
+    #[error("the request waited in the queue for {} s and was not begun", .most.as_secs_f64())]
     QueueTimedOut {
         /// The maximum time that it would wait.
         most: Duration,

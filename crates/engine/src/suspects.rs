@@ -12,8 +12,8 @@ const DEATHS: u32 = 2;
 /// How long a request is rejected after the last of these deaths.
 pub const QUARANTINE: Duration = Duration::from_secs(600);
 
-/// A SHA-256 digest of a request's computation: its tokens, images, script and sampling. It is independent of the tenant
-/// without images; with them it is not, since tenants do not share the names of theirs.
+/// A SHA-256 digest of a request's computation: its tokens, images, script and sampling. It is independent of the
+/// tenant without images; with them it is not, since tenants do not share the names of theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub [u8; 32]);
 

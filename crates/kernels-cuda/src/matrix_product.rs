@@ -81,7 +81,8 @@ struct Plan {
 /// At this number of plans all are dropped: prompts have many lengths.
 const PLANS: usize = 4096;
 
-// SAFETY: the handle and the plans are pointers to memory of the library, which may be used by any thread, one at a time.
+// SAFETY: the handle and the plans are pointers to memory of the library, which may be used by any thread, one at a
+// time.
 #[expect(unsafe_code, reason = "handles are pointers")]
 unsafe impl Send for MatrixProducts {}
 // SAFETY: everything that changes is behind the lock.

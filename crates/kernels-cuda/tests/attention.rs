@@ -246,8 +246,8 @@ fn a_position_has_the_same_bits_in_any_chunk_and_in_any_company() {
     }
 }
 
-/// The multiprocessors of the second emulated GPU have as much shared memory as those of A100, where blocks take less of
-/// it than on the first one. Real GPUs are compared where there are two.
+/// The multiprocessors of the second emulated GPU have as much shared memory as those of A100, where blocks take less
+/// of it than on the first one. Real GPUs are compared where there are two.
 #[test]
 fn a_position_has_the_same_bits_on_gpus_of_other_shared_memory() {
     let (first, Ok(second)) = (emulated::gpu(), Gpu::open(1)) else { return };

@@ -36,8 +36,8 @@ pub(crate) struct RequestTimes {
     pub(crate) whole: Duration,
 }
 
-/// The caller of a request. Requests with the same key have the same tenant, also on a server without keys; those without
-/// a key share one tenant too.
+/// The caller of a request. Requests with the same key have the same tenant, also on a server without keys; those
+/// without a key share one tenant too.
 pub(crate) struct RequestCaller(pub(crate) Caller);
 
 /// Extension of a request that the server makes internally for a client, such as a line of a batch. Clients cannot

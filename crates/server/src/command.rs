@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Answer HTTP requests.
     Serve(Box<ServeOptions>),
     /// Judge one case and print the verdict, with the justification as it is written; or judge a file of cases.
+    // An error about missing options shows both usages.
+    #[command(override_usage = "gavel judge --question QUESTION --response RESPONSE [OPTIONS]\n       \
+                                gavel judge --input FILE --output FILE [OPTIONS]")]
     Judge(Box<CaseOptions>),
     /// Compare several responses to each question of a file, and write the pairs for preference learning.
     Prefer(Box<PreferOptions>),
@@ -198,8 +201,8 @@ pub(crate) struct EngineOptions {
     /// Maximum number of sequences that run at once.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_sequences, value_parser = whole::<1, MOST_SEQUENCES, usize>)]
     pub(crate) max_sequences: usize,
-    /// Maximum number of requests in the queue, beyond those for which a sequence is free; further ones are refused at once. A request
-    /// counts once, however many samples, rubrics, comparisons or texts it asks for.
+    /// Maximum number of requests in the queue, beyond those for which a sequence is free; further ones are refused
+    /// at once. A request counts once, however many samples, rubrics, comparisons or texts it asks for.
     #[arg(long, default_value_t = judge::EngineConfig::default().max_waiting, value_parser = whole::<1, MANY, usize>)]
     pub(crate) max_waiting: usize,
     /// Maximum number of prompt tokens in the queue, without those that are cached from earlier requests.
@@ -364,11 +367,11 @@ pub(crate) struct CaseOptions {
     pub(crate) input: Option<PathBuf>,
     /// File for the verdicts on `--input`, one JSON line each. Cases that it already has are skipped. Cases that fail
     /// are written to a file beside it whose name ends in `.left-out.jsonl`, with the reasons, and tried again by the
-    /// next run.
+    /// next run. A file whose name ends in `.run.json` has the options, and a run with other options is refused.
     #[arg(long, requires = "input")]
     pub(crate) output: Option<PathBuf>,
-    /// With `--input`: read verdicts from the critic's logits, without any reasons, which is many times faster.
-    #[arg(long, requires = "input")]
+    /// Read verdicts from the critic's logits, without any reasons, which saves the time to write them.
+    #[arg(long)]
     pub(crate) score_only: bool,
     #[command(flatten)]
     pub(crate) urls: Urls,

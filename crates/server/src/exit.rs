@@ -124,8 +124,9 @@ mod tests {
     #[test]
     fn an_error_is_told_with_each_cause_once() {
         let taken = || io::Error::from(ErrorKind::AddrInUse);
-        let error = anyhow::Error::from(Fatal::from(ListenError::address("[::1]:80", taken())));
-        assert_eq!(format!("{error:#}"), format!("cannot listen on [::1]:80: {}", taken()));
+        let error = anyhow::Error::from(Fatal::from(ListenError::address("[::1]:80", "--port", taken())));
+        let told = format!("cannot listen on [::1]:80: {}; choose another with --port", taken());
+        assert_eq!(format!("{error:#}"), told);
         assert_eq!(status_of(&error), Some(Status::Taken));
         let system = anyhow::Error::from(Fatal::from(taken()));
         assert_eq!(format!("{system:#}"), taken().to_string());

@@ -3,19 +3,19 @@
 
 use std::{fs, io::Write, path::Path};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::StreamExt;
 use judge::{
-    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, JudgeRequest, Responses, RubricChoice,
-    VerdictEvent,
+    Case, EncodedImage, EngineConfig, JudgeError, JudgeOptions, JudgeRequest, Mode, Responses, RubricChoice,
+    RubricError, VerdictEvent,
 };
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
     boot,
-    bulk::{self, Panel},
+    bulk::{self, Panel, RunOptions},
     command::{CaseOptions, Files},
     stdout::stdout,
     verdict_line::VerdictLine,
@@ -33,7 +33,15 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
 async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
     let CaseOptions { critic, urls, rubric, max_tokens, score_only, .. } = options;
     let panel = Panel::assemble(&urls, critic, EngineConfig::default()).await?;
-    panel.model().await?;
+    let run_options = RunOptions::new(
+        "judge",
+        panel.model().await?,
+        [
+            ("rubric", rubric.clone()),
+            ("max-tokens", Some(max_tokens.to_string())),
+            ("score-only", score_only.then(String::new)),
+        ],
+    );
     let mut asked = json!({ "max_tokens": max_tokens });
     if let Some(rubric) = rubric {
         asked["rubric"] = rubric.into();
@@ -41,7 +49,7 @@ async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
     if score_only {
         asked["mode"] = "score".into();
     }
-    bulk::judge_rows(&panel, &files, &asked).await
+    bulk::judge_rows(&panel, &files, (&asked, &run_options)).await
 }
 
 /// Judges one case, on the servers given by `--url` or else in this process.
@@ -73,8 +81,10 @@ async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
     };
 
     let mut output = stdout();
-    let judging = JudgeOptions { max_tokens: options.max_tokens, ..JudgeOptions::default() };
-    let mut verdict = judge.judge(&JudgeRequest { case, choice: rubric, options: judging }).await?;
+    let mode = if options.score_only { Mode::Score } else { Mode::default() };
+    let judging = JudgeOptions { max_tokens: options.max_tokens, mode, ..JudgeOptions::default() };
+    let request = JudgeRequest { case, choice: rubric, options: judging };
+    let mut verdict = judge.judge(&request).await.map_err(with_advice)?;
     while let Some(event) = verdict.next().await {
         match event {
             Ok(VerdictEvent::Justification(text)) => {
@@ -95,6 +105,16 @@ async fn judge_here(options: CaseOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The error, and for an unknown rubric how to list those that exist.
+fn with_advice(error: JudgeError) -> anyhow::Error {
+    match error {
+        JudgeError::Rubric(RubricError::Unknown { .. }) => {
+            anyhow!("{error}; `gavel rubric list` shows all rubrics")
+        }
+        error => error.into(),
+    }
+}
+
 /// Judges the case on the servers, and prints the justification when it is complete.
 async fn judge_there(options: CaseOptions) -> anyhow::Result<()> {
     let CaseOptions { image, question, response, reference, description, rubric, max_tokens, .. } = options;
@@ -109,6 +129,9 @@ async fn judge_there(options: CaseOptions) -> anyhow::Result<()> {
         if let Some(value) = value {
             body[name] = value.into();
         }
+    }
+    if options.score_only {
+        body["mode"] = "score".into();
     }
     let panel = Panel::assemble(&options.urls, options.critic, EngineConfig::default()).await?;
     panel.model().await?;

@@ -181,7 +181,7 @@ fn run(command: Command, telemetry: Telemetry) -> anyhow::Result<()> {
         }
         Command::Config(ConfigCommand::Check { file }) => {
             let (settings, keys) = command::check_configuration(&file)?;
-            writeln!(stdout(), "{} is right; settings: {settings}, keys: {keys}", file.display())?;
+            writeln!(stdout(), "{} has no errors ({settings} settings, {keys} keys)", file.display())?;
             Ok(())
         }
         Command::Key(command) => key_command::run(&command),

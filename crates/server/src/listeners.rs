@@ -74,9 +74,10 @@ pub(crate) enum ListenError {
     /// TLS cannot be configured.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// An address cannot be listened on. One that is in use may be free soon.
-    #[error("cannot listen on {address}")]
-    Address { address: String, source: io::Error },
+    /// An address cannot be listened on. One that is in use may be free soon. `option` can choose another.
+    // The cause is in the text, since the advice follows it, and so is no source, which would repeat it.
+    #[error("cannot listen on {address}: {error}{}", advice(error, option))]
+    Address { address: String, option: &'static str, error: io::Error },
     /// The main listener would be open to other machines.
     #[error(
         "{0} can be reached from other machines and there are no keys: make one with `gavel key new` and give its \
@@ -89,9 +90,18 @@ pub(crate) enum ListenError {
 }
 
 impl ListenError {
-    /// The error for an `address` that cannot be listened on.
-    pub(crate) fn address(address: impl Display, source: io::Error) -> Self {
-        Self::Address { address: address.to_string(), source }
+    /// The error for an `address` that cannot be listened on, and for which `option` can choose another.
+    pub(crate) fn address(address: impl Display, option: &'static str, error: io::Error) -> Self {
+        Self::Address { address: address.to_string(), option, error }
+    }
+}
+
+/// What to do about an error of listening; empty where another port would not help.
+fn advice(error: &io::Error, option: &str) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        format!("; choose another with {option}")
+    } else {
+        String::new()
     }
 }
 
@@ -100,7 +110,8 @@ async fn admin_listener(
     (access, open): (&Access, bool),
 ) -> Result<(TcpListener, AdminAccess), ListenError> {
     let address = admin::address_of(address);
-    let failed = |error| ListenError::address(format_args!("{address} for administration"), error);
+    let failed =
+        |error| ListenError::address(format_args!("{address} for administration"), "--admin-address", error);
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let taken = listener.local_addr().map_err(failed)?;
     let allowed = admin::access_at(taken.ip(), open);

@@ -120,6 +120,7 @@ mod tests {
             ("/v1/chat/completions", vec!["POST"]),
             ("/v1/files", vec!["POST", "GET"]),
             ("/rm", vec!["POST"]),
+            ("/pooling", vec!["POST"]),
         ];
         Paths(known.into_iter().map(|(path, methods)| (path.to_owned(), methods)).collect())
     }
@@ -136,6 +137,7 @@ mod tests {
             ("/v1/rm", Some("POST /rm")),
             ("/x", None),
             ("/no/such/path", None),
+            ("/nothing", None),
             ("/v1", None),
             ("/", None),
         ] {

@@ -20,7 +20,8 @@ pub(crate) fn probe(options: &ProbeOptions) -> anyhow::Result<()> {
     let path = if path.starts_with('/') { path.clone() } else { format!("/{path}") };
     let mut addresses = (host.as_str(), *port).to_socket_addrs().context("the host is unknown")?;
     let address = reachable(addresses.next().context("the host has no address")?);
-    let mut stream = TcpStream::connect_timeout(&address, timeout).context("nobody listens")?;
+    let mut stream = TcpStream::connect_timeout(&address, timeout)
+        .with_context(|| format!("no server listens on {address}"))?;
     stream.set_read_timeout(Some(timeout))?;
     // In one write: a port that closes at once, as one for TLS does, can then still be recognised by its answer.
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");

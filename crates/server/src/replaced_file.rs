@@ -8,8 +8,8 @@ use std::{
 
 /// Replaces the content of a file, or creates it, and returns it, at its end. The new content is written to a file
 /// beside it, whose name ends in `.part` and which is then renamed: if the process ends before that, the old content
-/// remains. The file keeps its permissions. A symbolic link remains one, and the file that it names is replaced. What is
-/// no regular file, such as a pipe, is written to as it is.
+/// remains. The file keeps its permissions. A symbolic link remains one, and the file that it names is replaced. What
+/// is no regular file, such as a pipe, is written to as it is.
 ///
 /// # Errors
 /// When it cannot be written.

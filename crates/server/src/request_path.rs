@@ -1,5 +1,5 @@
-//! The path by which a request is routed. Users set the base URL of a client to the full URL of a route, or with a slash
-//! at its end, and the client appends a path of its own.
+//! The path by which a request is routed. Users set the base URL of a client to the full URL of a route, or with a
+//! slash at its end, and the client appends a path of its own.
 
 use std::borrow::Cow;
 

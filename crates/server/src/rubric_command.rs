@@ -1,4 +1,4 @@
-//! `gavel rubric`: checks the files of rubrics and critic profiles, or lists the rubrics.
+//! `gavel rubric`: checks the files of rubrics, critic profiles and forms, or lists the rubrics.
 
 use std::{io::Write, path::Path};
 
@@ -24,7 +24,18 @@ fn check(folder: Option<&Path>) -> anyhow::Result<()> {
     match boot::library(folder) {
         Ok(library) => {
             let (rubrics, profiles) = (library.rubrics().count(), library.profiles().count());
-            writeln!(output, "{rubrics} rubrics and {profiles} critic profiles are valid")?;
+            let forms = library.forms().count();
+            writeln!(output, "{rubrics} rubrics, {profiles} critic profiles and {forms} forms are valid")?;
+            for profile in library.profiles_of_folder() {
+                // Its own name is looked for as well.
+                let names = [&profile.name].into_iter().chain(&profile.matches).map(String::as_str);
+                let names = names.collect::<Vec<_>>().join(", ");
+                writeln!(
+                    output,
+                    "profile {}: for checkpoints with one of these in the name: {names}",
+                    profile.name
+                )?;
+            }
             Ok(())
         }
         Err(RubricError::Library(problems)) => {

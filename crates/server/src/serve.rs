@@ -184,7 +184,9 @@ async fn load(
         loaded = on_a_thread(start) => loaded??,
         () = signals.next() => exit::at_once(),
     };
-    tracing::info!(model = judge.model(), context_length = judge.context_length(), "the critic is ready");
+    let (context_length, rules) = (judge.context_length(), judge.rules());
+    let profile = rules.profile().name.as_str();
+    tracing::info!(model = judge.model(), profile, context_length, "the critic is ready");
     Ok((judge, metrics))
 }
 
@@ -214,7 +216,7 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, ListenError> {
-    let failed = |error| ListenError::address(format_args!("{host}:{port}"), error);
+    let failed = |error| ListenError::address(format_args!("{host}:{port}"), "--port", error);
     TcpListener::bind((host, port)).await.map_err(failed)
 }
 
@@ -396,8 +398,8 @@ impl Server {
     }
 }
 
-/// Answers requests with the router in `answering`, or refuses them until there is one. `routed` gives a request the path
-/// by which it is routed.
+/// Answers requests with the router in `answering`, or refuses them until there is one. `routed` gives a request the
+/// path by which it is routed.
 fn service_of(answering: Answering, routed: fn(Request) -> Request) -> impl Answer {
     tower::service_fn(move |request: Request| {
         let (router, request) = (answering.get().cloned(), routed(request));

@@ -1,10 +1,10 @@
 //! Labels: texts of which a critic must write one, and their probabilities under the logits.
 //!
-//! Labels of several tokens share prefixes ("1", "10", "100"), so that they form a tree. Logits are read at its
-//! root and at its branches, where labels with a common prefix continue with different tokens, its children, and give the
-//! probability of each child. The probability of a label is the product of those along its path. Tokens without an alternative
-//! are not read: neither the rest of a label after its last branch, nor what several labels share up to the next
-//! branch ("The better response: [first]" and "… [second]" beside "Two responses are equally good").
+//! Labels of several tokens share prefixes ("1", "10", "100"), so that they form a tree. Logits are read at its root
+//! and at its branches, where labels with a common prefix continue with different tokens, its children, and give the
+//! probability of each child. The probability of a label is the product of those along its path. Tokens without an
+//! alternative are not read: neither the rest of a label after its last branch, nor what several labels share up to
+//! the next branch ("The better response: [first]" and "… [second]" beside "Two responses are equally good").
 //!
 //! Labels may share an end mark ("]", a line break), which tells none of them from another. A critic may write
 //! another token there: "]." or "]\n", two line breaks, or the end of its turn. After "7", which no other label
@@ -207,7 +207,8 @@ pub(crate) struct LabelReader {
     at: usize,
     /// By branch.
     readings: Vec<Option<BranchReading>>,
-    /// By branch, the log-probability of its prefix as far as it is known; of no use before all branches above are read.
+    /// By branch, the log-probability of its prefix as far as it is known; of no use before all branches above are
+    /// read.
     prefixes: Vec<f32>,
     /// Unread branches of which all branches above were read.
     frontier: Vec<usize>,
@@ -276,8 +277,8 @@ impl LabelReader {
         likeliest.filter(|branch| self.prefixes[*branch] >= self.best)
     }
 
-    /// The scores by which a label is chosen: log-probabilities, plus the biases of the tokens at branches. The score is minus
-    /// infinity for labels whose branches were not all read, since another label is more probable.
+    /// The scores by which a label is chosen: log-probabilities, plus the biases of the tokens at branches. The score
+    /// is minus infinity for labels whose branches were not all read, since another label is more probable.
     pub(crate) fn scores(&self, biases: &[(TokenId, f32)]) -> Vec<f32> {
         let bias = |edge: Edge| -> f32 {
             let token = self.labels.branches[edge.branch].children[edge.child];

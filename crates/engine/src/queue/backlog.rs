@@ -7,7 +7,8 @@
 //! all others out. One part of each request may always be prepared; beyond these, at most as many parts are prepared
 //! or wait as requests may wait, so that the memory for encoded prompts is bounded too.
 //!
-//! Those that wait for room have a [`Place`] among the [`Waiters`](super::waiters::Waiters), which determine who is next.
+//! Those that wait for room have a [`Place`] among the [`Waiters`](super::waiters::Waiters), which determine who is
+//! next.
 
 use std::sync::PoisonError;
 

@@ -183,7 +183,7 @@ fn running_sequences_delay_whoever_comes_back() {
 }
 
 #[test]
-fn whoever_may_wait_finds_half_of_the_line() {
+fn whoever_may_wait_finds_half_of_the_queue() {
     let backlog = Arc::new(Backlog::default());
     let config = config(4, 1000);
     let join = |urgency| {
@@ -217,7 +217,7 @@ fn a_tenant_whose_share_is_taken_is_told_when_its_own_tokens_are_gone() {
     assert_eq!(again(backlog.join(entry(by_tokens, 100, &[]), &config).unwrap_err()), 2);
     let narrow = Config { max_waiting: 4, ..config };
     assert_eq!(again(backlog.prepare(by_requests, &narrow, 0).unwrap_err()), 2);
-    assert_eq!(backlog.refused(), (0, 0), "neither is a refusal of the line");
+    assert_eq!(backlog.refused(), (0, 0), "neither is a refusal of the queue");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Decides which sequences run, and with which blocks.
 //!
-//! A sequence is admitted when blocks for its whole prompt and reply are free, so that a running sequence never
-//! waits for memory; the cached prefix of its prompt is read from the prefix cache. When a running sequence is
-//! about to compute the same prefix, the later one waits for it: one leads, and the others follow with the whole
-//! prefix at once. [`FairShare`](crate::scheduler::fair_share::FairShare) determines whose turn it is, but a sequence that has
+//! A sequence is admitted when blocks for its whole prompt and reply are free, so that a running sequence never waits
+//! for memory; the cached prefix of its prompt is read from the prefix cache. When a running sequence is about to
+//! compute the same prefix, the later one waits for it: one leads, and the others follow with the whole prefix at
+//! once. [`FairShare`](crate::scheduler::fair_share::FairShare) determines whose turn it is, but a sequence that has
 //! waited very long comes first. Some slots are reserved for sequences that write no text. Sequences of low urgency
 //! come last, and leave room for urgent ones. A tenant with a running sequence leaves memory for others that have
-//! sent requests recently ([`RecentTenants`](crate::scheduler::recent_tenants::RecentTenants)), so that those are admitted at once.
+//! sent requests recently ([`RecentTenants`](crate::scheduler::recent_tenants::RecentTenants)), so that those are
+//! admitted at once.
 
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! Fair sharing between tenants: each gets an equal share of the tokens that are run, by weight.
 //!
-//! Start-time fair queueing: each tenant has a virtual clock that its admitted tokens advance, those that it did not use
-//! set back, and the tenant whose clock is furthest behind is next. A tenant without work resumes at the present time, so that it cannot save up a
-//! share.
+//! Start-time fair queueing: each tenant has a virtual clock that its admitted tokens advance, those that it did not
+//! use set back, and the tenant whose clock is furthest behind is next. A tenant without work resumes at the present
+//! time, so that it cannot save up a share.
 
 use std::collections::HashMap;
 

@@ -108,12 +108,12 @@ fn no_part_is_started_after_another_one_has_timed_out() {
     let mut second = Box::pin(bench.engine.submit_part(second, &ticket));
     assert!(waits(&runtime, second.as_mut()));
     bench.gate.send(()).unwrap();
-    assert!(collect(first).1.unwrap_err().contains("waited in line"));
+    assert!(collect(first).1.unwrap_err().contains("waited in the queue"));
     // Now there is room for the other part, which comes too late.
     drop(bench.gate);
     assert_eq!(collect(running).0, [2, 3, 4]);
     wait_for(&bench.engine, |stats| stats.running + stats.waiting() == 0);
-    assert!(collect(finish(&runtime, second).unwrap()).1.unwrap_err().contains("waited in line"));
+    assert!(collect(finish(&runtime, second).unwrap()).1.unwrap_err().contains("waited in the queue"));
     // Nor is any other part prepared.
     let client = Client { queue_timeout, ..Client::default() };
     let refused = finish(&runtime, bench.engine.prepare(&ticket, &client)).unwrap_err();
@@ -127,11 +127,11 @@ fn a_patient_request_that_times_out_before_any_part_is_in_the_queue_is_refused_a
     let waiting = bench.engine.submit(request(&[9], 1)).unwrap();
     let [first, second] = two_parts();
     let first = finish(&runtime, bench.engine.submit_part(first, &ticket)).unwrap();
-    assert!(collect(first).1.unwrap_err().contains("waited in line"));
+    assert!(collect(first).1.unwrap_err().contains("waited in the queue"));
     drop(bench.gate);
     assert_eq!((collect(running).0.len(), collect(waiting).0.len()), (3, 1));
     let second = finish(&runtime, bench.engine.submit_part(second, &ticket)).unwrap();
-    assert!(collect(second).1.unwrap_err().contains("waited in line"));
+    assert!(collect(second).1.unwrap_err().contains("waited in the queue"));
     assert_eq!(bench.engine.stats().refused_requests, 0);
 }
 

@@ -34,7 +34,8 @@ use crate::{
 /// can run one. Each keeps its input file open; the lines of all batches share the slots for running lines.
 const MAX_ACTIVE_BATCHES: usize = 16;
 
-/// The size of all lines that may pause without a permit, in kibibytes: some thousand lines, or some dozens with images.
+/// The size of all lines that may pause without a permit, in kibibytes: some thousand lines, or some dozens with
+/// images.
 const PAUSED_KIB: usize = 64 << 10;
 
 /// Pause after a failure of the disk, before the batch is tried again.

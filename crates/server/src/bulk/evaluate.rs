@@ -107,11 +107,11 @@ impl<'a> Session<'a> {
         };
         let left_out = self.options.answers.as_deref().map(left_out_beside);
         let journals = self.options.answers.as_deref().zip(left_out.as_deref());
-        let journals = journals.map(|(output, left_out)| JournalPaths { output, left_out });
+        let journals = journals.map(|(output, left_out)| JournalPaths { output, left_out, options: None });
         let results = run(journals, tasks, ROWS_PER_CRITIC * self.panel.critics(), work).await?;
         let lines = match journals {
             // Includes the answers of earlier runs.
-            Some(JournalPaths { output, left_out }) => [read(output)?, read(left_out)?].concat(),
+            Some(JournalPaths { output, left_out, .. }) => [read(output)?, read(left_out)?].concat(),
             None => [results.done, results.left_out].concat(),
         };
         let mut answers = Answers::new();
@@ -132,7 +132,7 @@ fn chosen_rubrics(rubric_list: &Value, names: &[String]) -> anyhow::Result<Asked
         let chosen_of_kind = match rubric.and_then(|rubric| kind(&rubric["kind"])) {
             Some(Kind::Pointwise) => &mut chosen.pointwise,
             Some(Kind::Pairwise) => &mut chosen.pairwise,
-            None => bail!("there is no rubric {name:?}; `gavel rubric list` tells which there are"),
+            None => bail!("there is no rubric named {name:?}; `gavel rubric list` shows all rubrics"),
         };
         *chosen_of_kind = Some(name.clone());
     }

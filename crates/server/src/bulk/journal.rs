@@ -65,6 +65,11 @@ impl Journal {
         Ok(Self { file, ids })
     }
 
+    /// Whether the file has no lines.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     /// Whether the file has a line for this row.
     pub(super) fn has(&self, id: &str) -> bool {
         self.ids.contains(id)

@@ -3,19 +3,24 @@
 use serde_json::{Value, json};
 
 use super::{
-    JournalPaths, Outcome, Panel, Task, critics::Refusal, members::JUDGE_SETTINGS, row, row::Row, run,
+    JournalPaths, Outcome, Panel, RunOptions, Task, critics::Refusal, members::JUDGE_SETTINGS, row, row::Row,
+    run,
 };
 use crate::command::Files;
 
 /// Rows in flight per critic: enough to fill the engine's steps.
 pub(super) const ROWS_PER_CRITIC: usize = 32;
 
-/// Judges every row; the members of `options` are added to every request.
-pub(crate) async fn judge_rows(panel: &Panel, files: &Files, options: &Value) -> anyhow::Result<()> {
+/// Judges every row; the members of `options` are added to every request. `run_options` are those of the command.
+pub(crate) async fn judge_rows(
+    panel: &Panel,
+    files: &Files,
+    (options, run_options): (&Value, &RunOptions),
+) -> anyhow::Result<()> {
     let concurrency = ROWS_PER_CRITIC * panel.critics();
     let tasks = row::read(&files.input, JUDGE_SETTINGS)?;
     let left_out = files.left_out();
-    let journals = JournalPaths { output: &files.output, left_out: &left_out };
+    let journals = JournalPaths { output: &files.output, left_out: &left_out, options: Some(run_options) };
     let results = run(Some(journals), tasks, concurrency, |task| judge_row(panel, task, options)).await?;
     let count =
         |name: &str, value: &str| results.done.iter().filter(|line| line[name] == value).count().to_string();

@@ -8,6 +8,7 @@ mod judge_rows;
 mod members;
 mod prefer;
 mod row;
+mod run_options;
 mod servers;
 
 use std::{
@@ -26,6 +27,7 @@ pub(crate) use critics::Panel;
 pub(crate) use evaluate::evaluate;
 pub(crate) use judge_rows::judge_rows;
 pub(crate) use prefer::prefer;
+pub(crate) use run_options::RunOptions;
 
 use crate::stdout::{stdout, unless_gone};
 use critics::Refusal;
@@ -69,6 +71,8 @@ struct JournalPaths<'a> {
     output: &'a Path,
     /// The rows without a result.
     left_out: &'a Path,
+    /// The options of the run, which are kept beside the output; `None` where results are known by their ids alone.
+    options: Option<&'a RunOptions>,
 }
 
 /// The opened files of a run.
@@ -79,8 +83,20 @@ struct Journals {
 
 impl Journals {
     fn open(paths: JournalPaths<'_>) -> anyhow::Result<Self> {
+        let check = || paths.options.map_or(Ok(()), |options| options.check(paths.output));
         let output = Journal::open(paths.output)?;
-        Ok(Self { output, left_out: Journal::without_failures(paths.left_out)? })
+        if !output.is_empty() {
+            // Before the rows that failed are removed from the other file: a run that is refused changes nothing.
+            check()?;
+        }
+        let left_out = Journal::without_failures(paths.left_out)?;
+        if !left_out.is_empty() {
+            check()?;
+        }
+        if let Some(options) = paths.options {
+            options.save(paths.output)?;
+        }
+        Ok(Self { output, left_out })
     }
 
     /// Whether either file has a line for this row.
@@ -159,7 +175,7 @@ impl Run {
     /// If rows failed: their number and the file with the reasons. Also if the summary cannot be printed.
     fn summarise(&self, figures: &[(&str, String)], left_out: &Path) -> anyhow::Result<()> {
         let rows = self.done.len() + self.left_out.len();
-        let failed = self.left_out.iter().filter(|line| is_failure(line)).count();
+        let failed = self.failed();
         let printed = self.print(failed, figures);
         if failed == 0 {
             return printed;
@@ -171,14 +187,18 @@ impl Run {
         )
     }
 
+    /// The number of rows that failed.
+    fn failed(&self) -> usize {
+        self.left_out.iter().filter(|line| is_failure(line)).count()
+    }
+
     /// Prints the number of rows, those that `failed`, and further figures.
     fn print(&self, failed: usize, figures: &[(&str, String)]) -> anyhow::Result<()> {
         let seconds = self.duration.as_secs_f64();
         let rows = self.done.len() + self.left_out.len();
         let figures_of_run = [
             ("rows done", self.done.len().to_string()),
-            ("rows left out", self.left_out.len().to_string()),
-            ("rows failed", failed.to_string()),
+            ("rows that failed", failed.to_string()),
             ("rows done before", self.known.to_string()),
             ("seconds", format!("{seconds:.1}")),
             ("rows each second", format!("{:.2}", rows as f64 / seconds.max(1e-9))),

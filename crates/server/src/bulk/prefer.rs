@@ -1,10 +1,13 @@
 //! `gavel prefer`: makes a preference pair from several responses to each question.
 
-use anyhow::ensure;
+use std::path::{self, Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{JournalPaths, Outcome, Panel, Task, members::PREFER_SETTINGS, row, row::Row, run};
+use super::{JournalPaths, Outcome, Panel, RunOptions, Task, members::PREFER_SETTINGS, row, row::Row, run};
 use crate::{
     command::{PairForm, PreferOptions},
     serve,
@@ -18,20 +21,45 @@ const ROWS_PER_CRITIC: usize = 2;
 pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     let PreferOptions { critic, engine, urls, files, form, method, rubric, least_margin } = options;
     let panel = Panel::assemble(&urls, critic, serve::engine_config(&engine)).await?;
-    panel.model().await?;
+    let run_options = RunOptions::new(
+        "prefer",
+        panel.model().await?,
+        [
+            ("form", name_of(&form)),
+            ("method", name_of(&method)),
+            ("rubric", rubric.clone()),
+            ("least-margin", Some(least_margin.to_string())),
+        ],
+    );
     let mut request_options = json!({ "method": method });
     if let Some(rubric) = rubric {
         request_options["rubric"] = rubric.into();
     }
-    let making = PairMaking { panel: &panel, request_options: &request_options, form, least_margin };
+    let output_folder = folder_of(&files.output)?;
+    let making =
+        PairMaking { panel: &panel, request_options: &request_options, form, least_margin, output_folder };
     let left_out = files.left_out();
     let tasks = row::read(&files.input, PREFER_SETTINGS)?;
-    let journals = JournalPaths { output: &files.output, left_out: &left_out };
+    let journals = JournalPaths { output: &files.output, left_out: &left_out, options: Some(&run_options) };
     let concurrency = ROWS_PER_CRITIC * panel.critics();
     let results = run(Some(journals), tasks, concurrency, |task| making.make(task)).await?;
     let margins: Vec<f64> = results.done.iter().filter_map(|line| line["margin"].as_f64()).collect();
-    let mean = margins.iter().sum::<f64>() / margins.len().max(1) as f64;
-    results.summarise(&[("mean margin", format!("{mean:.3}"))], &left_out)
+    let mean = margins.iter().sum::<f64>() / margins.len() as f64;
+    let mean = if margins.is_empty() { "-".to_owned() } else { format!("{mean:.3}") };
+    let undecided = results.left_out.len() - results.failed();
+    let figures = [("rows without a pair", undecided.to_string()), ("mean margin", mean)];
+    results.summarise(&figures, &left_out)
+}
+
+/// The name of a choice on the command line.
+fn name_of(choice: &impl ValueEnum) -> Option<String> {
+    choice.to_possible_value().map(|value| value.get_name().to_owned())
+}
+
+/// The absolute path of the folder that a file is in.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    let file = path::absolute(file).context("the folder of the output is unknown")?;
+    Ok(file.parent().unwrap_or(&file).to_owned())
 }
 
 /// Makes pairs of rows.
@@ -42,6 +70,8 @@ struct PairMaking<'a> {
     form: PairForm,
     /// The least difference of the two rewards.
     least_margin: f64,
+    /// The absolute path of the output's folder, which the paths of images in pairs start from.
+    output_folder: PathBuf,
 }
 
 impl PairMaking<'_> {
@@ -58,7 +88,10 @@ impl PairMaking<'_> {
             Err(refusal) => return Ok(Outcome::refused(&id, &refusal)),
         };
         Ok(match reward.pick().filter(|pick| pick.margin >= self.least_margin) {
-            Some(pick) => Outcome::Done(pair(&id, &row, &reward, pick, self.form)),
+            Some(pick) => {
+                let images = row.images_from(&self.output_folder)?;
+                Outcome::Done(pair(&id, (&row, &images), &reward, pick, self.form))
+            }
             None => Outcome::LeftOut(json!({ "id": id, "rewards": reward.rewards, "undecided": true })),
         })
     }
@@ -103,17 +136,17 @@ impl Reward {
     }
 }
 
-/// The pair in the form that a trainer reads, with its margin and all rewards.
-fn pair(id: &str, row: &Row, reward: &Reward, pick: Pick, form: PairForm) -> Value {
+/// The pair in the form that a trainer reads, with its margin and all rewards; `images` are those of the row.
+fn pair(id: &str, (row, images): (&Row, &[String]), reward: &Reward, pick: Pick, form: PairForm) -> Value {
     let [chosen, rejected] = [pick.chosen, pick.rejected].map(|index| row.responses[index].as_str());
     match form {
         PairForm::Trl => {
             let text = |text: &str| json!({ "type": "text", "text": text });
-            let images = row.images.iter().map(|_| json!({ "type": "image" }));
-            let content: Vec<Value> = images.chain([text(&row.question)]).collect();
+            let places = images.iter().map(|_| json!({ "type": "image" }));
+            let content: Vec<Value> = places.chain([text(&row.question)]).collect();
             json!({
                 "id": id,
-                "images": row.images,
+                "images": images,
                 "prompt": [{ "role": "user", "content": content }],
                 "chosen": [{ "role": "assistant", "content": [text(chosen)] }],
                 "rejected": [{ "role": "assistant", "content": [text(rejected)] }],
@@ -123,7 +156,7 @@ fn pair(id: &str, row: &Row, reward: &Reward, pick: Pick, form: PairForm) -> Val
         }
         PairForm::LlavaNext => json!({
             "id": id,
-            "image": row.images.first(),
+            "image": images.first(),
             "prompt": row.question,
             "chosen": chosen,
             "rejected": rejected,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fs,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
@@ -118,6 +118,20 @@ impl Row {
             }
         }
         Ok(body)
+    }
+
+    /// The images for a file in the folder with this absolute path: data URLs as given, and paths relative to it if
+    /// the row's own folder is the same or within it, otherwise absolute.
+    pub(super) fn images_from(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
+        let from_folder = |image: &String| -> anyhow::Result<String> {
+            if image.starts_with("data:") || Path::new(image).is_absolute() {
+                return Ok(image.clone());
+            }
+            let path = self.folder.join(image);
+            let path = path::absolute(&path).with_context(|| format!("{} has no place", path.display()))?;
+            Ok(path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned())
+        };
+        self.images.iter().map(from_folder).collect()
     }
 
     /// An image as requests contain it: a data URL as given, or the content of a file in base64.

@@ -19,7 +19,8 @@ pub(crate) struct Files {
     pub(crate) input: PathBuf,
     /// File for the results, a JSON line for each row. Rows that it already contains are skipped, so an interrupted
     /// run continues where it stopped. Rows that fail, or have no pair, are written with the reasons to a file next
-    /// to it whose name ends in `.left-out.jsonl`; those that failed are tried again by the next run.
+    /// to it whose name ends in `.left-out.jsonl`; those that failed are tried again by the next run. A file whose name
+    /// ends in `.run.json` has the options, and a run with other options is refused.
     #[arg(long)]
     pub(crate) output: PathBuf,
 }

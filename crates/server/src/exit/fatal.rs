@@ -88,7 +88,7 @@ impl Fatal {
 fn status_of_listen(error: &ListenError) -> Status {
     match error {
         // It may be free soon.
-        ListenError::Address { source, .. } if source.kind() == io::ErrorKind::AddrInUse => Status::Taken,
+        ListenError::Address { error, .. } if error.kind() == io::ErrorKind::AddrInUse => Status::Taken,
         ListenError::Address { .. }
         | ListenError::Keys(_)
         | ListenError::Tls(_)

@@ -168,7 +168,8 @@ impl<'a> ImageReader<'a> {
         if self.remote.is_off() {
             let message = format!(
                 "This server fetches no images, so an {scheme} URL cannot be used. Send the image itself, as \
-                 data:image/png;base64,… or as bare base64."
+                 data:image/png;base64,… or as bare base64, or have the operator allow its host with \
+                 --allow-image-hosts (allow_image_hosts in [images])."
             );
             return Err(ApiError::invalid(param, message).with_code(INVALID_URL));
         }

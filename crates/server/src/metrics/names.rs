@@ -120,11 +120,11 @@ define! {
     CANCELLED_TOTAL = "gavel_cancelled_total", ["stage"],
         "Sequences whose clients left, by how far they had come.";
     ADMISSION_REJECTIONS_TOTAL = "gavel_admission_rejections_total", ["reason"],
-        "Requests that were not let in, by why.";
+        "Requests that were not admitted, by the reason.";
     REFUSALS_TOTAL = "gavel_refusals_total", ["reason", "key"],
-        "Requests that were refused before the engine saw them, by why and by key.";
+        "Requests that were refused before the engine saw them, by the reason and the key.";
     CONNECTIONS_LOST_TOTAL = "gavel_connections_lost_total", ["reason"],
-        "Connections that were closed or broke, by why.";
+        "Connections that were closed or broke, by the reason.";
     DISCARDED_BODY_BYTES_TOTAL = "gavel_discarded_body_bytes_total", [],
         "Bytes of bodies that were not read before their requests were answered, and were discarded.";
     PROMPT_TOKENS_TOTAL = "gavel_prompt_tokens_total", ["source"],
@@ -216,7 +216,7 @@ define! {
     FILES = "gavel_files", [],
         "Files that are kept for clients.";
     FILES_BYTES = "gavel_files_bytes", [],
-        "Their bytes.";
+        "Bytes of the stored files.";
     BATCHES = "gavel_batches", ["state"],
         "Batches, by where they stand.";
     PROCESS_RESIDENT_MEMORY_BYTES = "process_resident_memory_bytes", [],

@@ -1,4 +1,4 @@
-//! Tests of turns: between tenants, between long and short prompts, and for sequences of low urgency.
+//! Tests of the order of admission: between tenants, between long and short prompts, and for sequences of low urgency.
 
 use super::*;
 
