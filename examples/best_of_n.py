@@ -7,15 +7,16 @@ import pathlib
 import urllib.request
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# A server with keys needs one.
+KEY = os.environ.get("GAVEL_API_KEY")
+HEADERS = {"content-type": "application/json"} | ({"authorization": f"Bearer {KEY}"} if KEY else {})
 
 
 def best_of(question, image, answers):
     """The best answer, and by how much it is better than the worst; the first one if all are equally good."""
     picture = base64.b64encode(pathlib.Path(image).read_bytes()).decode()
     body = {"question": question, "images": [picture], "responses": answers}
-    request = urllib.request.Request(
-        URL + "/reward", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
+    request = urllib.request.Request(URL + "/reward", json.dumps(body).encode(), HEADERS)
     with urllib.request.urlopen(request) as response:
         found = json.load(response)
     return answers[found.get("chosen", 0)], found.get("margin", 0.0)

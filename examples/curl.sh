@@ -5,7 +5,8 @@ url=${GAVEL_URL:-http://127.0.0.1:8080}
 picture="data:image/png;base64,$(base64 <training/examples/scene.png | tr -d '\n')"
 
 ask() {
-  curl --silent --show-error --fail-with-body "$url$1" --header 'content-type: application/json' --data @-
+  curl --silent --show-error --fail-with-body "$url$1" --header 'content-type: application/json' \
+    ${GAVEL_API_KEY:+--header "authorization: Bearer $GAVEL_API_KEY"} --data @-
   echo
 }
 

@@ -13,6 +13,9 @@ import aiohttp
 from swift.rewards import AsyncORM, orms
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# A server with keys needs one.
+KEY = os.environ.get("GAVEL_API_KEY")
+HEADERS = {"authorization": f"Bearer {KEY}"} if KEY else {}
 # Longer than the server's own bound (request_timeout_s), so that it is the server that says why.
 TIMEOUT = aiohttp.ClientTimeout(total=660)
 
@@ -25,10 +28,12 @@ class GavelReward(AsyncORM):
             question = [turn["content"] for turn in turns if turn["role"] == "user"][-1]
             body = {"prompt": question, "response": completion, "label": {"image": picture}}
             async with session.post(URL + "/rm", json=body) as response:
-                response.raise_for_status()
+                if not response.ok:
+                    # The body says what is wrong.
+                    raise RuntimeError(f"{response.status}: {await response.text()}")
                 return await response.json()
 
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        async with aiohttp.ClientSession(timeout=TIMEOUT, headers=HEADERS) as session:
             asked = (reward(session, *sample) for sample in zip(completions, messages, image, strict=True))
             return await asyncio.gather(*asked)
 

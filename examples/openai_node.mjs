@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import OpenAI from "openai";
 
 const baseURL = `${process.env.GAVEL_URL ?? "http://127.0.0.1:8080"}/v1`;
-const client = new OpenAI({ baseURL, apiKey: "none" });
+const client = new OpenAI({ baseURL, apiKey: process.env.GAVEL_API_KEY ?? "none" });
 const picture = readFileSync("training/examples/scene.png").toString("base64");
 
 const completion = await client.chat.completions.create({

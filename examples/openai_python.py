@@ -6,7 +6,9 @@ import pathlib
 
 import openai
 
-client = openai.OpenAI(base_url=os.environ.get("GAVEL_URL", "http://127.0.0.1:8080") + "/v1", api_key="none")
+url = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# A server without keys takes any.
+client = openai.OpenAI(base_url=url + "/v1", api_key=os.environ.get("GAVEL_API_KEY", "none"))
 picture = base64.b64encode(pathlib.Path("training/examples/scene.png").read_bytes()).decode()
 
 stream = client.chat.completions.create(

@@ -11,6 +11,9 @@ import pathlib
 import urllib.request
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# A server with keys needs one.
+KEY = os.environ.get("GAVEL_API_KEY")
+HEADERS = {"content-type": "application/json"} | ({"authorization": f"Bearer {KEY}"} if KEY else {})
 picture = base64.b64encode(pathlib.Path("training/examples/scene.png").read_bytes()).decode()
 
 for answer in ("The circle is orange.", "The circle is purple."):
@@ -19,6 +22,6 @@ for answer in ("The circle is orange.", "The circle is purple."):
         "response": answer,
         "label": {"image": f"data:image/png;base64,{picture}"},
     }
-    request = urllib.request.Request(URL + "/rm", json.dumps(body).encode(), {"content-type": "application/json"})
+    request = urllib.request.Request(URL + "/rm", json.dumps(body).encode(), HEADERS)
     with urllib.request.urlopen(request) as response:
         print(answer, json.load(response))

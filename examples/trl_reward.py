@@ -14,6 +14,9 @@ import pathlib
 import aiohttp
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# A server with keys needs one.
+KEY = os.environ.get("GAVEL_API_KEY")
+HEADERS = {"authorization": f"Bearer {KEY}"} if KEY else {}
 # Longer than the server's own bound (request_timeout_s), so that it is the server that says why.
 TIMEOUT = aiohttp.ClientTimeout(total=660)
 
@@ -44,10 +47,12 @@ async def gavel_reward(prompts, completions, image=None, images=None, **_):
         label = {"images": [data_url(picture) for picture in pictures]} if pictures else {}
         body = {"prompt": text_of(prompt), "response": text_of(completion), "label": label}
         async with session.post(URL + "/rm", json=body) as response:
-            response.raise_for_status()
+            if not response.ok:
+                # The body says what is wrong.
+                raise RuntimeError(f"{response.status}: {await response.text()}")
             return await response.json()
 
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=HEADERS) as session:
         asked = (reward(session, *sample) for sample in zip(prompts, completions, shown, strict=True))
         return await asyncio.gather(*asked)
 

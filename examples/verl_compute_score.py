@@ -15,6 +15,9 @@ import pathlib
 import aiohttp
 
 URL = os.environ.get("GAVEL_URL", "http://127.0.0.1:8080")
+# A server with keys needs one.
+KEY = os.environ.get("GAVEL_API_KEY")
+HEADERS = {"authorization": f"Bearer {KEY}"} if KEY else {}
 # Longer than the server's own bound (request_timeout_s), so that it is the server that says why.
 TIMEOUT = aiohttp.ClientTimeout(total=660)
 
@@ -26,9 +29,11 @@ async def compute_score(data_source, solution_str, ground_truth, extra_info=None
     if "image" in known:
         label["image"] = known["image"]
     body = {"prompt": known["question"], "response": solution_str, "label": label}
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=HEADERS) as session:
         async with session.post(URL + "/rm", json=body) as response:
-            response.raise_for_status()
+            if not response.ok:
+                # The body says what is wrong.
+                raise RuntimeError(f"{response.status}: {await response.text()}")
             return await response.json()
 
 

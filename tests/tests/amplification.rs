@@ -1,4 +1,5 @@
-//! Small requests whose parts together would be far larger: texts that are shared by many questions, samples or rubrics.
+//! Small requests whose parts together would be far larger: texts that are shared by many questions, samples or
+//! rubrics.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 

@@ -1,4 +1,4 @@
-//! Every file of `examples` is run against the built server, and prints what it should.
+//! Every file of `examples` is run against the built server, without keys and with one, and prints what it should.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use gavel_tests::{Client, Server, binary, client, run_well};
+use gavel_tests::{Client, Keys, Server, binary, client, run_well};
 
 /// How a file is tested.
 enum Tested {
@@ -28,7 +28,11 @@ fn examples() -> BTreeMap<&'static str, Tested> {
         ("curl.sh", Prints(&["\"score\":3.0", "\"preference\":\"first\"", "\"ranking\":[0,1,2]"])),
         (
             "dpo_pairs.py",
-            Prints(&["\"chosen\": \"The circle is orange.\"", "\"rejected\": \"The cross is green.\""]),
+            Prints(&[
+                r#""chosen": [{"role": "assistant", "content": [{"type": "text", "text": "The circle is orange."}]}]"#,
+                r#""rejected": [{"role": "assistant", "content": [{"type": "text", "text": "The cross is green."}]}]"#,
+                "training/examples/scene.png",
+            ]),
         ),
         ("evaluate.sh", Prints(&["180 items", "Pearson r"])),
         ("llama_factory.yaml", By("example_settings.py")),
@@ -77,6 +81,9 @@ fn every_example_runs() {
     assert_eq!(files, examples.keys().copied().collect::<Vec<_>>(), "these are tested");
     let index = fs::read_to_string(folder.join("README.md")).unwrap();
     let server = Server::with_options(&[]);
+    // The same with a key, which the examples take from the environment.
+    let keys = Keys::new(&[("a", "")]);
+    let keyed = keys.server(&[]);
     // Node searches for packages in the folder of the file and those above it.
     let beside = tempfile::tempdir().unwrap();
     symlink(root().join("tests/clients/node/node_modules"), beside.path().join("node_modules")).unwrap();
@@ -92,10 +99,16 @@ fn every_example_runs() {
         };
         let file = beside.path().join(name);
         fs::copy(folder.join(name), &file).unwrap();
-        let Some(mut command) = runner(&file, &server) else { continue };
-        let printed = run_well(&mut command, b"");
-        for text in expected {
-            assert!(printed.contains(text), "{name} does not print {text:?}:\n{printed}");
+        for (server, key) in [(&server, None), (&keyed, Some(keys.key("a")))] {
+            let Some(mut command) = runner(&file, server) else { continue };
+            match key {
+                Some(key) => command.env("GAVEL_API_KEY", key),
+                None => command.env_remove("GAVEL_API_KEY"),
+            };
+            let printed = run_well(&mut command, b"");
+            for text in expected {
+                assert!(printed.contains(text), "{name} does not print {text:?}:\n{printed}");
+            }
         }
     }
 }

@@ -183,8 +183,8 @@ fn gpu_memory(server: &Server, kind: &str) -> f64 {
     told.unwrap_or_else(|| panic!("no {kind} in {figures}")).parse().unwrap()
 }
 
-/// A step with one token of each of 4096 sequences has 4096 rows of logits, of 704 numbers of 2 bytes each, which is more than other
-/// steps have left free.
+/// A step with one token of each of 4096 sequences has 4096 rows of logits, of 704 numbers of 2 bytes each, which is
+/// more than other steps have left free.
 #[test]
 fn steps_have_memory_for_as_many_sequences_as_may_run_at_once() {
     let model = tiny();

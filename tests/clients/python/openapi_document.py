@@ -42,7 +42,9 @@ def operations(document):
 
 def schemathesis(address, file, *options):
     command = [sys.executable, "-m", "schemathesis.cli", "run", str(file), "--url", address, "--no-color"]
-    fixed = ["--generation-deterministic", "--continue-on-failure", "--request-timeout", "60", "--checks", "all"]
+    # How fast it answers is not tested: on a busy machine, a long text takes longer than the usual ten seconds.
+    times = ["--request-timeout", "60", "--max-response-time", "60"]
+    fixed = ["--generation-deterministic", "--continue-on-failure", *times, "--checks", "all"]
     run = subprocess.run(command + fixed + list(options), capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout

@@ -80,7 +80,8 @@ def check_container():
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert spec.get(probe, {}).get("httpGet", {"path": "/livez"})["path"] in paths
     for path in chart.values["ingress"]["paths"]:
-        assert any(route.startswith(path) for route in paths), path
+        # /decisions is another path of a route that is described once.
+        assert any(route.startswith((path, f"/v1{path}")) for route in paths), path
     limits = judge({"gpu": {"count": 2}})["containers"][0]["resources"]["limits"]
     assert limits == {"nvidia.com/gpu": 2, "memory": "2Gi"}
     assert "nvidia.com/gpu" not in judge({})["containers"][0]["resources"]["limits"]
@@ -267,6 +268,14 @@ def check_monitoring():
     assert made["PrometheusRule/judge"]["spec"]["groups"] == groups
     for kind in OPERATOR:
         assert made[f"{kind}/judge"]["metadata"]["labels"]["release"] == "prometheus"
+    keyed = {"keys": {"existingSecret": "keys"}, "monitoring": {"serviceMonitor": {"enabled": True}}}
+    assert "authorizationSecret" in refusal(keyed), "without a key every scrape would be refused"
+    named = {"name": "metrics", "key": "token"}
+    keyed["monitoring"]["serviceMonitor"]["authorizationSecret"] = named
+    for values, authorization in [(keyed, {"credentials": named}), (SETS["autoscaling and monitoring"], None)]:
+        (monitor,) = [d for d in documents(values).values() if d["kind"] == "ServiceMonitor"]
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert endpoint.get("authorization") == authorization
     (metric,) = made["HorizontalPodAutoscaler/judge"]["spec"]["metrics"]
     assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": "2"}
     adapter = next(block for block in blocks("yaml") if "seriesQuery" in block)
@@ -328,6 +337,9 @@ def check_notes():
     assert "networkPolicy.hub" not in notes(model | {"networkPolicy": {"hub": True}})
     held = {"config": {"critic": {"model": "/models/critic"}}}
     assert "networkPolicy.hub" not in notes(held)
+    stored = {"config": {"storage": {"data_dir": "/data"}}}
+    assert "data_dir" in notes(stored) and "data_dir" not in notes({}) + notes(stored | {"replicas": 1})
+    assert "data_dir" in notes(stored | {"replicas": 1, "autoscaling": {"enabled": True}})
     assert "seriesQuery" not in notes({}) and "gavel_queue_drain_seconds" in notes({"autoscaling": {"enabled": True}})
 
 
@@ -349,6 +361,7 @@ def check_refusals():
         ({"extraEnv": [{"name": "GAVEL_PORT", "value": "90"}]}, "extraEnv"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"service": {"port": 0}}, "port"),
+        ({"monitoring": {"serviceMonitor": {"authorizationSecret": {"name": "metrics"}}}}, "key"),
         ({"ingress": {"enabled": True}}, "hosts"),
         ({"networkPolicy": {"clients": [{}]}}, "clients"),
         ({"rules": {"rubrics": {"../ours": RUBRIC}}}, "ours"),

@@ -25,6 +25,9 @@ SETS = {
         },
         "hubToken": {"existingSecret": "0123"},
         "keys": {"existingSecret": "keys"},
+        "monitoring": {
+            "serviceMonitor": {"enabled": True, "authorizationSecret": {"name": "metrics", "key": "token"}}
+        },
         "modelCache": {"existingClaim": "checkpoints", "readOnly": True},
         "networkPolicy": {"hub": True, "monitoring": []},
         "nodeSelector": {"accelerator": "yes"},

@@ -1,4 +1,5 @@
-//! Checkpoints that are damaged, cut, changed or replaced: each is refused by name before the server is ready, or does no harm.
+//! Checkpoints that are damaged, cut, changed or replaced: each is refused by name before the server is ready, or
+//! does no harm.
 
 mod damages;
 mod files;

@@ -1,4 +1,5 @@
-//! Faults of what is below the program: a library of ours stands between it and the C library, and fails when a test says so.
+//! Faults of what is below the program: a library of ours stands between it and the C library, and fails when a test
+//! says so.
 
 use std::{fs::OpenOptions, os::unix::fs::FileExt, path::PathBuf, process::Command};
 
