@@ -13,26 +13,8 @@ use super::{
 pub(crate) struct Comparison {
     /// The advantage of the response in second place over that in first place, from -1 to 1 or in points of a scale.
     pub(crate) advantage: f64,
-    /// The better one, if the verdict names one.
-    pub(crate) winner: Option<Winner>,
-}
-
-/// The place of the better response of a comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Winner {
-    First,
-    Second,
-}
-
-impl Winner {
-    /// The winner of a verdict; `None` for a tie.
-    pub(crate) fn of(preference: Preference) -> Option<Self> {
-        match preference {
-            Preference::First => Some(Self::First),
-            Preference::Second => Some(Self::Second),
-            Preference::Tie => None,
-        }
-    }
+    /// The preference of the verdict, in terms of the places.
+    pub(crate) preference: Preference,
 }
 
 /// The result for every ordered pair of responses; failed comparisons are absent.
@@ -140,8 +122,10 @@ impl Matrix {
         let advantages = both.iter().map(|(there, back)| there.advantage + back.advantage);
         let second_place = advantages.sum::<f64>() / (2.0 * count);
         // The places are swapped, so that the same place is another response.
-        let flips = both.iter().filter(|(there, back)| there.winner.is_some() && there.winner == back.winner);
-        let flips = flips.count() as f64 / count;
+        let is_flip = |(there, back): &&(Comparison, Comparison)| {
+            there.preference == back.preference && there.preference != Preference::Tie
+        };
+        let flips = both.iter().filter(is_flip).count() as f64 / count;
         Some(PositionBias { second_place, pairs: both.len(), flips })
     }
 
@@ -159,16 +143,16 @@ impl Matrix {
 
 #[cfg(test)]
 mod tests {
-    use super::{Comparison, Matrix, Signal, Winner};
+    use super::{Comparison, Matrix, Preference, Signal};
 
     /// The comparison of a critic that prefers what has an advantage.
     fn comparison(advantage: f64) -> Comparison {
-        let winner = match advantage {
-            advantage if advantage > 0.0 => Some(Winner::Second),
-            advantage if advantage < 0.0 => Some(Winner::First),
-            _ => None,
+        let preference = match advantage {
+            advantage if advantage > 0.0 => Preference::Second,
+            advantage if advantage < 0.0 => Preference::First,
+            _ => Preference::Tie,
         };
-        Comparison { advantage, winner }
+        Comparison { advantage, preference }
     }
 
     fn matrix<const N: usize>(rows: [[f64; N]; N]) -> Matrix {
@@ -215,8 +199,8 @@ mod tests {
         assert_eq!(second_always.rewards(), [Some(0.0), Some(0.0)]);
         // A tie names no winner, whichever place is the more probable one beside it.
         let mut ties = Matrix::new(2, Signal::Probability, 1.0);
-        ties.set(0, 1, Comparison { advantage: 0.1, winner: None });
-        ties.set(1, 0, Comparison { advantage: 0.1, winner: None });
+        ties.set(0, 1, Comparison { advantage: 0.1, preference: Preference::Tie });
+        ties.set(1, 0, Comparison { advantage: 0.1, preference: Preference::Tie });
         assert_eq!(ties.position_bias().unwrap().flips, 0.0);
     }
 

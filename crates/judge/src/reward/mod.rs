@@ -18,7 +18,7 @@ use futures::{StreamExt, stream};
 use rubric::{AnswerForm, Case, Distribution, Flag, Kind, Outcome, Preference, Responses, RubricError};
 
 use crate::{Judge, JudgeError, JudgeOptions, JudgeRequest, Judgement, Usage, concurrency, reply::Mode};
-use matrix::{Comparison, Winner};
+use matrix::Comparison;
 use ranking::{pick, ranked};
 
 pub use matrix::{Matrix, PositionBias};
@@ -267,8 +267,8 @@ impl Asking<'_> {
             let is_last = verdict.as_ref().is_err_and(is_of_images);
             if let Some(judgement) = tally.take(first, Some(second), verdict) {
                 let advantage = advantage(judgement, self.options.signal, self.greatest);
-                let winner = judgement.verdict.outcome.preference().and_then(Winner::of);
-                matrix.set(first, second, Comparison { advantage, winner });
+                let preference = judgement.verdict.outcome.preference().unwrap_or(Preference::Tie);
+                matrix.set(first, second, Comparison { advantage, preference });
             }
             if is_last {
                 // A damaged image is decoded again for each comparison.
