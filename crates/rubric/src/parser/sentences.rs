@@ -19,6 +19,9 @@ enum Introduction {
     Overall,
 }
 
+/// Headings of the judgement as a whole, as a pattern.
+const HEADING: &str = r"overall\s+judge?ment|final\s+(?:judge?ment|verdict)|in\s+(?:summary|conclusion)";
+
 /// A sentence that states which answer is better, or that it is a tie.
 struct Statement {
     introduction: Introduction,
@@ -55,11 +58,11 @@ fn statements(text: &str, ending: Ending) -> Result<Vec<Statement>, VerdictError
     // Preceded by the start of the text, of a line, of a list item or of a sentence. Asterisks, as used for
     // emphasis, count as white space.
     static SENTENCE: LazyLock<Regex> = LazyLock::new(|| {
-        regex(concat!(
+        let pattern = [
             r"(?im)(?<before>^|[.!?:;*>])(?<gap>[\s*#]*)(?<item>[-•]\s[\s*]*)?",
             // What introduces it.
             r"(?:(?:(?<overall>(?:(?:therefore|thus|hence|so),?\s+)?",
-            r"(?:overall(?:\s+judge?ment)?|final\s+(?:judge?ment|verdict)|in\s+(?:summary|conclusion)))",
+            &format!("(?:{HEADING}|overall))"),
             r"|(?<conclusion>therefore|thus|hence|so))(?-u:\b)[\s*]*[,:–—-]?[\s*]*(?:[-•]\s[\s*]*)?",
             "(?:I\\s+(?:think|believe)\\s+(?:that\\s+)?)?[\"“\\[(]?)?",
             // What it states.
@@ -70,13 +73,14 @@ fn statements(text: &str, ending: Ending) -> Result<Vec<Statement>, VerdictError
             r"|neither\s+(?:answer|response)\s+is\s+better))",
             // Its end, or the end of the words that matter.
             "(?:[ \t\"”\\])]*(?<end>[.!*<]|$)|(?-u:\\b))",
-        ))
+        ];
+        regex(&pattern.concat())
     });
     let (mut statements, mut from) = (Vec::new(), 0);
     while let Some(found) = SENTENCE.captures_at(text, from) {
         // The mark at the end may also be the one before the next sentence.
         let whole = found.get_match();
-        from = found.name("end").map_or(whole.end(), |end| end.start()).max(whole.start() + 1);
+        from = found.name("end").map_or(whole.end(), |end| end.start());
         let introduction = introduction(&found);
         if !is_verdict(text, &found, introduction) {
             continue;
@@ -97,13 +101,9 @@ fn statements(text: &str, ending: Ending) -> Result<Vec<Statement>, VerdictError
 
 /// The byte at which the last heading of a judgement as a whole ends.
 fn last_heading(text: &str) -> Option<usize> {
-    static HEADING: LazyLock<Regex> = LazyLock::new(|| {
-        regex(concat!(
-            r"(?im)(?:^|[.!?*>])[\s*#]*",
-            r"(?:overall\s+judge?ment|final\s+(?:judge?ment|verdict)|in\s+(?:summary|conclusion))(?-u:\b)",
-        ))
-    });
-    HEADING.find_iter(text).last().map(|found| found.end())
+    static LEADING: LazyLock<Regex> =
+        LazyLock::new(|| regex(&format!(r"(?im)(?:^|[.!?*>])[\s*#]*(?:{HEADING})(?-u:\b)")));
+    LEADING.find_iter(text).last().map(|found| found.end())
 }
 
 fn introduction(found: &Captures<'_>) -> Introduction {
