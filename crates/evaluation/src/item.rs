@@ -26,10 +26,7 @@ impl ReferenceScale {
     /// How good `score` is, from 0 (the worst) to 1 (the best): its position on the scale, counted from the worse end.
     pub fn goodness(self, score: f64) -> f64 {
         let part = (score - self.min) / (self.max - self.min);
-        match self.direction {
-            Some(Direction::Lower) => 1.0 - part,
-            Some(Direction::Higher) | None => part,
-        }
+        self.direction.unwrap_or_default().part_from_worst(part)
     }
 
     /// The scale of a label, beside a verdict on the scale `verdict`: its `own`, with the verdict's direction if it

@@ -117,6 +117,15 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The position of a score on its scale, counted from the worse end: 0 is the worst, 1 the best. `part` is counted
+    /// from the lowest score.
+    pub fn part_from_worst(self, part: f64) -> f64 {
+        match self {
+            Self::Higher => part,
+            Self::Lower => 1.0 - part,
+        }
+    }
+
     /// The score, negated if needed, so that a higher number is always better.
     pub fn goodness(self, score: f64) -> f64 {
         match self {

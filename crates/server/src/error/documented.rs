@@ -17,6 +17,9 @@ const UNKNOWN_RUBRIC: Row = ("404", "No rubric with this name exists.");
 const TOO_LARGE: Row = ("413", "The request body is too large.");
 const NOT_JSON: Row = ("415", "The request body is not JSON.");
 const FAILED: Row = ("500", "The critic failed.");
+const BUSY: Row = ("429", "Too many requests are waiting; retry after the time in `Retry-After`.");
+const STOPPED: Row = ("503", "The engine has stopped.");
+const UNKNOWN_MODEL: Row = ("404", "No model with this name is served.");
 const LATE: Row = ("504", "The request exceeded its time limit.");
 
 /// The errors of routes on which the critic writes text.
@@ -28,9 +31,9 @@ impl IntoResponses for GenerationErrors {
             ("400", "The request is invalid or uses an unsupported parameter."),
             TOO_LARGE,
             NOT_JSON,
-            ("429", "Too many requests are waiting; retry after the time in `Retry-After`."),
+            BUSY,
             ("500", "The critic failed, or the text ended before its first word (`empty_completion`)."),
-            ("503", "The engine has stopped."),
+            STOPPED,
             LATE,
         ])
     }
@@ -68,12 +71,12 @@ pub(crate) enum TokenErrors {}
 impl IntoResponses for TokenErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         documented([
-            ("404", "No model with this name is served."),
+            UNKNOWN_MODEL,
             TOO_LARGE,
             NOT_JSON,
-            ("429", "Too many requests are waiting; retry after the time in `Retry-After`."),
+            BUSY,
             ("500", "The text cannot be converted."),
-            ("503", "The engine has stopped."),
+            STOPPED,
             LATE,
         ])
     }
@@ -84,7 +87,7 @@ pub(crate) enum UnknownModel {}
 
 impl IntoResponses for UnknownModel {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented([("404", "No model with this name is served.")])
+        documented([UNKNOWN_MODEL])
     }
 }
 

@@ -77,34 +77,7 @@ pub(crate) async fn with_images<T>(
         return Ok(made);
     }
     drop(made);
-    let find = |(source, param): (ImageSource, String)| async move {
-        let at = param.clone();
-        let image = match &source {
-            ImageSource::Remote(url) => fetched(state, url, &param).await?,
-            ImageSource::Registered(name) => {
-                let limit = state.limits.content.shape.image_bytes;
-                registered::find((&state.storage, limit), &caller.client.tenant, (name.clone(), param))
-                    .await?
-            }
-        };
-        Ok::<_, ApiError>((at, source, image))
-    };
-    let found = async {
-        let (mut all, mut bytes) = (HashMap::new(), 0);
-        let mut found = stream::iter(wanted).map(find).buffer_unordered(AT_A_TIME);
-        while let Some((param, source, image)) = found.try_next().await? {
-            bytes += image.bytes().len();
-            if bytes > MAX_FOUND_BYTES {
-                let message = format!(
-                    "The images from elsewhere of one request may have {} MiB together.",
-                    MAX_FOUND_BYTES >> 20
-                );
-                return Err(ApiError::invalid(param, message).with_code("too_many_images"));
-            }
-            all.insert(source, image);
-        }
-        Ok(all)
-    };
+    let found = find_all(state, caller, wanted);
     let found = match caller.client.deadline {
         Some(deadline) => {
             tokio::time::timeout_at(deadline.into(), found).await.unwrap_or_else(|_| Err(expired()))
@@ -112,6 +85,40 @@ pub(crate) async fn with_images<T>(
         None => found.await,
     };
     make(&ImageReader { found: found?, ..ImageReader::new(remote) })
+}
+
+/// The images at these locations, each of which comes with the first parameter that refers to it.
+///
+/// # Errors
+/// For an image that cannot be fetched or is not registered, and when all together are too large.
+async fn find_all(
+    state: &AppState,
+    caller: &Caller,
+    wanted: HashMap<ImageSource, String>,
+) -> Result<HashMap<ImageSource, EncodedImage>, ApiError> {
+    let find = |(source, param): (ImageSource, String)| async move {
+        let image = match &source {
+            ImageSource::Remote(url) => fetched(state, url, &param).await?,
+            ImageSource::Registered(name) => {
+                let limit = state.limits.content.shape.image_bytes;
+                let named = (name.clone(), param.clone());
+                registered::find((&state.storage, limit), &caller.client.tenant, named).await?
+            }
+        };
+        Ok::<_, ApiError>((param, source, image))
+    };
+    let (mut all, mut bytes) = (HashMap::new(), 0);
+    let mut found = stream::iter(wanted).map(find).buffer_unordered(AT_A_TIME);
+    while let Some((param, source, image)) = found.try_next().await? {
+        bytes += image.bytes().len();
+        if bytes > MAX_FOUND_BYTES {
+            let mib = MAX_FOUND_BYTES >> 20;
+            let message = format!("The images from elsewhere of one request may have {mib} MiB together.");
+            return Err(ApiError::invalid(param, message).with_code("too_many_images"));
+        }
+        all.insert(source, image);
+    }
+    Ok(all)
 }
 
 /// The error for a request whose time was over before its images had come.

@@ -12,8 +12,8 @@ use std::{
 use axum::http::StatusCode;
 use futures::{StreamExt, stream};
 use judge::{
-    BothOrders, Caller, Direction, Distribution, EncodeError, JudgeError, JudgeOptions, JudgeRequest,
-    Judgement, Mode, Outcome, RubricChoice, Ticket, Usage, concurrency,
+    BothOrders, Caller, Distribution, EncodeError, JudgeError, JudgeOptions, JudgeRequest, Judgement, Mode,
+    Outcome, RubricChoice, Ticket, Usage, concurrency,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -167,13 +167,8 @@ impl SampleScore {
     fn of_one(judgement: &Judgement, points: Points) -> Option<Self> {
         let distribution = judgement.distribution.as_ref();
         let expected = expected_score(judgement.verdict.outcome, distribution)?;
-        let unit = judgement.scale.map_or(expected, |scale| {
-            let part = scale.part(expected);
-            match judgement.direction {
-                Direction::Higher => part,
-                Direction::Lower => 1.0 - part,
-            }
-        });
+        let on_scale = judgement.scale.map(|scale| judgement.direction.part_from_worst(scale.part(expected)));
+        let unit = on_scale.unwrap_or(expected);
         Some(Self {
             reward: match points {
                 Points::Unit => unit,
