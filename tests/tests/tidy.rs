@@ -203,11 +203,10 @@ fn only_boot_names_where_critics_come_from() {
         text.contains("critic_candle") || text.contains("embedded::")
     };
     let naming: Vec<_> = with_ending("crates/server", "rs").into_iter().filter(names).collect();
-    assert_eq!(naming, [Path::new("crates/server/src/boot.rs")]);
+    assert_eq!(naming, [Path::new("crates/server/src/boot/mod.rs")]);
 }
 
-/// Variables of options are named in `command.rs`, or made from the option's name in `environment.rs`; clap reads
-/// them.
+/// Variables of options are named in `options`, or made from the option's name in `environment.rs`; clap reads them.
 #[test]
 fn only_the_command_line_reads_the_environment() {
     let calls = ["env::var", "from_env(", "from_default_env("];
@@ -220,7 +219,7 @@ fn only_the_command_line_reads_the_environment() {
     let expected = [
         // Reads the settings of a proxy to the hub.
         "crates/critic-candle/src/hub/download.rs",
-        "crates/server/src/command/environment.rs",
+        "crates/server/src/settings/environment.rs",
     ];
     assert_eq!(reading, expected.map(Path::new));
 }
@@ -230,42 +229,48 @@ fn only_the_command_line_reads_the_environment() {
 #[test]
 fn only_the_command_line_uses_anyhow() {
     let folder = Path::new("crates/server/src");
-    let is_command = |path: &PathBuf| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let folders = ["bulk", "command", "export_command"].map(|part| folder.join(part));
-        name.ends_with("_command.rs") || folders.iter().any(|folder| path.starts_with(folder))
-    };
+    let is_command =
+        |path: &PathBuf| ["commands", "settings"].iter().any(|part| path.starts_with(folder.join(part)));
     let uses = |path: &PathBuf| !is_command(path) && read(path).contains("anyhow");
     let using: Vec<_> = with_ending("crates", "rs").into_iter().filter(uses).collect();
-    let expected = ["boot.rs", "exit.rs", "json_line.rs", "lib.rs", "report.rs", "stdout.rs"];
+    let expected = ["boot/mod.rs", "json/line.rs", "lib.rs", "process/stdout.rs"];
     assert_eq!(using, expected.map(|name| folder.join(name)));
 }
 
-/// Modules of the server that others are built on do not depend on those.
+/// The modules of `server` from the bottom to the top, as [`MODELS`].
+const SERVER: [&str; 27] = [
+    "hexadecimal",
+    "sync",
+    "process",
+    "remote_images",
+    "options",
+    "telemetry",
+    "connections",
+    "metrics",
+    "error",
+    "json",
+    "request",
+    "access",
+    "storage",
+    "judging_log",
+    "service",
+    "extract",
+    "images",
+    "batches",
+    "dialects",
+    "boot",
+    "routes",
+    "serve",
+    "settings",
+    "commands",
+    "fuzz_api",
+    "lib",
+    "main",
+];
+
 #[test]
 fn modules_of_the_server_know_nothing_of_those_above_them() {
-    let folder = Path::new("crates/server/src");
-    for (below, above) in [
-        ("command", "dialects::"),
-        ("exit.rs", "serve::"),
-        ("metrics", "dialects::"),
-        ("metrics", "state::"),
-        ("reload.rs", "dialects::"),
-        ("service.rs", "router::"),
-        ("service.rs", "state::"),
-    ] {
-        let names = |text: &str| {
-            let begins = |place: usize| !text[..place].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-            text.match_indices(above).any(|(place, _)| begins(place))
-        };
-        let is_below = |path: &&PathBuf| path.starts_with(folder.join(below));
-        let files = with_ending("crates/server", "rs");
-        let files: Vec<_> = files.iter().filter(is_below).collect();
-        assert!(!files.is_empty(), "there is no {below}");
-        for path in files {
-            assert!(!names(&read(path)), "{} names {above}", path.display());
-        }
-    }
+    check_order("crates/server/src", &SERVER);
 }
 
 /// The modules of `critic-candle` from the bottom to the top. Each names only modules before it, so that there are no
@@ -301,21 +306,25 @@ const MODELS: [&str; 26] = [
 
 #[test]
 fn modules_of_the_models_know_nothing_of_those_above_them() {
-    let folder = Path::new("crates/critic-candle/src");
+    check_order("crates/critic-candle/src", &MODELS);
+}
+
+/// Checks that each module of the crate in `folder` names only modules before it in `order`, which lists all of them.
+fn check_order(folder: &str, order: &[&str]) {
     let mut found = BTreeSet::new();
-    for path in with_ending("crates/critic-candle/src", "rs") {
+    for path in with_ending(folder, "rs") {
         let first = path.strip_prefix(folder).unwrap().iter().next().unwrap();
         let module = Path::new(first).file_stem().unwrap().to_str().unwrap();
-        let place = MODELS.iter().position(|known| *known == module);
-        let place = place.unwrap_or_else(|| panic!("MODELS lacks {module}"));
+        let place = order.iter().position(|known| *known == module);
+        let place = place.unwrap_or_else(|| panic!("{folder} has a module without a place: {module}"));
         let text = read(&path);
         for named in named_in_crate(&text) {
-            let above = MODELS[place + 1..].contains(&named);
+            let above = order[place + 1..].contains(&named);
             assert!(!above, "{} names {named}, which is above it", path.display());
         }
         found.insert(module.to_owned());
     }
-    assert_eq!(found.len(), MODELS.len(), "MODELS has a module that does not exist");
+    assert_eq!(found.len(), order.len(), "{folder} lacks a module that has a place");
 }
 
 /// The names that follow `crate::` in a file: that of a path, or those with which the paths in braces begin.

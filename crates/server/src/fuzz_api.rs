@@ -26,20 +26,19 @@ use tower::ServiceExt;
 
 use crate::{
     batches::{Lines, validate},
-    command::{Command, CommandLine, check_configuration},
     connections::{ConnectionLimits, serve_one},
     dialects,
     error::ApiError,
+    extract::json_body::JsonBytes,
     images,
-    json_body::JsonBytes,
-    json_limits::TextKind,
-    lifecycle::Lifecycle,
+    json::limits::TextKind,
     metrics::Metrics,
+    options::{Command, CommandLine},
     remote_images::{self, Policy},
-    router,
+    routes,
     serve::Bounds,
-    service::Service,
-    state::AppState,
+    service::{Service, lifecycle::Lifecycle, state::AppState},
+    settings::check_configuration,
 };
 
 /// Time limit for the server's side of a connection to end after its client has left.
@@ -96,7 +95,7 @@ impl FuzzApi {
         let metrics = Metrics::new(judge.model(), "none");
         let service = Service::plain((judge, metrics));
         let lifecycle = service.lifecycle.clone();
-        let (routes, state) = runtime.block_on(async { router::routes(service, limits) });
+        let (routes, state) = runtime.block_on(async { routes::routes(service, limits) });
         Ok(Self { runtime, router: routes.with_state(state.clone()), state, connections, lifecycle })
     }
 

@@ -81,13 +81,16 @@ mod sync {
         }
     }
 }
+mod connections {
+    pub(crate) use crate::{client_network, held_body};
+}
 #[path = "../src/connections/address_limit.rs"]
 mod address_limit;
-#[path = "../src/client_network.rs"]
+#[path = "../src/connections/client_network.rs"]
 mod client_network;
-#[path = "../src/held_body.rs"]
+#[path = "../src/connections/held_body.rs"]
 mod held_body;
-#[path = "../src/lifecycle.rs"]
+#[path = "../src/service/lifecycle.rs"]
 #[expect(dead_code, reason = "only what threads share is tried here")]
 mod lifecycle;
 

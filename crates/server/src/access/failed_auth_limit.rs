@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::bucket::Bucket;
-use crate::client_network::network;
+use crate::connections::client_network::network;
 
 /// The largest number of addresses to remember, at some hundred bytes each. Further addresses share one bucket.
 const REMEMBERED: usize = 4096;

@@ -11,25 +11,26 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use judge::Caller;
 
 use super::{
     Access,
     account::{Grant, ceiling},
 };
 use crate::{
-    caller::OnBehalfOf,
     connections::{KnownClient, Peer},
     error::ApiError,
-    metrics::Refusal,
+    metrics::{KeyLabel, Refusal},
 };
 
 /// Headers whose whole value is the key.
 static KEY_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("api-key"), HeaderName::from_static("x-api-key")];
 
-/// The metric label of a request's key, attached to its response as an extension.
+/// Extension of a request that the server makes internally for a client, such as a line of a batch. Clients cannot
+/// set it.
 #[derive(Debug, Clone)]
-pub(crate) struct KeyLabel(pub(crate) Arc<str>);
+pub(crate) struct OnBehalfOf(pub(crate) Caller);
 
 /// Middleware that lets a request with a valid key pass, or any request if no keys are configured. The host is
 /// checked if there are no keys or the host rule always applies (on a loopback listener). Handlers find the

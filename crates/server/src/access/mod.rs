@@ -23,7 +23,7 @@ use std::{
 pub(crate) use account::Grant;
 pub(crate) use error::KeysError;
 use failed_auth_limit::FailedAuthLimit;
-pub(crate) use guard::{AdminAccess, KeyLabel, guard, guard_admin, presented};
+pub(crate) use guard::{AdminAccess, OnBehalfOf, guard, guard_admin, presented};
 pub(crate) use host::HostRule;
 pub(crate) use key::{FormsOfKey, Key, new_key};
 pub(crate) use key_file::{KEYS, read_keys};

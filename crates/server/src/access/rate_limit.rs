@@ -13,12 +13,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::account::{Account, Grant, RunningRequest};
+use super::{
+    account::{Account, Grant, RunningRequest},
+    guard::OnBehalfOf,
+};
 use crate::{
-    caller::{ArrivedAt, OnBehalfOf, time_limit},
+    connections::held_body::Held,
     error::ApiError,
-    held_body::Held,
     metrics::Refusal,
+    request::times::{ArrivedAt, time_limit},
 };
 
 /// The only lookup that makes the critic write.

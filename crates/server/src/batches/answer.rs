@@ -19,7 +19,10 @@ use super::{
     line::{Line, route_of},
 };
 use crate::{
-    caller::OnBehalfOf, error::ApiError, metrics::LineOutcome, request_id, retry_after::retry_after,
+    access::OnBehalfOf,
+    error::ApiError,
+    metrics::LineOutcome,
+    request::{id, retry_after::retry_after},
 };
 
 /// The number of attempts at a line that fails with 500 or 504.
@@ -182,7 +185,7 @@ pub(super) fn expired(line: &Line) -> LineResult {
 /// A failed result that comes from the batch runner itself, not from a route.
 fn error_result(line: &Line, status: StatusCode, error: &ApiError) -> LineResult {
     let body = serde_json::value::to_raw_value(&error.body()).expect("our own bodies can be written as JSON");
-    let id = format!("req-{}", request_id::fresh_id());
+    let id = format!("req-{}", id::fresh_id());
     line_result(line, status, &id, &body)
 }
 
@@ -227,7 +230,7 @@ fn on_one_line(body: &[u8]) -> Box<RawValue> {
 /// The result of a line with this response.
 fn line_result(line: &Line, status: StatusCode, request_id: &str, body: &RawValue) -> LineResult {
     let output = OutputLine {
-        id: format!("batch_req_{}", request_id::fresh_id()),
+        id: format!("batch_req_{}", id::fresh_id()),
         custom_id: &line.custom_id,
         response: OutputResponse { status_code: status.as_u16(), request_id, body },
         error: (),

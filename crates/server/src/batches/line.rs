@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::LineError;
 
-use crate::{json_errors, json_line, json_object::only_from_objects};
+use crate::json::{errors, line, object::only_from_objects};
 
 /// The largest size of a line beyond its body, in bytes: its id, its route and punctuation.
 const ENVELOPE_BYTES: usize = 64 << 10;
@@ -91,7 +91,7 @@ impl<S: Read> Lines<S> {
     fn parse(&self, text: &[u8], endpoint: &str) -> Result<Line, LineError> {
         let refuse = |code, param: &str, message: String| Err(self.error(code, message, Some(param)));
         let ParsedLine { custom_id, method, url, body } = serde_json::from_slice(text).map_err(|error| {
-            let reason = json_errors::in_words(&json_line::reason(&error));
+            let reason = errors::in_words(&line::reason(&error));
             let message = format!("The line is no request as JSON, at column {}: {reason}.", error.column());
             self.error("invalid_json_line", message, None)
         })?;

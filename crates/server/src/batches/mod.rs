@@ -25,8 +25,8 @@ use tokio::{
 };
 
 use crate::{
-    lifecycle::{Lifecycle, Phase},
     metrics::Metrics,
+    service::lifecycle::{Lifecycle, Phase},
     storage::{SWEEP, StoreHandle},
 };
 

@@ -3,7 +3,7 @@
 use judge::{BackendError, RubricError};
 
 use super::{HubError, LoadError};
-use crate::exit::Status;
+use crate::process::exit::Status;
 
 /// Why no critic can be made.
 #[derive(Debug, thiserror::Error)]

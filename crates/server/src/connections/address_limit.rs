@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::PoisonError};
 
 use crate::{
-    client_network::network,
+    connections::client_network::network,
     sync::{Arc, Mutex},
 };
 

@@ -7,7 +7,9 @@
 mod address_limit;
 #[cfg(test)]
 mod address_limit_tests;
+pub(crate) mod client_network;
 mod figures;
+pub(crate) mod held_body;
 mod idle_timeout;
 mod keepalive;
 mod timed_body;
@@ -34,7 +36,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::held_body::Held;
+use crate::connections::held_body::Held;
 use address_limit::AddressLimit;
 pub(crate) use figures::{ConnectionFigures, Lost};
 use idle_timeout::{ConnectionState, StreamTimeouts, TimedStream};

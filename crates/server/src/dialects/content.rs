@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     error::{ApiError, quoted},
     images::{self, ImageReader},
-    json_errors,
-    json_object::Object,
+    json::{errors, object::Object},
 };
 
 /// A text, a part, or a list of parts.
@@ -199,7 +198,7 @@ impl ContentPart {
         let Self { kind, text, image_url, image, url, base64, detail, file_id, frames, unreadable } = self;
         let has_known_type = kind.as_deref().is_none_or(|kind| TYPES.contains(&kind));
         if let Some(UnreadableMember { path, reason }) = unreadable.filter(|_| has_known_type) {
-            return Err(json_errors::refusal((&format!("{param}.{path}"), "field"), &reason));
+            return Err(errors::refusal((&format!("{param}.{path}"), "field"), &reason));
         }
         if let Some(id) = file_id.as_deref().filter(|id| images::full_name(id).is_none()) {
             return Err(images::unknown(id, param));

@@ -1,5 +1,6 @@
 //! The client interfaces. Each one translates requests and responses; none makes decisions.
 
+mod affinity;
 mod content;
 pub(crate) mod engines;
 pub(crate) mod native;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     error::{ApiError, LONGEST_VALUE, brief},
-    json_body::JsonBytes,
+    extract::json_body::JsonBytes,
 };
 
 /// The members of an object by name.

@@ -1,6 +1,7 @@
 //! API errors: every failure as a JSON body with a status. The errors of other crates get their status here; a module
 //! that refuses a request chooses the status itself.
 
+mod causes;
 mod documented;
 mod judging;
 mod storing;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
+pub(crate) use causes::with_causes;
 pub(crate) use documented::{
     GenerationErrors, JudgementErrors, NoStorage, NotStored, ScoringErrors, TokenErrors, UnknownModel,
 };

@@ -8,7 +8,6 @@ use std::{
     borrow::Cow,
     cell::RefCell,
     collections::HashMap,
-    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -22,8 +21,9 @@ use judge::{Caller, EncodedImage, Failure};
 
 use crate::{
     error::{ApiError, Dialect},
+    json::data_urls::unescaped,
     remote_images::{ImageUrl, NotFetched, RemoteImages},
-    state::AppState,
+    service::state::AppState,
 };
 pub(crate) use formats::format_of;
 pub(crate) use registered::{full_name, unknown};
@@ -196,55 +196,6 @@ fn not_fetched(param: &str) -> ApiError {
     ApiError::invalid(param, message).with_code("failed_to_download_image")
 }
 
-/// The byte ranges of image data URLs inside a text.
-pub(crate) fn urls_in(text: &str) -> impl Iterator<Item = Range<usize>> {
-    const START: &str = "data:image/";
-    let mut behind = 0;
-    std::iter::from_fn(move || {
-        let start = behind + text[behind..].find(START)?;
-        behind = start + url_length(&text.as_bytes()[start..]);
-        Some(start..behind)
-    })
-}
-
-/// The length of the data URL at the beginning of a text. A percent sign belongs to it with two digits after it.
-fn url_length(text: &[u8]) -> usize {
-    let mut length = 0;
-    while let Some(letter) = text.get(length) {
-        length += match letter {
-            b'%' if escaped(&text[length..]).is_some() => 3,
-            letter if letter.is_ascii_alphanumeric() || b"+/=-_;:,.".contains(letter) => 1,
-            _ => break,
-        };
-    }
-    length
-}
-
-/// The byte that a text begins with as a percent sign and two hexadecimal digits.
-fn escaped(text: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = *text else { return None };
-    let digit = |letter: u8| char::from(letter).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
-}
-
-/// The bytes of a data URL's payload, in which browsers write some letters of base64 as a percent sign and two digits.
-fn unescaped(payload: &[u8]) -> Vec<u8> {
-    let (mut rest, mut plain) = (payload, Vec::with_capacity(payload.len()));
-    while let Some((letter, behind)) = rest.split_first() {
-        match escaped(rest) {
-            Some(byte) => {
-                plain.push(byte);
-                rest = &rest[3..];
-            }
-            None => {
-                plain.push(*letter);
-                rest = behind;
-            }
-        }
-    }
-    plain
-}
-
 /// Decodes the image that `text` itself contains.
 ///
 /// # Errors
@@ -324,7 +275,7 @@ fn decode(payload: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decoded as read, urls_in};
+    use super::decoded as read;
 
     #[test]
     fn every_way_of_writing_the_bytes_is_read() {
@@ -373,15 +324,5 @@ mod tests {
         ] {
             assert!(read(text, "images[0]").is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_url_in_a_text_ends_where_its_letters_end() {
-        let found = |text: &str| urls_in(text).map(|range| text[range].to_owned()).collect::<Vec<_>>();
-        let url = "data:image/png;base64,AA%2BA%3D";
-        for text in [url.to_owned(), format!("a {url} b"), format!("a {url}% b"), format!("({url}é")] {
-            assert_eq!(found(&text), [url], "{text}");
-        }
-        assert_eq!(found(&format!("{url} {url}")), [url, url]);
     }
 }

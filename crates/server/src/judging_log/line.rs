@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{command::Redaction, hexadecimal::hexadecimal};
+use crate::{hexadecimal::hexadecimal, options::Redaction};
 
 /// Prefix of the digest that replaces redacted content.
 const DIGEST: &str = "sha256:";

@@ -8,7 +8,7 @@ use std::{
 use judge::Tenant;
 
 use super::line::Entry;
-use crate::body_memory::{BodyMemory, BodyReservation};
+use crate::request::body_memory::{BodyMemory, BodyReservation};
 
 /// The waiting lines of one request, such as those of its rubrics. Clones belong to the same request. The lock makes
 /// one reservation of two lines that come at the same time; it is held only to look for it.

@@ -15,17 +15,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{extract::FromRequestParts, http::request::Parts};
 use judge::{Case, RubricChoice};
+use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use line::{Line, digest_of};
 pub(crate) use writer::{LogError, RotatingFile, Rotation};
 
-use crate::{
-    body_memory::BodyMemory, causes::with_causes, command::Redaction, dialects::native::VerdictBody,
-    metrics::Metrics, request_id::RequestId, state::AppState,
-};
+use crate::{error::with_causes, metrics::Metrics, options::Redaction, request::body_memory::BodyMemory};
 use line::Entry;
 use memory::{LineMemory, RequestLines};
 
@@ -160,17 +157,12 @@ struct RequestLog {
     lines: RequestLines,
 }
 
-impl FromRequestParts<AppState> for Recorder {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
-        let id = || parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
-        let request = |log| RequestLog { log, id: id(), lines: RequestLines::default() };
-        Ok(Self(state.judging_log.clone().map(request)))
-    }
-}
-
 impl Recorder {
+    /// Records in `log` the verdicts of the request with this id, if there is a log.
+    pub(crate) fn new(log: Option<JudgingLog>, id: impl FnOnce() -> String) -> Self {
+        Self(log.map(|log| RequestLog { log, id: id(), lines: RequestLines::default() }))
+    }
+
     /// Starts a line, before the case is handed over to be judged.
     pub(crate) fn begin(&self, case: &Case, rubric: &RubricChoice) -> Note {
         Note(self.0.as_ref().map(|request| (request.clone(), case.clone(), rubric.clone())))
@@ -183,7 +175,7 @@ pub(crate) struct Note(Option<(RequestLog, Case, RubricChoice)>);
 impl Note {
     /// Completes the line and sends it to the writer, once. It is dropped if too many lines wait or they use too
     /// much memory.
-    pub(crate) fn verdict(&mut self, body: &VerdictBody) {
+    pub(crate) fn verdict(&mut self, body: &impl Serialize) {
         let Some((RequestLog { log, id, lines }, case, rubric)) = self.0.take() else { return };
         let verdict = serde_json::to_value(body).unwrap_or(Value::Null);
         log.send(Entry { time: SystemTime::now(), id, case, rubric, verdict }, &lines);

@@ -20,7 +20,7 @@ use crate::connections::{ConnectionFigures, Lost};
 use names::{Definition, Metric};
 
 pub(crate) use engine::EngineMetrics;
-pub(crate) use requests::{Outcome, Refusal, RequestKind, StreamOutcome, count_request};
+pub(crate) use requests::{KeyLabel, Outcome, Refusal, RequestKind, StreamOutcome, count_request};
 pub(crate) use storage::LineOutcome;
 pub(crate) use verdicts::Task;
 

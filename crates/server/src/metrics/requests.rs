@@ -19,7 +19,11 @@ use judge::Kind;
 use tracing::Span;
 
 use super::{Metrics, names};
-use crate::{access::KeyLabel, telemetry::name_route};
+use crate::telemetry::name_route;
+
+/// The metric label of a request's key, attached to its response as an extension.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyLabel(pub(crate) Arc<str>);
 
 tokio::task_local! {
     /// The kind of the current request, once it is known. It is task-local instead of part of the response, because

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::command::{Command, CommandLine};
+use crate::options::{Command, CommandLine};
 
 /// A device that panics after a number of steps.
 struct Panicking {

@@ -11,7 +11,7 @@ use opentelemetry_sdk::{
 };
 
 use super::TelemetryError;
-use crate::command::TraceOptions;
+use crate::options::TraceOptions;
 
 /// Timeout of a collector for one batch. Meanwhile spans and events wait in bounded queues of 2048 each; when these
 /// are full, new ones are dropped, and no request waits.

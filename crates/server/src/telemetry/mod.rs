@@ -20,7 +20,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use crate::command::{LogFormat, TraceOptions};
+use crate::options::{LogFormat, TraceOptions};
 pub(crate) use evaluation::{Evaluation, Evaluations, Score};
 use export::{Export, ExportError};
 use one_line::OneLine;

@@ -14,7 +14,6 @@ use super::{
     sampling::{self, SamplingBody},
 };
 use crate::{
-    caller::RequestCaller,
     dialects::{
         content::ImageUrl,
         null_as_default,
@@ -27,11 +26,11 @@ use crate::{
         parameters::{self, Members},
     },
     error::{ApiError, Dialect, GenerationErrors, image_of, quoted},
+    extract::{caller::RequestCaller, json_body::JsonBytes},
     images::{ImageReader, with_images},
-    json_body::JsonBytes,
     metrics::RequestKind,
-    request_id,
-    state::AppState,
+    request::id,
+    service::state::AppState,
 };
 
 /// The members that are read of a body. The last three only have a meaning with `return_logprob`, which is refused.
@@ -190,7 +189,7 @@ impl From<Completion> for Generated {
             FinishReason::Length => "length",
         };
         let meta_info = GenerationInfo {
-            id: request_id::fresh_id(),
+            id: id::fresh_id(),
             finish_reason: FinishBody { kind },
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,

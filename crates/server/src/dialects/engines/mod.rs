@@ -13,7 +13,7 @@ use axum::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{error::Dialect, state::AppState};
+use crate::{error::Dialect, service::state::AppState};
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

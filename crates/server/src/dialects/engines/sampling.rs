@@ -17,7 +17,7 @@ use crate::{
         sampling::{Sampling, Stop, TokenLimit},
     },
     error::ApiError,
-    json_object::only_from_objects,
+    json::object::only_from_objects,
 };
 
 /// The path of these parameters in the body.

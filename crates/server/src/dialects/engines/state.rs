@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 
 use super::examples;
 use crate::{
-    caller::RequestCaller,
     error::{ApiError, Dialect, ErrorBody},
-    state::AppState,
+    extract::caller::RequestCaller,
+    service::state::AppState,
 };
 
 /// The version of the server.

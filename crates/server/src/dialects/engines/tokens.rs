@@ -7,14 +7,13 @@ use utoipa::ToSchema;
 
 use super::examples;
 use crate::{
-    caller::RequestCaller,
     dialects::{
         one_or_many::OneOrMany,
         openai::{self, Conversation},
     },
     error::{ApiError, Dialect, ErrorBody, TokenErrors},
-    json_body::JsonBytes,
-    state::AppState,
+    extract::{caller::RequestCaller, json_body::JsonBytes},
+    service::state::AppState,
 };
 
 /// What to tokenize: a text, a list of texts, or a conversation as the critic reads it.

@@ -10,7 +10,7 @@ use serde::{
 use utoipa::ToSchema;
 
 use super::scale::ScaleBody;
-use crate::{error::ApiError, json_object::object_or_null};
+use crate::{error::ApiError, json::object::object_or_null};
 
 /// The rubric by which a case is judged.
 #[derive(Debug, ToSchema)]

@@ -30,17 +30,14 @@ use judge::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    affinity,
-    caller::RequestCaller,
-    dialects::sse,
+    connections::held_body::Held,
+    dialects::{affinity, sse},
     error::{ApiError, Dialect, ErrorBody, JudgementErrors, count_failed_verdict, unless_unserved},
-    held_body::Held,
+    extract::{caller::RequestCaller, json_body::JsonBytes},
     images::with_images,
-    json_body::JsonBytes,
     judging_log::{Note, Recorder},
     metrics::{RequestKind, StreamOutcome, Task},
-    service::Service,
-    state::AppState,
+    service::{Service, state::AppState},
     telemetry::Evaluations,
 };
 use chosen_rubric::RubricWithPath;

@@ -13,8 +13,8 @@ use super::{
     scale::ScaleBody,
 };
 use crate::{
-    content_limits::ContentLimits, dialects::null_as_default, error::ApiError, images::ImageReader,
-    json_object::object_or_null,
+    dialects::null_as_default, error::ApiError, images::ImageReader, json::object::object_or_null,
+    service::content_limits::ContentLimits,
 };
 
 /// A case to judge, and how it is judged. Unknown fields are refused, and `null` is the same as an absent field.

@@ -12,8 +12,7 @@ use super::{examples, scale::ScaleBody};
 use crate::{
     access::Grant,
     error::{ApiError, ErrorBody},
-    reload::reload_rubrics,
-    state::AppState,
+    service::{reload::reload_rubrics, state::AppState},
 };
 
 /// The routes of this module.

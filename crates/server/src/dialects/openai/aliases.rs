@@ -1,5 +1,5 @@
 //! Additional paths of the routes of OpenAI's interface. Paths in which one follows another are those of the last one,
-//! see [`request_path`](crate::request_path).
+//! see [`request_path`](crate::request::path).
 
 use axum::{
     Extension, Router,
@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::{batches, chat, completions, files, models, responses};
-use crate::{error::Dialect, state::AppState};
+use crate::{error::Dialect, service::state::AppState};
 
 /// Paths of chat completions. Some clients post to the URL that they were given, which is often a base.
 const CHAT: [&str; 6] = [

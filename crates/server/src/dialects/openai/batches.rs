@@ -18,11 +18,10 @@ use super::{
 };
 use crate::{
     batches::route_of,
-    caller::RequestCaller,
     error::{ApiError, ErrorBody, NoStorage, NotStored, quoted},
-    json_body::JsonBytes,
-    state::AppState,
-    url_query,
+    extract::{caller::RequestCaller, json_body::JsonBytes},
+    request::query,
+    service::state::AppState,
 };
 
 /// The routes to which lines may be sent, if the server has them.
@@ -333,7 +332,7 @@ pub(super) async fn list(
     query: Result<Query<BatchesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Paged<BatchObject>>, ApiError> {
     let store = state.storage.required()?;
-    let Query(BatchesQuery { limit, after }) = query.map_err(|error| url_query::refused(&error))?;
+    let Query(BatchesQuery { limit, after }) = query.map_err(|error| query::refused(&error))?;
     let limit = limit_within(limit, PageLimits { default: 20, max: 100 })?;
     let find =
         move |store: &Arc<store::Store>| store.batches(&caller.client.tenant.0, after.as_deref(), limit);

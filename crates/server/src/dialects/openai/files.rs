@@ -21,12 +21,12 @@ use super::{
 };
 use crate::{
     access::Grant,
-    caller::RequestCaller,
     error::{ApiError, ErrorBody, NoStorage, NotStored, quoted},
+    extract::caller::RequestCaller,
     images,
-    state::AppState,
+    request::query,
+    service::state::AppState,
     storage::StoreHandle,
-    url_query,
 };
 
 /// The maximum number of files in a list.
@@ -215,8 +215,7 @@ pub(super) async fn list(
     query: Result<Query<FilesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Paged<FileObject>>, ApiError> {
     let store = state.storage.required()?;
-    let Query(FilesQuery { purpose, limit, after, order }) =
-        query.map_err(|error| url_query::refused(&error))?;
+    let Query(FilesQuery { purpose, limit, after, order }) = query.map_err(|error| query::refused(&error))?;
     let page = FilePage {
         purpose: purpose.map(|purpose| parse_purpose(&purpose)).transpose()?,
         after,

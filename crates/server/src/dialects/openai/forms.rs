@@ -14,7 +14,7 @@ use super::prompt_schema::schema_of;
 use crate::{
     access::{FormsOfKey, Grant},
     error::{ApiError, quoted},
-    state::AppState,
+    service::state::AppState,
 };
 
 /// In a request: `off`, `auto` or the name of a form. In a response: the form of the answer.

@@ -10,7 +10,7 @@ use crate::{
     dialects::content::Content,
     error::{ApiError, quoted},
     images::ImageReader,
-    json_object::only_from_objects,
+    json::object::only_from_objects,
 };
 
 /// A message.

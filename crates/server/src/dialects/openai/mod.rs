@@ -36,12 +36,14 @@ use judge::{Caller, CompletionParams, CompletionStream, Form, Prompt, Shape};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    caller::{MAX_SALT_BYTES, RequestCaller},
     error::{ApiError, Dialect, GenerationErrors, UnknownModel},
+    extract::{
+        caller::{MAX_SALT_BYTES, RequestCaller},
+        json_body::JsonBytes,
+    },
     images::with_images,
-    json_body::JsonBytes,
     metrics::RequestKind,
-    state::AppState,
+    service::state::AppState,
 };
 pub(crate) use aliases::aliases;
 pub(crate) use batches::batch_endpoints;

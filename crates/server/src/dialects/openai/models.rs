@@ -10,10 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::examples;
 use crate::{
-    clock::unix_seconds,
     error::{ApiError, ErrorBody, UnknownModel},
-    state::AppState,
-    url_query,
+    process::clock::unix_seconds,
+    request::query,
+    service::state::AppState,
 };
 
 /// The list of models.
@@ -87,7 +87,7 @@ pub(super) async fn list(
     State(state): State<AppState>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ModelList>, ApiError> {
-    let Query(query) = query.map_err(|error| url_query::refused(&error))?;
+    let Query(query) = query.map_err(|error| query::refused(&error))?;
     let all = query.aliases.is_some_and(|aliases| !["", "0", "false"].contains(&aliases.as_str()));
     let aliases = state.names.aliases().iter().filter(|_| all).cloned();
     let names = [state.names.checkpoint_name().to_owned()].into_iter().chain(aliases);

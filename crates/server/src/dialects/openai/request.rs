@@ -23,7 +23,7 @@ use crate::{
     },
     error::ApiError,
     images::ImageReader,
-    json_object::only_from_objects,
+    json::object::only_from_objects,
 };
 
 /// The default of `max_completion_tokens`: enough for any verdict with its reasons.

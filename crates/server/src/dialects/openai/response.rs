@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::tools::{Call, CallStyle};
-use crate::{clock::unix_seconds, hexadecimal::hexadecimal, request_id};
+use crate::{hexadecimal::hexadecimal, process::clock::unix_seconds, request::id};
 
 /// Number of bytes of the weights' digest in a fingerprint: enough to tell the checkpoints of one name apart.
 const FINGERPRINT_BYTES: usize = 6;
@@ -22,7 +22,7 @@ pub(super) struct ResponseHeader {
 impl ResponseHeader {
     /// A response of `judge` whose id begins with `id_prefix`; `model` is the name in the request.
     pub(super) fn new(id_prefix: &str, model: String, judge: &Judge) -> Self {
-        let id = format!("{id_prefix}{}", request_id::fresh_id());
+        let id = format!("{id_prefix}{}", id::fresh_id());
         Self { id, created: unix_seconds(), model, fingerprint: fingerprint(judge) }
     }
 
@@ -166,7 +166,7 @@ impl ToolCall {
 
 /// A new id of a call.
 fn call_id() -> String {
-    format!("call_{}", request_id::fresh_id())
+    format!("call_{}", id::fresh_id())
 }
 
 /// A function and its arguments.

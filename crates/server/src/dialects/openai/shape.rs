@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     error::{ApiError, Dialect},
-    json_object::only_from_objects,
+    json::object::only_from_objects,
 };
 
 /// A shape, and the parameter that requests it.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::{dialects::parameters, error::ApiError, json_body::JsonBytes};
+use crate::{dialects::parameters, error::ApiError, extract::json_body::JsonBytes};
 
 /// Whether a value requests nothing.
 type AsksForNothing = fn(&Value) -> bool;
@@ -142,7 +142,7 @@ mod tests {
     use super::{CHAT, COMPLETIONS, JsonBytes, Unsupported};
     use crate::{
         error::ApiError,
-        json_limits::{JsonLimits, TextKind},
+        json::limits::{JsonLimits, TextKind},
     };
 
     fn check(name: &str, value: &Value, unsupported: &[Unsupported]) -> Result<(), ApiError> {

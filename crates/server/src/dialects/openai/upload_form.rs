@@ -24,10 +24,10 @@ use axum::{
 use futures::Stream;
 
 use crate::{
-    body_memory::{BodyReservation, NoRoom},
     error::{ApiError, Dialect},
-    json_body::incomplete,
-    state::AppState,
+    extract::json_body::incomplete,
+    request::body_memory::{BodyReservation, NoRoom},
+    service::state::AppState,
 };
 
 /// The most bytes outside of the file's content: the other fields, the heads of all fields, and what stands before and

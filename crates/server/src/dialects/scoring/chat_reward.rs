@@ -12,11 +12,11 @@ use super::{
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
 use crate::{
-    clock::unix_seconds,
     error::{ApiError, ErrorBody, ScoringErrors},
+    extract::json_body::JsonBytes,
     images::ImageReader,
-    json_body::JsonBytes,
-    request_id,
+    process::clock::unix_seconds,
+    request::id,
 };
 
 /// A conversation to score.
@@ -93,7 +93,7 @@ pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatR
         score: [scored.reward],
     };
     Ok(Json(ChatRewardResponse {
-        id: format!("chatreward-{}", request_id::fresh_id()),
+        id: format!("chatreward-{}", id::fresh_id()),
         object: "chat.reward",
         created: unix_seconds(),
         model,

@@ -14,12 +14,12 @@ use super::{
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
 use crate::{
-    clock::unix_seconds,
     dialects::one_or_many::OneOrMany,
     error::{ApiError, ErrorBody, ScoringErrors},
+    extract::json_body::JsonBytes,
     images::ImageReader,
-    json_body::JsonBytes,
-    request_id,
+    process::clock::unix_seconds,
+    request::id,
 };
 
 /// Transcripts or one conversation to score: one of `input`, `text` and `messages`.
@@ -208,7 +208,7 @@ pub(super) async fn classify(scorer: Scorer, body: JsonBytes) -> Result<Json<Cla
         num_classes: 1,
     };
     let response = ClassifyResponse {
-        id: format!("classify-{}", request_id::fresh_id()),
+        id: format!("classify-{}", id::fresh_id()),
         object: "list",
         created: unix_seconds(),
         model,

@@ -17,11 +17,11 @@ use super::{
     scorer::Scorer,
 };
 use crate::{
-    clock::unix_seconds,
     dialects::{null_as_default, parameters},
     error::{ApiError, Dialect, ErrorBody, ScoringErrors},
-    json_body::JsonBytes,
-    request_id,
+    extract::json_body::JsonBytes,
+    process::clock::unix_seconds,
+    request::id,
 };
 
 /// The members that are read of a body.
@@ -385,7 +385,7 @@ pub(super) async fn first_tokens(scorer: Scorer, body: JsonBytes) -> Result<Resp
         token_probs: labels.of_text(index).iter().map(u32::to_string).zip(scores.iter().copied()).collect(),
     };
     let response = FirstTokens {
-        id: format!("generative-score-{}", request_id::fresh_id()),
+        id: format!("generative-score-{}", id::fresh_id()),
         object: "list",
         created: unix_seconds(),
         model,

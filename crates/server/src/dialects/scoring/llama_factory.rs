@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     error::{ApiError, ErrorBody, ScoringErrors},
-    json_body::JsonBytes,
-    request_id,
+    extract::json_body::JsonBytes,
+    request::id,
 };
 
 /// Conversations to score.
@@ -62,7 +62,7 @@ pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<Eva
     let ((model, samples), _memory) = read.await?;
     let scored = scorer.score(samples, path).await?;
     Ok(Json(EvaluationResponse {
-        id: format!("scoreval-{}", request_id::fresh_id()),
+        id: format!("scoreval-{}", id::fresh_id()),
         object: "score.evaluation",
         model,
         scores: scored.iter().map(|scored| scored.reward).collect(),

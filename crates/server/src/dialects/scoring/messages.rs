@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{sample::Sample, text_or_parts::TextOrParts, transcript::Transcript};
 use crate::{
-    dialects::content::Content, error::ApiError, images::ImageReader, json_object::only_from_objects,
+    dialects::content::Content, error::ApiError, images::ImageReader, json::object::only_from_objects,
 };
 
 /// A message of a conversation.

@@ -33,12 +33,12 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    caller::RequestCaller,
     error::{ApiError, retold},
-    json_limits::TextKind,
+    extract::caller::RequestCaller,
+    json::limits::TextKind,
     metrics::RequestKind,
-    state::AppState,
-    url_query,
+    request::query,
+    service::state::AppState,
 };
 pub(crate) use scorer::ScoreQuery;
 use scorer::{Scorer, WithoutImageCount};
@@ -115,7 +115,7 @@ impl FromRequestParts<AppState> for Scorer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let query: ScoreQuery = url_query::read(&parts.uri, &ScoreQuery::NAMES)?;
+        let query: ScoreQuery = query::read(&parts.uri, &ScoreQuery::NAMES)?;
         let RequestCaller(caller) = RequestCaller::from_request_parts(parts, state).await?;
         let without_image = parts.extensions.get::<WithoutImageCount>().cloned().unwrap_or_default();
         Ok(Self::new(state.clone(), caller, query).with_counter(without_image))

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     dialects::one_or_many::OneOrMany,
     error::{ApiError, ErrorBody, ScoringErrors},
+    extract::json_body::JsonBytes,
     images::ImageReader,
-    json_body::JsonBytes,
 };
 
 /// Transcripts to score.

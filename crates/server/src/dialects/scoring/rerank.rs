@@ -26,9 +26,10 @@ use crate::{
         parameters::{self, Members},
     },
     error::{ApiError, ErrorBody, ScoringErrors},
+    extract::json_body::JsonBytes,
     images::ImageReader,
-    json_body::JsonBytes,
-    json_errors, request_id,
+    json::errors,
+    request::id,
 };
 
 /// The members that are read of a body. `raw_scores` of text-embeddings-inference is not supported: the scores are
@@ -277,7 +278,7 @@ fn read(
     let instruction = score::instruction([body.instruct, body.instruction], body.chat_template_kwargs)?;
     let documents = match body.documents {
         // Parts outside of a document: other servers rank each of them, as documents of their own.
-        Some(OneOrMany::One(TextOrParts::List(_))) => return Err(json_errors::no_form("documents")),
+        Some(OneOrMany::One(TextOrParts::List(_))) => return Err(errors::no_form("documents")),
         documents => documents.map(OneOrMany::into_vec),
     };
     // Only SGLang has these: the other servers want an object around parts.
@@ -330,7 +331,7 @@ impl Ranking {
                     document: text(index).map(|text| RankedDocument { text }),
                 };
                 RankingBody::Ranking(RerankResponse {
-                    id: format!("rerank-{}", request_id::fresh_id()),
+                    id: format!("rerank-{}", id::fresh_id()),
                     object: "list",
                     model: params.model,
                     usage: ScoreUsage::of(&scored),

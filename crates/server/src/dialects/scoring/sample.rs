@@ -11,7 +11,7 @@ use crate::{
     dialects::{content::ImageUrl, one_or_many::OneOrMany},
     error::{ApiError, LONGEST_VALUE, brief, image_of},
     images::{self, ImageReader},
-    json_errors,
+    json::{data_urls::urls_in, errors},
 };
 
 /// A question and the answer to score, with images and a reference.
@@ -91,7 +91,7 @@ impl Label {
                 whole if whole == "." => path.to_owned(),
                 member => format!("{path}.{member}"),
             };
-            json_errors::refusal((&member_path, "field"), &error.into_inner().to_string())
+            errors::refusal((&member_path, "field"), &error.into_inner().to_string())
         })
     }
 }
@@ -111,7 +111,7 @@ fn reference_text(reference: Value, path: &str) -> Result<Option<String>, ApiErr
                 format!("{path} is a list of labels; give one object, whose images may be several.");
             return Err(ApiError::invalid(path, message));
         }
-        Value::Object(_) => return Err(json_errors::no_form(path)),
+        Value::Object(_) => return Err(errors::no_form(path)),
         Value::String(text) => text,
         plain @ (Value::Bool(_) | Value::Number(_) | Value::Array(_)) => plain.to_string(),
     };
@@ -289,7 +289,7 @@ fn take_data_urls(
     images: &mut Vec<EncodedImage>,
 ) -> Result<String, ApiError> {
     let (mut position, mut plain) = (0, String::new());
-    for url in images::urls_in(text) {
+    for url in urls_in(text) {
         let before = &text[position..url.start];
         let ends_mark = text[url.end..].starts_with('>');
         // A data URL in the place of a name is an image too, and its mark is removed with it.

@@ -16,15 +16,15 @@ use super::{
     text_or_parts::TextOrParts,
 };
 use crate::{
-    clock::unix_seconds,
     dialects::{
         one_or_many::OneOrMany,
         parameters::{self, Members},
     },
     error::{ApiError, ErrorBody, ScoringErrors},
+    extract::json_body::JsonBytes,
     images::ImageReader,
-    json_body::JsonBytes,
-    request_id,
+    process::clock::unix_seconds,
+    request::id,
 };
 
 /// Pairs to score: one question with several answers, or as many questions as answers. Questions and answers are in
@@ -336,7 +336,7 @@ async fn score_answers(
     let score =
         |(index, scored): (usize, &SampleScore)| PairScore { index, object: "score", score: scored.reward };
     Ok(ScoreResponse {
-        id: format!("score-{}", request_id::fresh_id()),
+        id: format!("score-{}", id::fresh_id()),
         object: "list",
         created: unix_seconds(),
         model,

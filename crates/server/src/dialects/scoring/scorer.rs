@@ -20,12 +20,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::sample::Sample;
 use crate::{
-    body_memory::BodyReservation,
     error::{ApiError, Dialect, count_failed_verdict},
+    extract::json_body::JsonBytes,
     images::{self, ImageReader},
-    json_body::JsonBytes,
     metrics::Task,
-    state::AppState,
+    request::body_memory::BodyReservation,
+    service::state::AppState,
 };
 
 /// Samples of one request that are judged concurrently: enough to fill the engine's steps, without taking the whole

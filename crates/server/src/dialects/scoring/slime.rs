@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     error::{ApiError, ErrorBody, ScoringErrors},
+    extract::json_body::JsonBytes,
     images::ImageReader,
-    json_body::JsonBytes,
 };
 
 /// A prompt and its answer.

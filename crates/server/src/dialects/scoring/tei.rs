@@ -13,7 +13,7 @@ use super::{
     sample::Sample,
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
-use crate::{dialects::parameters, error::ApiError, images::ImageReader, json_body::JsonBytes};
+use crate::{dialects::parameters, error::ApiError, extract::json_body::JsonBytes, images::ImageReader};
 
 /// An error in the form of text-embeddings-inference.
 #[derive(Debug, Serialize, ToSchema)]

@@ -16,10 +16,10 @@ use super::{
 use crate::{
     access::Admission,
     error::{ApiError, retold},
-    json_body::JsonBytes,
-    json_limits::TextKind,
+    extract::json_body::JsonBytes,
+    json::limits::TextKind,
     metrics::RequestKind,
-    state::AppState,
+    service::state::AppState,
 };
 
 /// A form of reward requests.
@@ -134,7 +134,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::json_limits::JsonLimits;
+    use crate::json::limits::JsonLimits;
 
     fn body(value: &Value) -> JsonBytes {
         JsonBytes::checked(Bytes::from(value.to_string()), &JsonLimits::SMALL, TextKind::Plain).unwrap()

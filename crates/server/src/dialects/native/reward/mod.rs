@@ -21,17 +21,17 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{evaluations, examples, request_fields::RequestFields};
 use crate::{
-    affinity,
-    caller::RequestCaller,
+    connections::held_body::Held,
     dialects::{
+        affinity,
         scoring::{NativeOrTrainer, ScoreQuery},
         sse,
     },
     error::{ApiError, Dialect, ErrorBody, JudgementErrors, count_failed_verdict, unless_unserved},
-    held_body::Held,
+    extract::caller::RequestCaller,
     images::with_images,
     metrics::RequestKind,
-    state::AppState,
+    service::state::AppState,
 };
 use request::{MethodBody, RewardBody, RewardPrompt, RewardRequest};
 pub(super) use response::RewardsBody;

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    content_limits::ContentLimits,
     dialects::{
         native::{
             chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
@@ -20,7 +19,8 @@ use crate::{
     },
     error::ApiError,
     images::ImageReader,
-    json_object::{object_or_null, only_from_objects},
+    json::object::{object_or_null, only_from_objects},
+    service::content_limits::ContentLimits,
 };
 
 /// Responses to one question, or `prompts` with responses each, and how rewards are computed. Unknown fields are

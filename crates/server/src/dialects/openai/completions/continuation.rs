@@ -10,7 +10,7 @@ use super::super::{
 };
 use crate::{
     error::{ApiError, Dialect},
-    state::AppState,
+    service::state::AppState,
 };
 
 /// The prompts of a request.

@@ -17,11 +17,10 @@ use super::{
     restrict_cache, unsupported, with_form_header,
 };
 use crate::{
-    caller::RequestCaller,
     error::{ApiError, GenerationErrors, UnknownModel},
-    json_body::JsonBytes,
+    extract::{caller::RequestCaller, json_body::JsonBytes},
     metrics::RequestKind,
-    state::AppState,
+    service::state::AppState,
 };
 pub(in crate::dialects) use continuation::{
     CompletionPlan, Continuation, ContinuedPrompts, Prompts, complete_all,

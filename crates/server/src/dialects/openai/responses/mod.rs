@@ -13,12 +13,11 @@ use super::{
     with_form_header,
 };
 use crate::{
-    caller::RequestCaller,
     error::{ApiError, GenerationErrors, UnknownModel},
+    extract::{caller::RequestCaller, json_body::JsonBytes},
     images::with_images,
-    json_body::JsonBytes,
     metrics::RequestKind,
-    state::AppState,
+    service::state::AppState,
 };
 use request::{ResponseRequest, ResponsesBody};
 use response::ResponseBody;

@@ -20,7 +20,7 @@ use crate::{
     },
     error::{ApiError, quoted},
     images::ImageReader,
-    json_object::only_from_objects,
+    json::object::only_from_objects,
 };
 
 /// The entry of `include` that requests log-probabilities.

@@ -8,7 +8,7 @@ use super::{
     super::response::{Logprobs, ResponseHeader, TokenBody},
     request::ResponseEcho,
 };
-use crate::{error::ApiError, request_id};
+use crate::{error::ApiError, request::id};
 
 /// A response.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -206,7 +206,7 @@ const IN_PROGRESS: &str = "in_progress";
 impl OutputMessage {
     /// A message of which nothing is written yet.
     pub(super) fn in_progress() -> Self {
-        let id = format!("msg_{}", request_id::fresh_id());
+        let id = format!("msg_{}", id::fresh_id());
         Self { id, kind: "message", status: IN_PROGRESS, role: "assistant", content: Vec::new() }
     }
 

@@ -10,7 +10,7 @@ use serde::{
 use crate::{
     dialects::parameters::{self, Members},
     error::ApiError,
-    json_body::JsonBytes,
+    extract::json_body::JsonBytes,
 };
 
 /// The values of an object with their names, in the order of the body. No name is there twice: such a body is refused

@@ -11,7 +11,7 @@ use crate::{
     },
     error::{ApiError, quoted},
     images::ImageReader,
-    json_errors,
+    json::errors,
 };
 
 /// What is put between messages, and between the subject and what follows.
@@ -137,7 +137,7 @@ impl InputReader<'_, '_> {
             Some("refusal") => "refusal",
             _ => {
                 let part = serde_json::from_value(part)
-                    .map_err(|error| json_errors::refusal((path, "field"), &error.to_string()))?;
+                    .map_err(|error| errors::refusal((path, "field"), &error.to_string()))?;
                 return Content::Part(Box::new(part)).into_parts(path, self.images);
             }
         };

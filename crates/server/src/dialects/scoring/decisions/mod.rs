@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{bodies::DecisionsUsage, choices::Chooser, scorer::Scorer};
 use crate::{
     error::{ApiError, ErrorBody, ScoringErrors},
-    json_body::JsonBytes,
+    extract::json_body::JsonBytes,
 };
 use answer::Answers;
 use input::InputReader;

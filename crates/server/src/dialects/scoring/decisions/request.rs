@@ -17,8 +17,8 @@ use super::{
 use crate::{
     dialects::{content::ImageUrl, null_as_default, parameters::Members},
     error::{ApiError, quoted},
-    json_body::JsonBytes,
-    json_object::only_from_objects,
+    extract::json_body::JsonBytes,
+    json::object::only_from_objects,
 };
 
 /// The version of the questions' wording. A client that has been evaluated with one version can refuse another.

@@ -14,10 +14,10 @@ use super::{
     scorer::Scorer,
 };
 use crate::{
-    clock::unix_seconds,
     error::{ApiError, ErrorBody, ScoringErrors},
-    json_body::JsonBytes,
-    request_id,
+    extract::json_body::JsonBytes,
+    process::clock::unix_seconds,
+    request::id,
 };
 use request::{Asked, SystemOneBody, SystemOneKind, SystemOneRequest};
 
@@ -74,7 +74,7 @@ pub(super) async fn answer(scorer: Scorer, body: JsonBytes) -> Result<Json<Syste
         answers.insert(name, answer);
     }
     Ok(Json(SystemOneResponse {
-        id: format!("decision-{}", request_id::fresh_id()),
+        id: format!("decision-{}", id::fresh_id()),
         object: "structured_decision",
         created: unix_seconds(),
         model,

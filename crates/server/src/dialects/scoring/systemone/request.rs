@@ -11,9 +11,9 @@ use super::super::choices::{
 use crate::{
     dialects::{content::ImageUrl, null_as_default, parameters::Members},
     error::ApiError,
+    extract::json_body::JsonBytes,
     images::ImageReader,
-    json_body::JsonBytes,
-    json_object::only_from_objects,
+    json::object::only_from_objects,
 };
 
 /// The members that are read of a body.

@@ -1,0 +1,157 @@
+//! Reloads keys, certificates and rubrics while the server runs. Each of them stays as it was if its file is invalid.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use axum::http::StatusCode;
+use judge::{JudgeError, RubricLibrary};
+use serde::Serialize;
+use tokio::task::JoinError;
+
+use crate::{
+    access::KeysError,
+    connections::TlsError,
+    error::{ApiError, Dialect, with_causes},
+    service::state::AppState,
+};
+
+/// Interval at which files are checked for changes: certificates and keys are replaced days before the old ones expire.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The result of a reload.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ReloadedBody {
+    /// Number of keys.
+    keys: usize,
+    /// Whether the server has certificates.
+    certificates: bool,
+    /// Number of rubrics; `None` without `--config-dir`.
+    rubrics: Option<usize>,
+}
+
+/// Reloads everything.
+///
+/// # Errors
+/// 422 `invalid_configuration` with all problems. Files without problems are in force all the same.
+pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
+    let mut problems = Vec::new();
+    let mut body = read_secrets(state).await.unwrap_or_else(|errors| {
+        problems.push(in_lines(&errors));
+        ReloadedBody::default()
+    });
+    if state.config_dir.is_some() {
+        match reload_rubrics(state).await {
+            Ok(count) => body.rubrics = Some(count),
+            Err(error) => problems.push(error.message().to_owned()),
+        }
+    }
+    let read = if problems.is_empty() { Ok(body) } else { Err(problems.join("\n")) };
+    state.metrics.reloaded(&read);
+    read.map_err(|message| {
+        tracing::error!(message, "not everything could be read again");
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
+    })
+}
+
+/// Reloads the folder of rubrics and profiles; returns the number of rubrics.
+///
+/// # Errors
+/// 409 `no_config_dir` without a folder. If a file has an error, its problems, and all rubrics stay as they were.
+pub(crate) async fn reload_rubrics(state: &AppState) -> Result<usize, ApiError> {
+    let folder = state.config_dir.as_ref().ok_or_else(|| {
+        let message = "The server was started without --config-dir, so that there is nothing to read again.";
+        ApiError::new(StatusCode::CONFLICT, "no_config_dir", message)
+    })?;
+    let folder = folder.clone().lock_owned().await;
+    let judge = state.judge.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let library = RubricLibrary::with_folder(&folder)?;
+        judge.replace_library(library);
+        drop(folder); // held until the new rubrics are in force, even when the client leaves
+        Ok::<_, JudgeError>(())
+    });
+    let read = reading.await.map_err(|error| {
+        tracing::error!(%error, "the rubrics could not be read again");
+        let message = "The server failed on this request.";
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    })?;
+    read.map_err(|error| ApiError::from_judge(error, Dialect::Native))?;
+    tracing::info!("rubrics and critic profiles were read again");
+    Ok(state.judge.rules().library().rubrics().count())
+}
+
+/// Why keys or certificates stay as they were.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
+    /// Reading them panicked, or the server ends.
+    #[error(transparent)]
+    Unread(#[from] JoinError),
+}
+
+/// All errors with their causes, each on a line of its own.
+fn in_lines(errors: &[ReloadError]) -> String {
+    errors.iter().map(|error| with_causes(error)).collect::<Vec<_>>().join("\n")
+}
+
+/// Reloads keys and certificates.
+///
+/// # Errors
+/// Everything that is wrong with either.
+async fn read_secrets(state: &AppState) -> Result<ReloadedBody, Vec<ReloadError>> {
+    let (access, tls) = (state.access.clone(), state.tls.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let keys = access.reload().map_err(ReloadError::from);
+        let certificates = tls.as_ref().map(|tls| tls.reload()).transpose().map_err(ReloadError::from);
+        match (keys, certificates) {
+            (Ok(keys), Ok(certificates)) => {
+                tracing::info!(
+                    keys,
+                    certificates = certificates.is_some(),
+                    "keys and certificates were read again"
+                );
+                Ok(ReloadedBody { keys, certificates: certificates.is_some(), rubrics: None })
+            }
+            (keys, certificates) => Err([keys.err(), certificates.err()].into_iter().flatten().collect()),
+        }
+    });
+    reading.await.unwrap_or_else(|error| Err(vec![error.into()]))
+}
+
+/// Reloads keys and certificates whenever one of their files has changed. Runs forever, unless there are no such files.
+pub(crate) async fn watch_files(state: AppState) {
+    let paths: Vec<PathBuf> = {
+        let of_tls = state.tls.iter().flat_map(|tls| tls.paths());
+        state.access.paths().chain(of_tls).map(Path::to_owned).collect()
+    };
+    if paths.is_empty() {
+        return;
+    }
+    let mut known = times(paths.clone()).await;
+    let mut ticks = tokio::time::interval(LOOK);
+    loop {
+        ticks.tick().await;
+        let now = times(paths.clone()).await;
+        if now != known {
+            known = now;
+            let read = read_secrets(&state).await;
+            state.metrics.reloaded(&read);
+            if let Err(errors) = read {
+                let problem = in_lines(&errors);
+                tracing::error!(problem, "a changed file could not be read; what was in force stays");
+            }
+        }
+    }
+}
+
+/// The modification time of each file; `None` if it cannot be read.
+async fn times(paths: Vec<PathBuf>) -> Vec<Option<SystemTime>> {
+    let time = |path: &PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+    let looking = tokio::task::spawn_blocking(move || paths.iter().map(time).collect());
+    looking.await.unwrap_or_default()
+}
