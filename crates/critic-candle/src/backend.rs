@@ -3,6 +3,7 @@
 mod gpu_memory;
 
 use std::{
+    hash::RandomState,
     ops::{Range, RangeInclusive},
     time::Instant,
 };
@@ -11,7 +12,7 @@ use candle_core::{Device, Result, Tensor};
 use critic::{
     Backend, BackendError, BackendFigures, Batch, ContentHash, GpuMemory, Limits, StepOutput, Visual, Wants,
 };
-use kernels::BLOCK_SIZE;
+use lru::LruCache;
 
 use crate::{
     architectures::{Model, ModelParts},
@@ -38,8 +39,8 @@ const CACHE_BYTES: [usize; 2] = [64 << 20, 256 << 20];
 pub struct CandleBackend {
     model: Box<dyn Model>,
     caches: Vec<LayerCache>,
-    /// Features `[length, C]` of recent visuals, the most recently used last.
-    features: Vec<(ContentHash, Rows)>,
+    /// Features `[length, C]` of recent visuals.
+    features: LruCache<ContentHash, Rows, RandomState>,
     limits: Limits,
     figures: BackendFigures,
     gpu_memory: Option<GpuMemory>,
@@ -79,37 +80,39 @@ impl CandleBackend {
         let (shard, device) = (model.rank().shard, model.device().clone());
         let text = model.own_text();
         let position_bytes = text.cache_bytes_per_position(device.number_bytes());
-        let one_context = text.context_length.div_ceil(BLOCK_SIZE);
+        let block_size = device.block_size();
+        let one_context = text.context_length.div_ceil(block_size);
         let given_bytes = memory.cache_bytes.map(|bytes| bytes / shard.ranks());
         // The largest steps run before the cache is sized, so that their working memory is not given to the cache.
         let mut gpu_memory = match &device {
             ComputeDevice::Gpu(gpu) if memory.claimed || given_bytes.is_none() => {
-                Some(gpu_memory::share_out(model.as_mut(), gpu, largest)?)
+                Some(gpu_memory::measure_gpu_memory(model.as_mut(), gpu, largest)?)
             }
             ComputeDevice::Gpu(_) | ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let contexts_bytes = || CONTEXTS * text.context_length * position_bytes;
         let cache_bytes = cache_bytes(given_bytes, gpu_memory, shard.ranks(), contexts_bytes)?;
-        let block_count = (cache_bytes / position_bytes / BLOCK_SIZE).max(one_context);
+        let block_count = (cache_bytes / position_bytes / block_size).max(one_context);
         let least = if given_bytes.is_none() && gpu_memory.is_some() { one_context } else { block_count };
         let (block_count, mut caches) = allocate_caches(&text, &device, least..=block_count)?;
         if memory.claimed {
             caches.iter_mut().try_for_each(LayerCache::claim)?;
         }
-        let block_bytes = (position_bytes * BLOCK_SIZE) as u64;
+        let block_bytes = (position_bytes * block_size) as u64;
         if let (ComputeDevice::Gpu(gpu), Some(memory)) = (&device, &mut gpu_memory) {
             memory.cache = block_count as u64 * block_bytes;
             gpu_memory::tell(gpu, memory)?;
         }
         let limits = Limits {
-            block_size: BLOCK_SIZE,
+            block_size,
             block_count,
             context_length: text.context_length,
             max_step_tokens: largest.tokens,
             efficient_step_tokens: efficient_step_tokens(&device).min(largest.tokens),
         };
         let figures = BackendFigures { block_bytes, ..BackendFigures::default() };
-        Ok(Self { caches, features: Vec::new(), limits, figures, gpu_memory, model })
+        let features = LruCache::unbounded_with_hasher(RandomState::new());
+        Ok(Self { caches, features, limits, figures, gpu_memory, model })
     }
 
     /// How the memory of its GPU is divided; `None` on the CPU, and where it was not measured.
@@ -151,13 +154,10 @@ impl CandleBackend {
         let mut new: Vec<&Visual> = Vec::new();
         let figures = &mut self.figures;
         for visual in visuals.iter().map(|placed| placed.visual) {
-            match self.features.iter().position(|(hash, _)| *hash == visual.hash) {
-                Some(index) => {
-                    self.features[index..].rotate_left(1);
-                    figures.features.hits += 1;
-                }
-                None if new.iter().any(|other| other.hash == visual.hash) => {}
-                None => new.push(visual),
+            if self.features.promote(&visual.hash) {
+                figures.features.hits += 1;
+            } else if !new.iter().any(|other| other.hash == visual.hash) {
+                new.push(visual);
             }
         }
         if new.is_empty() {
@@ -168,7 +168,9 @@ impl CandleBackend {
         let made = self.model.feature_rows(&new)?;
         self.model.device().wait()?;
         figures.vision += start.elapsed();
-        self.features.extend(new.iter().map(|visual| visual.hash).zip(made));
+        for (visual, features) in new.iter().zip(made) {
+            self.features.put(visual.hash, features);
+        }
         Ok(())
     }
 
@@ -176,7 +178,8 @@ impl CandleBackend {
     fn forget_old_features(&mut self) {
         let mut total: usize = self.features.iter().map(|(_, features)| features.bytes()).sum();
         while total > FEATURE_BYTES {
-            total -= self.features.remove(0).1.bytes();
+            let Some((_, features)) = self.features.pop_lru() else { break };
+            total -= features.bytes();
             self.figures.features.evictions += 1;
         }
         self.figures.features.bytes = total as u64;
@@ -190,8 +193,8 @@ impl CandleBackend {
         for visuals in visuals.chunk_by(together(row_bytes)) {
             self.encode(visuals)?;
             for Placed { visual, row, range } in visuals {
-                let known = self.features.iter().find(|(known, _)| *known == visual.hash);
-                let features = &known.expect("features of these visuals were made before").1;
+                let known = self.features.peek(&visual.hash);
+                let features = known.expect("features of these visuals were made before");
                 rows.copy(*row, features, range.clone())?;
             }
             self.forget_old_features();

@@ -37,6 +37,14 @@ impl ComputeDevice {
         }
     }
 
+    /// Positions in a block of its caches of keys and values.
+    pub(crate) fn block_size(&self) -> usize {
+        match self {
+            Self::Kernels | Self::Tensors(_) => kernels::BLOCK_SIZE,
+            Self::Gpu(_) => kernels_cuda::BLOCK_SIZE,
+        }
+    }
+
     /// Waits until all queued work is done; on the CPU, nothing is ever queued.
     pub(crate) fn wait(&self) -> Result<()> {
         match self {

@@ -244,7 +244,7 @@ impl Ranks {
         let generation = generation::read(source, processor.as_ref())?;
         // The ranks add up a row of the hidden size for each token of a step.
         let most_summed = options.max_step_tokens() * architecture.text().hidden_size;
-        let (ranks, group) = Rank::among(options.devices(architecture.as_ref())?, most_summed)?;
+        let (ranks, group) = Rank::connect(options.devices(architecture.as_ref())?, most_summed)?;
         let first = ranks.first().ok_or(LoadError::NoRanks)?;
         let weights = Weights::open(source, architecture.gguf_naming(), first, options.weights)?;
         let tower = open_tower(options, architecture.as_ref(), &weights)?;

@@ -4,11 +4,12 @@
 // attend_shared_16, _32, _64, _80, _128: for head sizes up to that number. The parameters are those of
 // `attend_split_*` (attention_split.cu) without `out`, with three more after `tile_rows`:
 //   stretches    the number of stretches in `partial`
-//   families     u32 [grid.x][4]: a stretch, where its members begin in `members`, the number of members, and 0; a
-//                family without members has no work
+//   groups       u32 [grid.x][4]: a stretch, where its members begin in `members`, the number of members, and 0; a
+//                group without members has no work
 //   members      u32: tiles whose sequences have the same blocks in the stretch, and all of whose queries see all of
 //                it; 128 / tile_rows at most
-// Grid (families, K), blocks of 256 threads, 512 * stride bytes of dynamic shared memory as for `attend_paged_*`.
+// Grid (groups, K), blocks of 256 threads, 768 * stride bytes of dynamic shared memory, with the stride of
+// `attend_paged_*`.
 //
 // What it writes to `partial` and `extremes` has the bits that `attend_split_*` would write.
 
@@ -16,30 +17,38 @@
 
 namespace attention {
 
+// Tiles of keys and values in shared memory. For heads of 64 numbers and more, the registers of a block leave no room
+// for another one, so that a multiprocessor has no other use for the memory of the third tile.
+constexpr unsigned SHARED_STAGES = 3;
+
 template <unsigned SIZE>
-__device__ __forceinline__ void attend_shared(const Stretches &stretches, const Step &step, uint4 family,
+__device__ __forceinline__ void attend_shared(const Stretches &stretches, const Step &step, uint4 group,
                                               const unsigned *members, float scale) {
     using S = Shape<SIZE, 1, 8, 1>;
     DYNAMIC_SHARED(bf16, shared);
-    const unsigned stretch = family.x, head = blockIdx.y, rows = family.z * stretches.tile_rows;
+    const unsigned stretch = group.x, head = blockIdx.y, rows = group.z * stretches.tile_rows;
     if (rows == 0) {
         return;
     }
-    members += family.y;
+    members += group.y;
     const auto queries_of = [&](unsigned row) {
         return QueryTile(step, step.tiles[members[row / stretches.tile_rows]], head);
     };
     PagedSource source(step, queries_of(0), head);
     const unsigned first = stretch * (STRETCH / KEYS), after = first + STRETCH / KEYS;
-    Stream<S, PagedSource> stream(shared, source, first, after, after * KEYS);
-    Queries<S> loaded;
-    load_queries<S>(loaded, shared + S::STAGE, rows, step.size, [&](unsigned row) {
+    // The queries are loaded first, so that they do not wait for keys.
+    bf16 *const last_stage = shared + (SHARED_STAGES - 1) * S::STAGE;
+    begin_queries<S>(last_stage, rows, step.size, [&](unsigned row) {
         row = min(row, rows - 1);
         const QueryTile queries = queries_of(row);
         // Tiles may have fewer rows than others; the rows loaded in place of the missing ones are not written.
         const unsigned own = min(row % stretches.tile_rows, queries.rows() - 1);
         return step.projections + queries.place(own, step.row_stride);
     });
+    using Tiles = Stream<S, PagedSource, SHARED_STAGES>;
+    Tiles stream(shared, source, first, after, after * KEYS);
+    Queries<S> loaded;
+    end_queries<S, Tiles::AHEAD>(loaded, last_stage);
     // All rows see the whole stretch.
     Sight<S> sight;
 #pragma unroll
@@ -66,14 +75,14 @@ __device__ __forceinline__ void attend_shared(const Stretches &stretches, const 
 #define ATTEND_SHARED(SIZE)                                                                                   \
     BOUNDED_KERNEL(attend_shared_##SIZE, 256, 1,                                                              \
                    (float *partial, float *extremes, unsigned tile_rows, unsigned stretches,                  \
-                    const uint4 *families, const unsigned *members, const bf16 *projections,                  \
+                    const uint4 *groups, const unsigned *members, const bf16 *projections,                    \
                     unsigned row_stride, const bf16 *keys, const bf16 *values, const unsigned *tables,        \
                     const uint4 *chunks, const uint4 *tiles, unsigned heads, unsigned kv_heads, unsigned size, \
                     float scale)) {                                                                           \
         attention::attend_shared<SIZE>(                                                                       \
             {partial, extremes, stretches, tile_rows},                                                        \
             {projections, row_stride, keys, values, tables, chunks, tiles, heads, kv_heads, size},            \
-            families[blockIdx.x], members, scale);                                                            \
+            groups[blockIdx.x], members, scale);                                                              \
     }
 
 ATTEND_SHARED(16)

@@ -4,8 +4,13 @@
 //
 // x, y: [rows, columns] bf16, columns a multiple of 8; weight, bias: [columns] f32. All are aligned to 16 bytes. Grid:
 // (rows), block: as many threads as a row has groups of eight numbers, rounded up to whole warps, but at most 512.
+//
+// rms_norm_rounded writes what `round_rows` (products_quantised.cu) makes of the result of rms_norm, in place of that
+// result:
+//   codes, scales: as described in rounding.cuh
+// rows: at most 64. columns: a multiple of 32.
 
-#include "portable.cuh"
+#include "rounding.cuh"
 
 // The largest number of threads in a block.
 constexpr unsigned MOST_THREADS = 512;
@@ -107,8 +112,9 @@ static __device__ float sum_of_squares(const Row &row, float mean) {
     return block_sum(sum, of_warps);
 }
 
-// y = (x - mean) * factor * weight + bias for one row; `bias` may be null.
-static __device__ void scale_row(bf16 *y, const Row &row, const float *bias, float mean, float factor) {
+// Calls `write(column, numbers)` with the numbers of one row, (x - mean) * factor * weight + bias; `bias` may be null.
+template <class Write>
+static __device__ void scale_row(const Row &row, const float *bias, float mean, float factor, const Write &write) {
     row.for_each([&](unsigned column, Eight eight, const auto &weights) {
         const Eight weight = weights(), offset = bias ? read_eight(bias + column) : Eight{};
 #pragma unroll
@@ -116,16 +122,39 @@ static __device__ void scale_row(bf16 *y, const Row &row, const float *bias, flo
             const float scaled = (eight.values[index] - mean) * factor * weight.values[index];
             eight.values[index] = bias ? scaled + offset.values[index] : scaled;
         }
-        write_eight(y + column, eight);
+        write(column, eight);
     });
+}
+
+// The factor by which RMS normalisation scales a row.
+static __device__ float rms_factor(const Row &row, unsigned columns, float epsilon) {
+    return rsqrtf(sum_of_squares(row, 0) / columns + epsilon);
 }
 
 BOUNDED_KERNEL(rms_norm, MOST_THREADS, 3,
                (bf16 *y, const bf16 *x, const float *weight, unsigned columns, float epsilon)) {
     const size_t first = size_t(blockIdx.x) * columns;
     const Row row(x + first, weight, columns);
-    const float factor = rsqrtf(sum_of_squares(row, 0) / columns + epsilon);
-    scale_row(y + first, row, nullptr, 0, factor);
+    scale_row(row, nullptr, 0, rms_factor(row, columns, epsilon),
+              [&](unsigned column, const Eight &eight) { write_eight(y + first + column, eight); });
+}
+
+// Of up to 64 rows a multiprocessor has hardly more than one, so that registers are not scarce.
+BOUNDED_KERNEL(rms_norm_rounded, MOST_THREADS, 2,
+               (unsigned char *codes, float *scales, const bf16 *x, const float *weight, unsigned columns,
+                float epsilon)) {
+    const unsigned padded = (columns + STRETCH_INPUTS - 1) / STRETCH_INPUTS * STRETCH_INPUTS;
+    const Row row(x + size_t(blockIdx.x) * columns, weight, columns);
+    // Four lanes share a block of inputs, and either all or none of them have numbers.
+    const unsigned lanes = 0xfu << threadIdx.x % 32 / 4 * 4;
+    scale_row(row, nullptr, 0, rms_factor(row, columns, epsilon), [&](unsigned column, const Eight &eight) {
+        float numbers[LANE_INPUTS];
+#pragma unroll
+        for (unsigned index = 0; index < LANE_INPUTS; index++) numbers[index] = to_float(to_bf16(eight.values[index]));
+        store_rounded(codes, scales, blockIdx.x, column, numbers, largest_of_block(numbers, lanes));
+    });
+    for (unsigned column = columns + threadIdx.x * LANE_INPUTS; column < padded; column += blockDim.x * LANE_INPUTS)
+        store_rounded(codes, scales, blockIdx.x, column, {}, 0);
 }
 
 // The mean is subtracted first: the mean of squares minus the squared mean loses digits.
@@ -141,5 +170,6 @@ BOUNDED_KERNEL(layer_norm, MOST_THREADS, 2,
     });
     const float mean = block_sum(sum, of_warps) / columns;
     const float factor = rsqrtf(sum_of_squares(row, mean) / columns + epsilon);
-    scale_row(y + first, row, bias, mean, factor);
+    scale_row(row, bias, mean, factor,
+              [&](unsigned column, const Eight &eight) { write_eight(y + first + column, eight); });
 }

@@ -1,11 +1,10 @@
 // Products of few rows with weights of eight or four bits, which are read once, and the rounding of rows for them.
 //
-// round_rows: rounds rows to integers from -127 to 127, in blocks of 32 inputs with a scale each.
-//   codes  [4 stretches][64 rows][32] i8
-//   scales [4 stretches][64 rows] f32
+// round_rows: rounds rows as described in rounding.cuh.
+//   codes, scales: as described there
 //   x      [rows][inputs] bf16, aligned to 16 bytes
-// rows: at most 64; the other rows of the output are left as they were. inputs: a multiple of 32. stretches: inputs /
-// 128, rounded up; blocks after the last one become 0. Grid: (16 stretches / 256, rounded up; rows). Block: 256.
+// rows: at most 64; the other rows of the output are left as they were. inputs: a multiple of 32. Grid: (16 stretches /
+// 256, rounded up; rows). Block: 256.
 //
 // multiply_q8_N and multiply_q4_N, N = 1, 2, 3, 4, 8: y = x W^T (+ bias), for 1 to 8 N rows.
 //   y       [rows][outputs] bf16, or f32 with bit 1 of `how`; with bit 0 of `how`, products are added to its contents
@@ -19,11 +18,7 @@
 // other; y is [rows][outputs] bf16, and `how` is the activation. All else is as above, with 8 in place of 16.
 
 #include "products.cuh"
-#include "quantised.cuh"
-
-// The number of rows that buffers of rounded rows hold. It is fixed, so that the distances between a lane's operands
-// are compile-time constants; registers for them would be missed elsewhere.
-constexpr unsigned MOST_ROWS = 64;
+#include "rounding.cuh"
 
 struct RoundedOperands {
     const unsigned char *x_codes;
@@ -36,10 +31,6 @@ struct RoundedOperands {
 
 // A lane's loads for a row that are in flight at once: 256 bytes of the row, a chunk.
 constexpr int LOADS_OF_CHUNK = 4;
-
-// 1.5 * 2^23: an integer below 2^22 that is added to the bits of this float is added to its value.
-constexpr int WHOLE_BITS = 0x4b400000;
-constexpr float WHOLE = 12582912.0f;
 
 // Where a lane's operands begin.
 template <int R>
@@ -187,11 +178,16 @@ __device__ __forceinline__ void multiply(Places outputs, const RoundedOperands &
 // `blocks` blocks run on a multiprocessor at a time, which limits the registers of each. They would not suffice for
 // more than 32 rows, so two blocks share these.
 //
-// With weights of four bits some registers are spilled, as compiled for 8.0 and 9.0. With N = 1, at most 11 of the 660
-// instructions for a chunk load or store them. Two blocks would need none, and 600 instructions, but would have 16
-// warps instead of 24 and 96 KiB of loads in flight instead of 144. Three are chosen because these kernels mostly wait
-// for memory. With N = 3 it is at most 24 of 2300 instructions; one stretch in flight instead of two saves none. Both
-// should be measured, above all where memory is fast for the rate of instructions, as on B200.
+// All but the kernels for weights of eight bits with N = 1 and 2 spill registers, as compiled by CUDA 13.0.88 for 8.0
+// and 9.0. In the loops over chunks, these are for four bits at most 11 of 660 instructions with N = 1, none of 880
+// with N = 2, 24 of 2300 with N = 3 and 10 of 2900 with more; for eight bits 14 of 1070 with N = 3 and 26 of 1400 with
+// more.
+// Choices that should be measured, above all where memory is fast for the rate of instructions, as on B200:
+// - Two blocks of four bits with N = 1 would need no spilling, and 600 instructions, but would have 16 warps instead of
+//   24 and 96 KiB of loads in flight instead of 144. Three are chosen because these kernels mostly wait for memory.
+// - One stretch of four bits in flight instead of two, with N = 3, saves none.
+// - A loop over the stretches of a chunk that is not unrolled would save up to half of the spilling with eight bits and
+//   N >= 3, but the loads of a stretch would no longer begin while the one before is multiplied.
 #define KERNELS(name, N, R, groups, blocks)                                                                  \
     KERNELS_TO(multiply, Outputs, name, N, R, groups, blocks)                                                \
     KERNELS_TO(gate, GatedOutputs, name, N, R, groups, blocks)
@@ -219,39 +215,16 @@ KERNELS(3, 3, 2, 1, 2)
 KERNELS(4, 4, 2, 1, 2)
 KERNELS(8, 4, 2, 2, 2)
 
-// The integer nearest to `value`, ties to even, clamped to eight bits, in the lowest bits.
-__device__ __forceinline__ unsigned whole(float value) {
-    return __float_as_uint(fminf(fmaxf(value, -128.0f), 127.0f) + WHOLE) & 0xff;
-}
-
 KERNEL(round_rows, (unsigned char *codes, float *scales, const bf16 *x, unsigned rows, unsigned inputs)) {
     const unsigned stretches = (inputs + STRETCH_INPUTS - 1) / STRETCH_INPUTS;
-    // Four threads share a block of inputs, eight inputs each.
-    const unsigned row = blockIdx.y, thread = blockIdx.x * blockDim.x + threadIdx.x, input = 8 * thread;
+    const unsigned row = blockIdx.y, input = LANE_INPUTS * (blockIdx.x * blockDim.x + threadIdx.x);
     const bool there = row < rows && input < inputs;
     const uint4 words =
         there ? *reinterpret_cast<const uint4 *>(x + (size_t(row) * inputs + input)) : make_uint4(0, 0, 0, 0);
-    float numbers[8];
-    unsigned largest_bits = 0;
+    float numbers[LANE_INPUTS];
 #pragma unroll
-    for (int index = 0; index < 8; index++) {
+    for (int index = 0; index < int(LANE_INPUTS); index++)
         numbers[index] = to_float(static_cast<bf16>(word_of(words, index / 2) >> 16 * (index % 2)));
-        // Without the sign bit, the bits of floats sort like their magnitudes, and NaN is the largest.
-        largest_bits = max(largest_bits, __float_as_uint(numbers[index]) & 0x7fffffff);
-    }
-    largest_bits = max(largest_bits, __shfl_xor_sync(~0u, largest_bits, 1));
-    largest_bits = max(largest_bits, __shfl_xor_sync(~0u, largest_bits, 2));
-    if (input >= stretches * STRETCH_INPUTS) return;
-    const float largest = __uint_as_float(largest_bits), inverse = 127.0f / largest;
-    // All numbers are (almost) 0, or one is NaN or infinite; the scale shows which.
-    const bool nothing = !(inverse <= 3.402823466e38f) || inverse == 0.0f;
-    uint2 packed = make_uint2(0, 0);
-#pragma unroll
-    for (int index = 0; index < 4 && !nothing; index++) {
-        packed.x |= whole(numbers[index] * inverse) << 8 * index;
-        packed.y |= whole(numbers[index + 4] * inverse) << 8 * index;
-    }
-    const size_t place = size_t(thread / 4) * MOST_ROWS + row;
-    *reinterpret_cast<uint2 *>(codes + (place * BLOCK_INPUTS + thread % 4 * 8)) = packed;
-    if (thread % 4 == 0) scales[place] = largest / 127.0f;
+    const float largest = largest_of_block(numbers, ~0u);
+    if (input < stretches * STRETCH_INPUTS) store_rounded(codes, scales, row, input, numbers, largest);
 }

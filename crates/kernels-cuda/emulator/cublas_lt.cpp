@@ -3,6 +3,8 @@
 //
 // Matrices are column-major, as in cuBLASLt: A is [k, m], B [k, n], C and D [m, n]. A and B are bf16, C and D are
 // bf16 or f32.
+//
+// Like the library, it chooses an algorithm by everything that it is told before, so the bias must be known by then.
 
 #include <cmath>
 #include <cstdint>
@@ -23,6 +25,16 @@ struct Description {
     uint32_t epilogue = PLAIN;
     const void *bias = nullptr;
 };
+
+// What an algorithm must satisfy: the mask of reduction schemes that it may use.
+struct Preferences {
+    uint32_t reductions = ~0u;
+};
+
+// What this thread's library has no algorithm for, as bits of the argument of `gavel_refuse`: anything if the reduction
+// schemes are restricted; GELU with a bias.
+enum Refusal : int { RESTRICTED_REDUCTIONS = 1, BIAS_AND_GELU = 2 };
+thread_local int refused = 0;
 
 struct Layout {
     int type;
@@ -116,12 +128,30 @@ int cublasLtMatrixLayoutCreate(void **layout, int type, uint64_t rows, uint64_t 
 }
 int cublasLtMatrixLayoutDestroy(void *layout) { return delete static_cast<Layout *>(layout), SUCCESS; }
 
-int cublasLtMatmulPreferenceCreate(void **preference) { return *preference = new int, SUCCESS; }
-int cublasLtMatmulPreferenceSetAttribute(void *, int, const void *, size_t) { return SUCCESS; }
-int cublasLtMatmulPreferenceDestroy(void *preference) { return delete static_cast<int *>(preference), SUCCESS; }
+int cublasLtMatmulPreferenceCreate(void **preference) { return *preference = new Preferences, SUCCESS; }
+int cublasLtMatmulPreferenceDestroy(void *preference) { return delete static_cast<Preferences *>(preference), SUCCESS; }
 
-// The result is the algorithm (64 bytes), bytes of workspace, a state, waves and four reserved numbers.
-int cublasLtMatmulAlgoGetHeuristic(void *, void *, void *, void *, void *, void *, void *, int, void *result, int *count) {
+int cublasLtMatmulPreferenceSetAttribute(void *preference, int attribute, const void *value, size_t bytes) {
+    switch (attribute) {
+    case 1: return SUCCESS; // bytes of workspace
+    case 3: return memcpy(&static_cast<Preferences *>(preference)->reductions, value, bytes), SUCCESS;
+    default: return NOT_SUPPORTED;
+    }
+}
+
+// Not a function of the library: a test lets it refuse products of the calling thread.
+void gavel_refuse(int what) { refused = what; }
+
+// The result is the algorithm (64 bytes), bytes of workspace, a state, waves and four reserved numbers. The library has
+// two ways to say that there is no algorithm: a status, and no results.
+int cublasLtMatmulAlgoGetHeuristic(void *, void *description, void *, void *, void *, void *, void *preference, int,
+                                   void *result, int *count) {
+    const Description &own = *static_cast<Description *>(description);
+    if (own.epilogue != PLAIN && (!own.bias || reinterpret_cast<uintptr_t>(own.bias) % 16 != 0)) return INVALID_VALUE;
+    *count = 0;
+    const bool restricted = static_cast<Preferences *>(preference)->reductions != ~0u;
+    if (restricted && (refused & RESTRICTED_REDUCTIONS)) return NOT_SUPPORTED;
+    if (own.epilogue == GELU_BIAS && (refused & BIAS_AND_GELU)) return SUCCESS;
     memset(result, 0, 96);
     return *count = 1, SUCCESS;
 }

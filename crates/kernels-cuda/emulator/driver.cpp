@@ -1,6 +1,7 @@
 // The driver's interface, as far as the host code calls it, for two GPUs that are the CPU itself.
 //
-// All work is done when a call returns, except large copies from the host: these read their source as late as they may.
+// All work is done when a call returns, except copies from the host that are large or from pinned memory: these read
+// their source as late as they may.
 // Mistakes that a GPU would forgive are detected here: memory is initialised to NaN, the bytes around every allocation
 // are checked, and what cannot be part of a graph fails while one is captured.
 // So are calls that would hold up several GPUs only sometimes: those that may wait for a GPU while a sum is still
@@ -15,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -45,7 +47,7 @@ constexpr unsigned char UNWRITTEN = 0xff;
 // Memory that must be free for a module to be loaded.
 constexpr size_t MODULE_BYTES = 64 << 10;
 
-// Bytes of a copy from the host that are read before the call returns.
+// Bytes of a copy from the host that are read before the call returns, unless they are in pinned memory.
 constexpr size_t READ_AT_ONCE = 64 << 10;
 
 // Dynamic shared memory that a block has without asking for more, and the most that it gets: as little as any GPU that
@@ -117,8 +119,27 @@ Memory &current_gpu() { return gpu_of(current_context); }
 
 bool is_gpu(int device) { return device >= 0 && device < GPU_COUNT; }
 
+// Pinned memory of the host: where it begins, and its bytes.
+struct Pinned {
+    std::mutex lock;
+    std::map<const char *, size_t> allocations;
+
+    bool has(const void *address) {
+        std::lock_guard<std::mutex> guard(lock);
+        auto after = allocations.upper_bound(static_cast<const char *>(address));
+        if (after == allocations.begin()) return false;
+        auto [first, bytes] = *std::prev(after);
+        return static_cast<const char *>(address) < first + bytes;
+    }
+};
+
+Pinned &pinned = *new Pinned;
+
+// The stream outlives whoever waits for the event.
 struct Event {
     std::chrono::steady_clock::time_point time;
+    void *stream = nullptr;
+    bool recorded = false;
 };
 
 // A kernel of a module, and the dynamic shared memory that its blocks may have.
@@ -292,19 +313,23 @@ int cuMemPoolTrimTo(void *pool, size_t) {
 
 int cuMemHostAlloc(void **address, size_t bytes, unsigned) {
     may_wait("cuMemHostAlloc");
-    return *address = malloc(bytes), SUCCESS;
+    *address = malloc(bytes);
+    std::lock_guard<std::mutex> guard(pinned.lock);
+    pinned.allocations[static_cast<const char *>(*address)] = bytes;
+    return SUCCESS;
 }
 
 int cuMemFreeHost(void *address) {
     may_wait("cuMemFreeHost");
+    std::lock_guard<std::mutex> guard(pinned.lock);
+    pinned.allocations.erase(static_cast<const char *>(address));
     return free(address), SUCCESS;
 }
 
 int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t bytes, void *stream) {
     if (of(stream).captured) return CAPTURE_UNSUPPORTED;
-    make_copies(of(stream));
     of(stream).copies.push_back([=] { memcpy(reinterpret_cast<void *>(to), from, bytes); });
-    if (bytes <= READ_AT_ONCE) make_copies(of(stream));
+    if (bytes <= READ_AT_ONCE && !pinned.has(from)) make_copies(of(stream));
     return SUCCESS;
 }
 
@@ -351,10 +376,15 @@ int cuStreamSynchronize(void *stream) {
 int cuEventCreate(void **event, unsigned) { return *event = new Event, SUCCESS; }
 int cuEventDestroy_v2(void *event) { return delete static_cast<Event *>(event), SUCCESS; }
 int cuEventQuery(void *) { return SUCCESS; }
-int cuEventSynchronize(void *) { return SUCCESS; }
 
-int cuEventRecord(void *event, void *) {
-    static_cast<Event *>(event)->time = std::chrono::steady_clock::now();
+int cuEventSynchronize(void *event) {
+    const Event &own = *static_cast<Event *>(event);
+    if (own.recorded) make_copies(of(own.stream));
+    return SUCCESS;
+}
+
+int cuEventRecord(void *event, void *stream) {
+    *static_cast<Event *>(event) = {std::chrono::steady_clock::now(), stream, true};
     return SUCCESS;
 }
 

@@ -1,7 +1,5 @@
 //! Attention of a step's tokens to the positions of their sequences, and of the patches of an image to each other.
 
-use std::sync::Arc;
-
 use cudarc::driver::{LaunchArgs, PushKernelArg};
 
 use crate::{
@@ -19,8 +17,9 @@ const LONG_THREADS: u32 = 256;
 const SHORT_THREADS: u32 = 128;
 
 /// Tiles of keys and values that a block has shared memory for: in `attend_split_*`, if not fewer as in
-/// `FEWER_STAGES`, and in the other kernels.
+/// `FEWER_STAGES`, in `attend_shared_*`, and in the other kernels.
 const SPLIT_STAGES: usize = 3;
+const SHARED_STAGES: usize = 3;
 const STAGES: usize = 2;
 
 /// `attend_split_*` for the largest heads with fewer tiles, for GPUs on whose multiprocessors more blocks then have
@@ -91,14 +90,29 @@ impl Kernels {
     }
 }
 
-/// The numbers that are passed to kernels, in the order of their parameters.
-struct Told {
+/// The numbers that are passed to kernels.
+struct KernelParams {
     tile_rows: u32,
+    stretches: u32,
     row_stride: u32,
     heads: u32,
     kv_heads: u32,
     size: u32,
     scale: f32,
+}
+
+impl KernelParams {
+    fn new(heads: Heads, sharing: &Sharing) -> Self {
+        Self {
+            tile_rows: sharing.tile_rows as u32,
+            stretches: sharing.stretches as u32,
+            row_stride: heads.row() as u32,
+            heads: heads.heads as u32,
+            kv_heads: heads.kv_heads as u32,
+            size: heads.size as u32,
+            scale: scale(heads.size),
+        }
+    }
 }
 
 impl PagedCache {
@@ -118,81 +132,105 @@ impl PagedCache {
     /// blocks beyond it.
     pub fn attend(&self, projections: &Rows, step: &Step, attended: &mut Rows) -> Result<()> {
         let sharing = step.sharing().expect("Step::attending tells a step its heads");
-        let Heads { heads, kv_heads, size } = self.heads;
         assert_eq!(sharing.heads, self.heads, "heads of a step");
         assert_eq!(projections.shape(), (step.tokens(), self.heads.row()), "rows of a step");
         assert!(step.last_block() < self.blocks, "blocks of a step");
-        attended.room((step.tokens(), heads * size))?;
-        let told = Told {
-            tile_rows: sharing.tile_rows as u32,
-            row_stride: self.heads.row() as u32,
-            heads: heads as u32,
-            kv_heads: kv_heads as u32,
-            size: size as u32,
-            scale: scale(size),
+        attended.room((step.tokens(), self.heads.heads * self.heads.size))?;
+        let attention = StepAttention {
+            cache: self,
+            projections,
+            step,
+            sharing,
+            kernels: Kernels::of(self.heads.size),
+            params: KernelParams::new(self.heads, sharing),
         };
-        let kernels = Kernels::of(size);
-        let gpu = projections.gpu();
         if sharing.long_tiles() > 0 {
-            let blocks = (sharing.long_tiles(), told.kv_heads, 1);
-            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes(STAGES) };
-            let kernel = gpu.kernel(kernels.paged, grid)?;
-            let mut arguments = gpu.arguments(&kernel);
-            arguments.arg(&mut attended.numbers).arg(&projections.numbers).arg(&told.row_stride);
-            self.tell(&mut arguments, step, &sharing.long);
-            arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
-            gpu.run(arguments, grid)?;
+            attention.attend_long(attended)?;
         }
-        if sharing.families() > 0 {
-            let blocks = (sharing.families(), told.kv_heads, 1);
-            let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes(STAGES) };
-            let kernel = gpu.kernel(kernels.shared, grid)?;
-            let stretches = sharing.stretches as u32;
-            let mut arguments = gpu.arguments(&kernel);
-            arguments.arg(&sharing.partial).arg(&sharing.extremes).arg(&told.tile_rows).arg(&stretches);
-            arguments.arg(sharing.families.numbers()).arg(sharing.members.numbers());
-            arguments.arg(&projections.numbers).arg(&told.row_stride);
-            self.tell(&mut arguments, step, &sharing.short);
-            arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
-            gpu.run(arguments, grid)?;
+        if sharing.prefix_groups() > 0 {
+            attention.attend_together()?;
         }
         if sharing.short_tiles() > 0 {
-            let blocks = (sharing.short_tiles(), told.kv_heads, sharing.stretches as u32);
-            let (stages, name) = kernels.split(sharing.multiprocessor_bytes);
-            let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes: kernels.shared_bytes(stages) };
-            let kernel = gpu.kernel(name, grid)?;
-            let mut arguments = gpu.arguments(&kernel);
-            arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes);
-            arguments.arg(&told.tile_rows).arg(&projections.numbers).arg(&told.row_stride);
-            self.tell(&mut arguments, step, &sharing.short);
-            arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
-            gpu.run(arguments, grid)?;
+            attention.attend_short(attended)?;
         }
         if sharing.short_tiles() > 0 && sharing.stretches > 1 {
-            join_stretches((step, sharing), &told, attended)?;
+            attention.join_stretches(attended)?;
         }
         Ok(())
     }
-
-    /// Pushes the arguments in the middle of the parameters of all three kernels.
-    fn tell<'a>(&'a self, arguments: &mut LaunchArgs<'a>, step: &'a Step, tiles: &'a List) {
-        arguments.arg(&self.keys).arg(&self.values);
-        arguments.arg(step.tables()).arg(step.chunks()).arg(tiles.numbers());
-    }
 }
 
-/// Joins the partial results of contexts that have several stretches.
-fn join_stretches((step, sharing): (&Step, &Sharing), told: &Told, attended: &mut Rows) -> Result<()> {
-    let gpu = Arc::clone(attended.gpu());
-    let blocks = (sharing.short_tiles(), told.kv_heads, told.tile_rows);
-    let grid = Grid::new(blocks, SHORT_THREADS);
-    let kernel = gpu.kernel(("attention_split", "join_stretches"), grid)?;
-    let stretches = sharing.stretches as u32;
-    let mut arguments = gpu.arguments(&kernel);
-    arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes).arg(&stretches);
-    arguments.arg(step.chunks()).arg(sharing.short.numbers());
-    arguments.arg(&told.heads).arg(&told.kv_heads).arg(&told.size).arg(&told.scale);
-    gpu.run(arguments, grid)
+/// The attention of a step, which consists of several kernels.
+struct StepAttention<'a> {
+    cache: &'a PagedCache,
+    projections: &'a Rows,
+    step: &'a Step,
+    sharing: &'a Sharing,
+    kernels: &'static Kernels,
+    params: KernelParams,
+}
+
+impl StepAttention<'_> {
+    /// Attends with the queries of long tiles.
+    fn attend_long(&self, attended: &mut Rows) -> Result<()> {
+        let (gpu, Self { sharing, kernels, params, .. }) = (self.projections.gpu(), self);
+        let blocks = (sharing.long_tiles(), params.kv_heads, 1);
+        let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes: kernels.shared_bytes(STAGES) };
+        let kernel = gpu.kernel(kernels.paged, grid)?;
+        let mut arguments = gpu.arguments(&kernel);
+        arguments.arg(&mut attended.numbers);
+        self.push_common(&mut arguments, &sharing.long);
+        gpu.run(arguments, grid)
+    }
+
+    /// Attends with the queries of short tiles to the stretches that these share.
+    fn attend_together(&self) -> Result<()> {
+        let (gpu, Self { sharing, kernels, params, .. }) = (self.projections.gpu(), self);
+        let blocks = (sharing.prefix_groups(), params.kv_heads, 1);
+        let shared_bytes = kernels.shared_bytes(SHARED_STAGES);
+        let grid = Grid { blocks, threads: LONG_THREADS, shared_bytes };
+        let kernel = gpu.kernel(kernels.shared, grid)?;
+        let mut arguments = gpu.arguments(&kernel);
+        arguments.arg(&sharing.partial).arg(&sharing.extremes).arg(&params.tile_rows).arg(&params.stretches);
+        arguments.arg(sharing.prefix_groups.numbers()).arg(sharing.members.numbers());
+        self.push_common(&mut arguments, &sharing.short);
+        gpu.run(arguments, grid)
+    }
+
+    /// Attends with the queries of short tiles to the other stretches.
+    fn attend_short(&self, attended: &mut Rows) -> Result<()> {
+        let (gpu, Self { sharing, kernels, params, .. }) = (self.projections.gpu(), self);
+        let blocks = (sharing.short_tiles(), params.kv_heads, params.stretches);
+        let (stages, name) = kernels.split(sharing.multiprocessor_bytes);
+        let grid = Grid { blocks, threads: SHORT_THREADS, shared_bytes: kernels.shared_bytes(stages) };
+        let kernel = gpu.kernel(name, grid)?;
+        let mut arguments = gpu.arguments(&kernel);
+        arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes);
+        arguments.arg(&params.tile_rows);
+        self.push_common(&mut arguments, &sharing.short);
+        gpu.run(arguments, grid)
+    }
+
+    /// Joins the partial results of contexts that have several stretches.
+    fn join_stretches(&self, attended: &mut Rows) -> Result<()> {
+        let (gpu, Self { sharing, params, .. }) = (self.projections.gpu(), self);
+        let blocks = (sharing.short_tiles(), params.kv_heads, params.tile_rows);
+        let grid = Grid::new(blocks, SHORT_THREADS);
+        let kernel = gpu.kernel(("attention_split", "join_stretches"), grid)?;
+        let mut arguments = gpu.arguments(&kernel);
+        arguments.arg(&mut attended.numbers).arg(&sharing.partial).arg(&sharing.extremes);
+        arguments.arg(&params.stretches).arg(self.step.chunks()).arg(sharing.short.numbers());
+        arguments.arg(&params.heads).arg(&params.kv_heads).arg(&params.size).arg(&params.scale);
+        gpu.run(arguments, grid)
+    }
+
+    /// Pushes the last arguments of the three kernels that attend to the cache, which are the same for all.
+    fn push_common<'a>(&'a self, arguments: &mut LaunchArgs<'a>, tiles: &'a List) {
+        let Self { cache, projections, step, params, .. } = self;
+        arguments.arg(&projections.numbers).arg(&params.row_stride).arg(&cache.keys).arg(&cache.values);
+        arguments.arg(step.tables()).arg(step.chunks()).arg(tiles.numbers());
+        arguments.arg(&params.heads).arg(&params.kv_heads).arg(&params.size).arg(&params.scale);
+    }
 }
 
 /// Writes to `attended` `[images * length, H * D]` the attention of each query to all positions of its own image. A

@@ -34,11 +34,11 @@ impl Communicators {
     /// [`Error::NoCommunication`] if the program was built without the feature `nccl`, [`Error::NoNccl`] if the
     /// library is missing, [`Error::Communication`] if it fails, [`Error::OutOfMemory`] or [`Error::Driver`] if the
     /// first sums cannot be made.
-    pub fn among(gpus: Vec<Arc<Gpu>>, most: usize) -> Result<Self> {
+    pub fn connect(gpus: Vec<Arc<Gpu>>, most: usize) -> Result<Self> {
         for gpu in &gpus {
             gpu.open_memory_to(&gpus)?;
         }
-        let communicators = Communicator::among(&gpus)?;
+        let communicators = Communicator::connect(&gpus)?;
         let communicators = communicators.into_iter().map(|own| Mutex::new(Some(own))).collect();
         let connected = Self { gpus, communicators, most };
         connected.make_first_sums()?;
@@ -79,7 +79,7 @@ impl Communicators {
             return Ok(());
         }
         self.abort();
-        for (own, new) in self.communicators.iter().zip(Communicator::among(&self.gpus)?) {
+        for (own, new) in self.communicators.iter().zip(Communicator::connect(&self.gpus)?) {
             *lock(own) = Some(new);
         }
         self.make_first_sums()

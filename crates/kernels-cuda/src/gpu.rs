@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use cudarc::{
@@ -205,6 +206,19 @@ impl Gpu {
     /// [`Error::Driver`] if any of it failed.
     pub fn wait(&self) -> Result<()> {
         Ok(self.stream.synchronize()?)
+    }
+
+    /// Returns the time that the GPU takes for what `work` submits: it lies between two events.
+    ///
+    /// # Errors
+    /// The errors of `work`; [`Error::Driver`] if this or earlier work failed.
+    pub fn elapsed(&self, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+        // Without flags, the bindings create events that have no time.
+        let event = || self.stream.record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT));
+        let start = event()?;
+        work()?;
+        let milliseconds = start.elapsed_ms(&event()?)?;
+        Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
     }
 
     /// Makes it the current GPU of the calling thread.

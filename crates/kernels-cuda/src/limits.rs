@@ -9,7 +9,7 @@ use crate::{
     draw::Draw,
     error::Result,
     gpu::Gpu,
-    matrix_product::{After, Shape},
+    matrix_product::{Epilogue, Operands, Shape},
     rows::Rows,
 };
 
@@ -70,11 +70,12 @@ impl Gpu {
         }
         let mut product = Rows::empty(self)?;
         product.room((side, side))?;
-        let shape = Shape { rows: side, output: side, input: side, stride: side, after: After::Replace };
+        let shape =
+            Shape { rows: side, output: side, input: side, stride: side, epilogue: Epilogue::Replace };
         // Products come before the copies, after which both operands would be the same.
         let multiplying = self.median(&sizes, || {
-            let operands = (&from.numbers.as_view(), &to.numbers.as_view(), None);
-            self.products.run(shape, operands, &mut product.numbers.as_view_mut())
+            let operands = Operands { x: from.numbers.as_view(), weight: to.numbers.as_view(), bias: None };
+            self.products.run(shape, &operands, &mut product.numbers.as_view_mut())
         })?;
         let copying = self.median(&sizes, || to.copy(0, &from, rows.clone()))?;
         let bytes = (2 * numbers * size_of::<half::bf16>()) as f64;

@@ -14,11 +14,17 @@ use crate::{
     activation::Activation,
     error::Result,
     gpu::Gpu,
-    matrix_product::{After, Shape},
+    matrix_product::{Epilogue, Operands, Shape},
+    norm::Norm,
     products::{Bf16Weights, Bias, Destination, FEW_ROWS, Floats},
     quantised::{Blocks, QuantisedWeights, RoundedRows},
     rows::Rows,
 };
+
+/// The largest number of rows for which quantised weights are not expanded. Our own kernels read them twice for so many
+/// rows, in four bits 9 bits for each weight. To expand them reads them once, and writes and reads them in bf16: 37
+/// bits. By calculation; where the two are equal was not measured.
+pub const FEW_QUANTISED_ROWS: usize = 2 * FEW_ROWS;
 
 /// The largest number of quantised weights that are expanded at a time: 128 MiB in bf16. Fewer would stay in an L2
 /// cache (50 MiB on H100), but a product of few outputs has too few tiles for all multiprocessors: with the 29,568
@@ -48,6 +54,17 @@ pub enum Output {
     Add,
     /// Its GELU, by the tanh approximation, replaces the previous contents.
     GeluTanh,
+}
+
+/// Rows that are normalised before they are multiplied.
+#[derive(Debug)]
+pub struct Normed<'a> {
+    /// The norm, which has no bias.
+    pub norm: &'a Norm,
+    /// The rows `[rows, input]` before they are normalised.
+    pub x: &'a Rows,
+    /// Working memory for the normalised rows. What it holds afterwards is not specified.
+    pub normed: &'a mut Rows,
 }
 
 /// x W^T + b.
@@ -166,7 +183,7 @@ impl Linear {
     /// If rows of `x` have another length, or products are added to a `y` of another shape.
     pub fn forward(&self, x: &Rows, y: &mut Rows, output: Output) -> Result<()> {
         assert_eq!(x.shape().1, self.input, "inputs of a product");
-        if x.shape().0 > FEW_ROWS {
+        if x.shape().0 > self.few_rows() {
             return self.multiply_many(x, y, output);
         }
         match output {
@@ -197,11 +214,52 @@ impl Linear {
     ) -> Result<()> {
         assert_eq!(x.shape().1, self.input, "inputs of a product");
         assert!(self.output.is_multiple_of(16), "both halves of {} outputs", self.output);
-        if x.shape().0 <= FEW_ROWS {
+        if x.shape().0 <= self.few_rows() {
             return self.multiply_few(x, Destination::Gated(y, activation));
         }
         self.multiply_many(x, products, Output::Replace)?;
         activation.gate(products, y)
+    }
+
+    /// Computes `y` `[rows, output]` from rows that are normalised first, with the bits that
+    /// [`forward`](Self::forward) computes from the result of the norm. For few rows and quantised weights, one kernel
+    /// normalises and rounds them.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and `Error::OutOfMemory` if the GPU has no memory for the normalised rows.
+    ///
+    /// # Panics
+    /// If the rows have another length, or the norm has a bias.
+    pub fn forward_normed(&self, rows: Normed<'_>, y: &mut Rows) -> Result<()> {
+        if let Some(rounding) = self.rounding(rows.x) {
+            return self.multiply_normed(rounding, &rows, Destination::Replace(y));
+        }
+        let Normed { norm, x, normed } = rows;
+        norm.run(x, normed)?;
+        self.forward(normed, y, Output::Replace)
+    }
+
+    /// Writes gated products to `y` as [`gated`](Self::gated) does, of rows that are normalised first as in
+    /// [`forward_normed`](Self::forward_normed).
+    ///
+    /// # Errors
+    /// As [`gated`](Self::gated), and `Error::OutOfMemory` if the GPU has no memory for the normalised rows.
+    ///
+    /// # Panics
+    /// If the rows have another length, the norm has a bias, or half of the outputs is not a multiple of eight.
+    pub fn gated_normed(
+        &self,
+        rows: Normed<'_>,
+        activation: Activation,
+        (products, y): (&mut Rows, &mut Rows),
+    ) -> Result<()> {
+        if let Some(rounding) = self.rounding(rows.x) {
+            assert!(self.output.is_multiple_of(16), "both halves of {} outputs", self.output);
+            return self.multiply_normed(rounding, &rows, Destination::Gated(y, activation));
+        }
+        let Normed { norm, x, normed } = rows;
+        norm.run(x, normed)?;
+        self.gated(normed, activation, (products, y))
     }
 
     /// Returns the products of every row of `x` in f32, not rounded to bf16.
@@ -229,14 +287,49 @@ impl Linear {
         Ok(all)
     }
 
-    fn multiply_few(&self, x: &Rows, destination: Destination<'_>) -> Result<()> {
+    /// Returns the largest number of rows that our own kernels multiply.
+    fn few_rows(&self) -> usize {
+        match &self.weights {
+            Weights::Bf16(_) => FEW_ROWS,
+            Weights::Quantised(..) => FEW_QUANTISED_ROWS,
+        }
+    }
+
+    /// Returns quantised weights and their working memory, if all rows of `x` can be rounded at once for them.
+    fn rounding(&self, x: &Rows) -> Option<(&QuantisedWeights, &Scratch)> {
+        match &self.weights {
+            Weights::Quantised(weights, scratch) if x.shape().0 <= FEW_ROWS => {
+                Some((weights, scratch.as_ref()))
+            }
+            Weights::Quantised(..) | Weights::Bf16(_) => None,
+        }
+    }
+
+    fn multiply_normed(
+        &self,
+        (weights, scratch): (&QuantisedWeights, &Scratch),
+        rows: &Normed<'_>,
+        destination: Destination<'_>,
+    ) -> Result<()> {
+        let rounded = &mut scratch.memory().rounded;
+        rows.norm.run_rounded(rows.x, rounded)?;
+        let bias = self.bias.as_ref().map(|(bias, _)| bias);
+        weights.multiply(&rows.x.gpu, rounded, bias, destination)
+    }
+
+    fn multiply_few(&self, x: &Rows, mut destination: Destination<'_>) -> Result<()> {
         let bias = self.bias.as_ref().map(|(bias, _)| bias);
         match &self.weights {
             Weights::Bf16(weights) => weights.multiply(x, bias, destination),
             Weights::Quantised(weights, scratch) => {
+                let rows = x.shape().0;
                 let rounded = &mut scratch.memory().rounded;
-                rounded.round(x)?;
-                weights.multiply(&x.gpu, rounded, bias, destination)
+                // Once for no rows, too, which makes the destination empty.
+                for first in (0..rows.max(1)).step_by(FEW_ROWS) {
+                    rounded.round_part(x, first..rows.min(first + FEW_ROWS))?;
+                    weights.multiply(&x.gpu, rounded, bias, destination.reborrow())?;
+                }
+                Ok(())
             }
         }
     }
@@ -249,35 +342,70 @@ impl Linear {
             }
             Output::Add => assert_eq!(y.shape(), (rows, self.output), "rows that products are added to"),
         }
-        let (after, then) = match (output, &self.bias) {
-            (Output::Replace, None) => (After::Replace, None),
-            (Output::Replace, Some(_)) => (After::Bias, None),
-            (Output::Add, None) => (After::Add, None),
-            (Output::Add, Some(_)) => (After::AddBias, None),
-            (Output::GeluTanh, None) => (After::Replace, Some(Activation::GeluTanh)),
-            (Output::GeluTanh, Some(_)) => (After::BiasGelu, None),
-        };
-        let shape = Shape { rows, output: self.output, input: self.input, stride: self.output, after };
+        let (epilogue, then) = self.epilogue(&x.gpu, rows, output)?;
+        let shape = self.shape_of(rows, self.output, epilogue);
         let bias = self.bias.as_ref().map(|(_, bias)| bias);
         match &self.weights {
             Weights::Bf16(weights) => {
-                let bias = bias.map(CudaSlice::as_view);
-                let operands = (&x.numbers.as_view(), &weights.numbers.as_view(), bias.as_ref());
-                x.gpu.products.run(shape, operands, &mut y.numbers.as_view_mut())?;
+                let operands = Operands {
+                    x: x.numbers.as_view(),
+                    weight: weights.numbers.as_view(),
+                    bias: bias.map(CudaSlice::as_view),
+                };
+                x.gpu.products.run(shape, &operands, &mut y.numbers.as_view_mut())?;
             }
             Weights::Quantised(weights, scratch) => {
                 let expanded = &mut scratch.memory().expanded;
                 for range in pieces((self.output, self.input)) {
                     let first = range.start;
                     weights.expand(range.clone(), expanded)?;
-                    let bias = bias.map(|bias| bias.slice(range.clone()));
-                    let operands = (&x.numbers.as_view(), &expanded.numbers.as_view(), bias.as_ref());
+                    let operands = Operands {
+                        x: x.numbers.as_view(),
+                        weight: expanded.numbers.as_view(),
+                        bias: bias.map(|bias| bias.slice(range.clone())),
+                    };
                     let shape = Shape { output: range.len(), ..shape };
-                    x.gpu.products.run(shape, operands, &mut y.numbers.slice_mut(first..))?;
+                    x.gpu.products.run(shape, &operands, &mut y.numbers.slice_mut(first..))?;
                 }
             }
         }
         then.map_or(Ok(()), |activation| activation.run(y))
+    }
+
+    /// Returns what the library does with the product of `rows` rows, and what follows it: GELU where there is no
+    /// bias, and where the library cannot apply it together with one.
+    fn epilogue(&self, gpu: &Gpu, rows: usize, output: Output) -> Result<(Epilogue, Option<Activation>)> {
+        Ok(match (output, &self.bias) {
+            (Output::Replace, None) => (Epilogue::Replace, None),
+            (Output::Replace, Some(_)) => (Epilogue::Bias, None),
+            (Output::Add, None) => (Epilogue::Add, None),
+            (Output::Add, Some(_)) => (Epilogue::AddBias, None),
+            (Output::GeluTanh, None) => (Epilogue::Replace, Some(Activation::GeluTanh)),
+            (Output::GeluTanh, Some(_)) if self.has_gelu(gpu, rows)? => (Epilogue::BiasGelu, None),
+            (Output::GeluTanh, Some(_)) => (Epilogue::Bias, Some(Activation::GeluTanh)),
+        })
+    }
+
+    /// Returns whether the library can add the bias and apply GELU to every product into which that of `rows` rows is
+    /// divided.
+    fn has_gelu(&self, gpu: &Gpu, rows: usize) -> Result<bool> {
+        let supports = |outputs| gpu.products.supports(self.shape_of(rows, outputs, Epilogue::BiasGelu));
+        match &self.weights {
+            Weights::Bf16(_) => supports(self.output),
+            Weights::Quantised(..) => {
+                for range in pieces((self.output, self.input)) {
+                    if !supports(range.len())? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Returns the shape of a product with `outputs` of the outputs.
+    fn shape_of(&self, rows: usize, outputs: usize, epilogue: Epilogue) -> Shape {
+        Shape { rows, output: outputs, input: self.input, stride: self.output, epilogue }
     }
 }
 

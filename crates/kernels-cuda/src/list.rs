@@ -1,10 +1,8 @@
 //! Integers on a GPU that change from step to step, at an address that stays.
 
-use std::sync::Arc;
-
 use cudarc::driver::CudaSlice;
 
-use crate::{error::Result, gpu::Gpu};
+use crate::{error::Result, gpu::Gpu, staging::Staging};
 
 /// A list of numbers, whose address changes only when it grows beyond its capacity.
 #[derive(Debug)]
@@ -20,14 +18,15 @@ impl List {
         Ok(Self { numbers: gpu.zeros(room)?, length: 0, moves: 0 })
     }
 
-    /// Replaces the contents by `numbers`. The list moves if they are more than it has room for.
-    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, numbers: &[u32]) -> Result<()> {
+    /// Replaces the contents by `numbers`, which are copied by way of `staging`. The list moves if they are more than
+    /// it has room for.
+    pub(crate) fn set(&mut self, staging: &mut Staging<u32>, numbers: &[u32]) -> Result<()> {
         if self.numbers.len() < numbers.len() {
             // Twice the room, so that a list that grows one by one rarely moves.
-            self.numbers = gpu.memory_for(numbers.len() * 2)?;
+            self.numbers = staging.gpu().memory_for(numbers.len() * 2)?;
             self.moves += 1;
         }
-        gpu.overwrite(&mut self.numbers, numbers)?;
+        staging.copy(&[numbers], &mut self.numbers)?;
         self.length = numbers.len();
         Ok(())
     }

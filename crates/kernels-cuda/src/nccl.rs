@@ -78,7 +78,7 @@ unsafe impl Send for Communicator {}
 impl Communicator {
     /// Creates a communicator for each GPU, connected to the others.
     #[expect(unsafe_code, reason = "a call of the library by pointers")]
-    pub(crate) fn among(gpus: &[Arc<Gpu>]) -> Result<Vec<Self>> {
+    pub(crate) fn connect(gpus: &[Arc<Gpu>]) -> Result<Vec<Self>> {
         let calls = Calls::known()?;
         let ordinals: Vec<c_int> = gpus.iter().map(|gpu| gpu.ordinal() as c_int).collect();
         let mut handles = vec![ptr::null_mut(); gpus.len()];

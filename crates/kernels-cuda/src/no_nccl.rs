@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct Communicator(Infallible);
 
 impl Communicator {
-    pub(crate) fn among(_gpus: &[Arc<Gpu>]) -> Result<Vec<Self>> {
+    pub(crate) fn connect(_gpus: &[Arc<Gpu>]) -> Result<Vec<Self>> {
         Err(Error::NoCommunication)
     }
 

@@ -7,6 +7,7 @@ use cudarc::driver::{CudaSlice, PushKernelArg};
 use crate::{
     error::Result,
     gpu::{Gpu, Grid},
+    quantised::RoundedRows,
     rows::Rows,
 };
 
@@ -53,15 +54,10 @@ impl Norm {
     /// # Panics
     /// If the number of columns of `x` is not that of the weights.
     pub fn run(&self, x: &Rows, y: &mut Rows) -> Result<()> {
-        let (rows, columns) = x.shape();
-        assert_eq!(columns, self.weight.len(), "columns of a norm");
-        y.room((rows, columns))?;
-        // Depends on the columns alone, since it determines the order of a row's sums.
-        let threads = (columns / THREAD_NUMBERS).next_multiple_of(WARP).min(MOST_THREADS);
-        let grid = Grid::new((rows as u32, 1, 1), threads as u32);
+        let (grid, columns) = (self.grid(x), x.shape().1 as u32);
+        y.room(x.shape())?;
         let name = if self.bias.is_some() { "layer_norm" } else { "rms_norm" };
         let kernel = x.gpu.kernel(("norm", name), grid)?;
-        let columns = columns as u32;
         let mut arguments = x.gpu.arguments(&kernel);
         arguments.arg(&mut y.numbers).arg(&x.numbers).arg(&self.weight);
         if let Some(bias) = &self.bias {
@@ -69,5 +65,35 @@ impl Norm {
         }
         arguments.arg(&columns).arg(&self.epsilon);
         x.gpu.run(arguments, grid)
+    }
+
+    /// Normalises the rows of `x` `[rows, columns]` and rounds the results, with the bits that
+    /// [`RoundedRows::round`] makes of the result of [`run`](Self::run).
+    ///
+    /// # Errors
+    /// `Error::OutOfMemory` if the GPU has no memory for `y`; `Error::NoKernels` or `Error::Driver` if the kernel
+    /// cannot be loaded or run.
+    ///
+    /// # Panics
+    /// If the number of columns of `x` is not that of the weights or not a multiple of 32, there are more than
+    /// [`FEW_ROWS`](crate::FEW_ROWS) rows, or the norm has a bias.
+    pub fn run_rounded(&self, x: &Rows, y: &mut RoundedRows) -> Result<()> {
+        assert!(self.bias.is_none(), "only RMS norms round their results");
+        let (grid, columns) = (self.grid(x), x.shape().1 as u32);
+        y.room(x, 0..x.shape().0)?;
+        let kernel = x.gpu.kernel(("norm", "rms_norm_rounded"), grid)?;
+        let mut arguments = x.gpu.arguments(&kernel);
+        arguments.arg(&mut y.codes).arg(&mut y.scales).arg(&x.numbers).arg(&self.weight);
+        arguments.arg(&columns).arg(&self.epsilon);
+        x.gpu.run(arguments, grid)
+    }
+
+    /// Returns the grid for the rows of `x`.
+    fn grid(&self, x: &Rows) -> Grid {
+        let (rows, columns) = x.shape();
+        assert_eq!(columns, self.weight.len(), "columns of a norm");
+        // Depends on the columns alone, since it determines the order of a row's sums.
+        let threads = (columns / THREAD_NUMBERS).next_multiple_of(WARP).min(MOST_THREADS);
+        Grid::new((rows as u32, 1, 1), threads as u32)
     }
 }

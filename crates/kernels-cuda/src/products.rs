@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaFunction, CudaSlice, LaunchArgs, PinnedHostSlice, PushKernelArg};
+use cudarc::driver::{CudaFunction, CudaSlice, CudaViewMut, LaunchArgs, PinnedHostSlice, PushKernelArg};
 use half::bf16;
 
 use crate::{
@@ -40,6 +40,11 @@ const SIZES: [Size; 5] = [
     Size { rows: 32, tiles: 2, blocks: 2 },
     Size { rows: FEW_ROWS, tiles: 2, blocks: 2 },
 ];
+
+/// Returns, for each kernel for few rows, the fewest rows for which it is used.
+pub fn fewest_rows_of_kernels() -> impl Iterator<Item = usize> {
+    (0..SIZES.len()).map(|index| index.checked_sub(1).map_or(1, |before| SIZES[before].rows + 1))
+}
 
 /// The kernels for weights of one form, in the order of `SIZES`.
 pub(crate) struct Names {
@@ -90,6 +95,18 @@ pub enum Destination<'a> {
     Gated(&'a mut Rows, Activation),
 }
 
+impl Destination<'_> {
+    /// Returns the same destination, to be used again.
+    pub(crate) fn reborrow(&mut self) -> Destination<'_> {
+        match self {
+            Self::Replace(y) => Destination::Replace(y),
+            Self::Add(y) => Destination::Add(y),
+            Self::Floats(y) => Destination::Floats(y),
+            Self::Gated(y, activation) => Destination::Gated(y, *activation),
+        }
+    }
+}
+
 /// Rows in f32 on a GPU.
 #[derive(Debug)]
 pub struct Floats {
@@ -116,11 +133,15 @@ pub struct Bf16Weights {
 /// The sizes of a product, which all kernels have in common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Product {
-    /// Rows of x.
+    /// Rows of x that the kernel multiplies.
     rows: usize,
     /// The length of a row of y.
     output: usize,
     made: Made,
+    /// The row of y that the first of them becomes.
+    first_row: usize,
+    /// Rows of y.
+    y_rows: usize,
 }
 
 /// What a kernel computes.
@@ -229,7 +250,7 @@ impl Bf16Weights {
         }
         let grid = product.grid(&x.gpu, 1)?;
         let kernel = x.gpu.kernel(("products_bf16", product.name(&NAMES)), grid)?;
-        let prepared = product.prepare(destination)?;
+        let mut prepared = product.prepare(destination)?;
         let input = input as u32;
         let (rows, output) = product.shape();
         let (mut arguments, how) = prepared.begin(&x.gpu, &kernel);
@@ -241,32 +262,29 @@ impl Bf16Weights {
 }
 
 /// A destination with room for its products.
-pub(crate) struct Prepared<'a>(Destination<'a>);
+pub(crate) struct Prepared<'a> {
+    /// From the first row on that is written.
+    y: Written<'a>,
+    /// The kernel's parameter `how`.
+    how: u32,
+}
 
-impl<'a> Prepared<'a> {
+/// The numbers that a kernel writes.
+enum Written<'a> {
+    Rows(CudaViewMut<'a, bf16>),
+    Floats(CudaViewMut<'a, f32>),
+}
+
+impl Prepared<'_> {
     /// Returns the arguments of a kernel, the first of which is the destination, and the value of its parameter
     /// `how`.
-    pub(crate) fn begin(self, gpu: &'a Gpu, kernel: &'a CudaFunction) -> (LaunchArgs<'a>, u32) {
+    pub(crate) fn begin<'a>(&'a mut self, gpu: &'a Gpu, kernel: &'a CudaFunction) -> (LaunchArgs<'a>, u32) {
         let mut arguments = gpu.arguments(kernel);
-        let how = match self.0 {
-            Destination::Replace(y) => {
-                arguments.arg(&mut y.numbers);
-                0
-            }
-            Destination::Add(y) => {
-                arguments.arg(&mut y.numbers);
-                ACCUMULATE
-            }
-            Destination::Floats(y) => {
-                arguments.arg(&mut y.numbers);
-                FLOATS
-            }
-            Destination::Gated(y, activation) => {
-                arguments.arg(&mut y.numbers);
-                activation as u32
-            }
+        match &mut self.y {
+            Written::Rows(y) => arguments.arg(y),
+            Written::Floats(y) => arguments.arg(y),
         };
-        (arguments, how)
+        (arguments, self.how)
     }
 }
 
@@ -276,15 +294,23 @@ impl Product {
     /// # Panics
     /// If an odd number of outputs is to be gated.
     pub(crate) fn new(rows: usize, weights: usize, destination: &Destination<'_>) -> Self {
-        match destination {
+        let (output, made) = match destination {
             Destination::Replace(_) | Destination::Add(_) | Destination::Floats(_) => {
-                Self { rows, output: weights, made: Made::Products }
+                (weights, Made::Products)
             }
             Destination::Gated(..) => {
                 assert!(weights.is_multiple_of(2), "half of {weights} outputs");
-                Self { rows, output: weights / 2, made: Made::Gates }
+                (weights / 2, Made::Gates)
             }
-        }
+        };
+        Self { rows, output, made, first_row: 0, y_rows: rows }
+    }
+
+    /// Describes the same product as that of some rows of x, which become the rows of y from `first_row` on; y has
+    /// `y_rows` rows in all.
+    pub(crate) fn at(self, first_row: usize, y_rows: usize) -> Self {
+        assert!(first_row + self.rows <= y_rows, "rows that are not there");
+        Self { first_row, y_rows, ..self }
     }
 
     /// Returns whether there is nothing to compute.
@@ -292,7 +318,7 @@ impl Product {
         self.rows == 0 || self.output == 0
     }
 
-    /// Returns the rows and columns of y.
+    /// Returns the rows and columns that are written.
     pub(crate) fn shape(self) -> (u32, u32) {
         (self.rows as u32, self.output as u32)
     }
@@ -333,16 +359,19 @@ impl Product {
 
     /// Makes room for the products, or checks the shape of what they are added to.
     pub(crate) fn prepare(self, destination: Destination<'_>) -> Result<Prepared<'_>> {
-        let shape = (self.rows, self.output);
-        Ok(Prepared(match destination {
-            Destination::Replace(y) => Destination::Replace(y.room(shape)?),
+        let (shape, first) = ((self.y_rows, self.output), self.first_row * self.output);
+        let (y, how) = match destination {
+            Destination::Replace(y) => (Written::Rows(y.room(shape)?.numbers.slice_mut(first..)), 0),
             Destination::Add(y) => {
                 assert_eq!(y.shape(), shape, "rows that products are added to");
-                Destination::Add(y)
+                (Written::Rows(y.numbers.slice_mut(first..)), ACCUMULATE)
             }
-            Destination::Floats(y) => Destination::Floats(y.room(shape)?),
-            Destination::Gated(y, activation) => Destination::Gated(y.room(shape)?, activation),
-        }))
+            Destination::Floats(y) => (Written::Floats(y.room(shape)?.numbers.slice_mut(first..)), FLOATS),
+            Destination::Gated(y, activation) => {
+                (Written::Rows(y.room(shape)?.numbers.slice_mut(first..)), activation as u32)
+            }
+        };
+        Ok(Prepared { y, how })
     }
 
     /// Pushes the address of the bias, or a null pointer.

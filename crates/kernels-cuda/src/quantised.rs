@@ -58,12 +58,15 @@ pub struct QuantisedWeights {
     input: usize,
 }
 
-/// Rows of x, rounded to eight bits.
+/// Some or all rows of x, rounded to eight bits.
 #[derive(Debug)]
 pub struct RoundedRows {
-    codes: CudaSlice<u8>,
-    scales: CudaSlice<f32>,
-    rows: usize,
+    pub(crate) codes: CudaSlice<u8>,
+    pub(crate) scales: CudaSlice<f32>,
+    /// Which rows of x these are.
+    rows: Range<usize>,
+    /// The number of rows of x.
+    x_rows: usize,
     input: usize,
 }
 
@@ -247,7 +250,8 @@ impl QuantisedWeights {
         self.input.div_ceil(BLOCK * BLOCKS_OF_STRETCH)
     }
 
-    /// Writes the products of rounded rows `[rows, input]` to `destination`.
+    /// Writes the products of rounded rows `[rows, input]` to `destination`: where they are some rows of x, to the
+    /// same rows of a destination that has room for the products of all.
     ///
     /// # Errors
     /// `Error::OutOfMemory` if the GPU has no memory for them; `Error::NoKernels` or `Error::Driver` if the kernel
@@ -266,7 +270,7 @@ impl QuantisedWeights {
         const Q8_NAMES: Names = names!("q8");
         const Q4_NAMES: Names = names!("q4");
         assert_eq!(x.input, self.input, "inputs of a product");
-        let product = Product::new(x.rows, self.output, &destination);
+        let product = Product::new(x.rows.len(), self.output, &destination).at(x.rows.start, x.x_rows);
         if product.is_nothing() {
             return product.prepare(destination).map(|_| ());
         }
@@ -277,7 +281,7 @@ impl QuantisedWeights {
             CodeBits::Four => product.name(&Q4_NAMES),
         };
         let kernel = gpu.kernel(("products_quantised", name), grid)?;
-        let prepared = product.prepare(destination)?;
+        let mut prepared = product.prepare(destination)?;
         let ((rows, output), stretches) = (product.shape(), self.stretches() as u32);
         let (mut arguments, how) = prepared.begin(gpu, &kernel);
         arguments.arg(&x.codes).arg(&x.scales).arg(&self.codes).arg(&self.scales);
@@ -332,7 +336,7 @@ impl RoundedRows {
     pub fn reserved(gpu: &Gpu, input: usize) -> Result<Self> {
         let (codes, scales) =
             (gpu.memory_for(Self::codes_of(input))?, gpu.memory_for(Self::scales_of(input))?);
-        Ok(Self { codes, scales, rows: 0, input: 0 })
+        Ok(Self { codes, scales, rows: 0..0, x_rows: 0, input: 0 })
     }
 
     /// Returns the number of codes: kernels expect the layout of [`FEW_ROWS`] rows, whatever their number.
@@ -353,24 +357,39 @@ impl RoundedRows {
     /// # Panics
     /// If there are more than [`FEW_ROWS`] rows, or their length is not a multiple of 32.
     pub fn round(&mut self, x: &Rows) -> Result<()> {
-        let (rows, input) = x.shape();
-        assert!(rows <= FEW_ROWS, "{rows} rows are not few");
-        assert!(input.is_multiple_of(BLOCK), "{input} inputs are no whole blocks");
-        assert!(x.numbers.len() >= rows * input, "numbers of rows");
-        let gpu = &x.gpu;
-        if self.codes.len() < Self::codes_of(input) {
-            *self = Self::reserved(gpu, input)?;
-        }
-        (self.rows, self.input) = (rows, input);
+        self.round_part(x, 0..x.shape().0)
+    }
+
+    /// Replaces the contents by the rows `range` of `x`, as [`round`](Self::round) does.
+    pub(crate) fn round_part(&mut self, x: &Rows, range: Range<usize>) -> Result<()> {
+        self.room(x, range.clone())?;
+        let (gpu, input) = (&x.gpu, self.input);
         // Each thread rounds eight numbers.
         let threads = input.next_multiple_of(BLOCK * BLOCKS_OF_STRETCH) / 8;
-        let grid =
-            Grid::new((threads.div_ceil(ROUND_THREADS as usize) as u32, rows as u32, 1), ROUND_THREADS);
+        let blocks = (threads.div_ceil(ROUND_THREADS as usize) as u32, range.len() as u32, 1);
+        let grid = Grid::new(blocks, ROUND_THREADS);
         let kernel = gpu.kernel(("products_quantised", "round_rows"), grid)?;
-        let (rows, input) = (rows as u32, input as u32);
+        let part = x.numbers.slice(range.start * input..);
+        let (rows, input) = (range.len() as u32, input as u32);
         let mut arguments = gpu.arguments(&kernel);
-        arguments.arg(&mut self.codes).arg(&mut self.scales).arg(&x.numbers).arg(&rows).arg(&input);
+        arguments.arg(&mut self.codes).arg(&mut self.scales).arg(&part).arg(&rows).arg(&input);
         gpu.run(arguments, grid)
+    }
+
+    /// Makes room for the rows `range` of `x`, all of which must then be written.
+    ///
+    /// # Panics
+    /// As [`round`](Self::round).
+    pub(crate) fn room(&mut self, x: &Rows, range: Range<usize>) -> Result<()> {
+        let (x_rows, input) = x.shape();
+        assert!(range.len() <= FEW_ROWS, "{} rows are not few", range.len());
+        assert!(range.end <= x_rows && x.numbers.len() >= x_rows * input, "numbers of rows");
+        assert!(input.is_multiple_of(BLOCK), "{input} inputs are no whole blocks");
+        if self.codes.len() < Self::codes_of(input) {
+            *self = Self::reserved(&x.gpu, input)?;
+        }
+        (self.rows, self.x_rows, self.input) = (range, x_rows, input);
+        Ok(())
     }
 }
 

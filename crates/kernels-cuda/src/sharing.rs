@@ -7,9 +7,10 @@ use cudarc::driver::CudaSlice;
 use crate::{
     cache::{BLOCK_SIZE, Heads},
     error::Result,
-    families::{Family, families},
     gpu::Gpu,
     list::List,
+    prefix_groups::{PrefixGroup, prefix_groups},
+    staging::Staging,
     step::Chunk,
 };
 
@@ -44,10 +45,10 @@ pub(crate) struct Sharing {
     pub(crate) tile_rows: usize,
     /// The number of stretches that the longest context may have.
     pub(crate) stretches: usize,
-    /// Families of short tiles that attend to a stretch together in `attend_shared_*`: four numbers each, as
+    /// Prefix groups of short tiles that attend to a stretch together in `attend_shared_*`: four numbers each, as
     /// described there.
-    pub(crate) families: List,
-    /// The tiles of families, one family after the other.
+    pub(crate) prefix_groups: List,
+    /// The tiles of prefix groups, one group after the other.
     pub(crate) members: List,
     /// The sums of weighted values of short tiles' rows in each stretch, `[tiles, K, stretches, tile_rows, D]`.
     /// Layers write and read it one after the other, in the order of the stream.
@@ -117,8 +118,8 @@ impl Sharing {
             short: List::new(gpu, tokens.max(sequences) * 4)?,
             tile_rows: 0,
             stretches: 1,
-            // A family has at least two members, and there may be nearly as many empty families.
-            families: List::new(gpu, stretches * 4)?,
+            // A prefix group has at least two members, and there may be nearly as many empty ones.
+            prefix_groups: List::new(gpu, stretches * 4)?,
             members: List::new(gpu, stretches)?,
             partial: gpu.memory_for(rows * heads.size)?,
             extremes: gpu.memory_for(rows * 2)?,
@@ -127,7 +128,12 @@ impl Sharing {
     }
 
     /// Divides the attention of `chunks`, whose positions are all before `reach`.
-    pub(crate) fn set(&mut self, gpu: &Arc<Gpu>, chunks: &[Chunk<'_>], reach: usize) -> Result<()> {
+    pub(crate) fn set(
+        &mut self,
+        staging: &mut Staging<u32>,
+        chunks: &[Chunk<'_>],
+        reach: usize,
+    ) -> Result<()> {
         self.stretches = reach.div_ceil(STRETCH).max(1);
         let longest = self.longest_short(chunks);
         let group = self.heads.group();
@@ -144,37 +150,37 @@ impl Sharing {
         let (tile_rows, rows) = self.rows_of_stretches(chunks, longest);
         self.tile_rows = tile_rows;
         if self.extremes.len() < rows * 2 {
-            self.partial = gpu.memory_for(rows * self.heads.size)?;
+            self.partial = staging.gpu().memory_for(rows * self.heads.size)?;
             self.buffer_moves += 1;
-            self.extremes = gpu.memory_for(rows * 2)?;
+            self.extremes = staging.gpu().memory_for(rows * 2)?;
             self.buffer_moves += 1;
         }
-        let (families, members) = self.put_together(&mut short, chunks);
-        self.long.set(gpu, &listed(&long))?;
-        self.short.set(gpu, &listed(&short))?;
-        self.families.set(gpu, &families)?;
-        self.members.set(gpu, &members)
+        let (groups, members) = self.put_together(&mut short, chunks);
+        self.long.set(staging, &listed(&long))?;
+        self.short.set(staging, &listed(&short))?;
+        self.prefix_groups.set(staging, &groups)?;
+        self.members.set(staging, &members)
     }
 
     /// Returns how often a list or buffer has moved to another address.
     pub(crate) fn moves(&self) -> usize {
-        let lists = [&self.long, &self.short, &self.families, &self.members];
+        let lists = [&self.long, &self.short, &self.prefix_groups, &self.members];
         self.buffer_moves + lists.map(List::moves).iter().sum::<usize>()
     }
 
-    /// Finds which of `tiles` share stretches, marks these tiles, and returns families and members as lists for the
-    /// GPU. A family has at most as many members as one block takes. Empty families pad the list, so that what is
+    /// Finds which of `tiles` share stretches, marks these tiles, and returns prefix groups and members as lists for
+    /// the GPU. A group has at most as many members as one block takes. Empty groups pad the list, so that what is
     /// prepared for its length serves many steps.
     fn put_together(&self, tiles: &mut [Tile], chunks: &[Chunk<'_>]) -> (Vec<u32>, Vec<u32>) {
         let settled: Vec<&[u32]> = tiles.iter().map(|tile| tile.settled(chunks)).collect();
-        let found = families(&settled, STRETCH / BLOCK_SIZE);
-        let spared: usize = found.iter().map(|family| family.members.len() - 1).sum();
+        let found = prefix_groups(&settled, STRETCH / BLOCK_SIZE);
+        let spared: usize = found.iter().map(|group| group.members.len() - 1).sum();
         let (mut list, mut all): (Vec<[u32; 4]>, Vec<u32>) = (Vec::new(), Vec::new());
         if spared < WORTH_SHARING {
             return (Vec::new(), all);
         }
         let most = LONG_ROWS / self.tile_rows;
-        for Family { stretch, members } in found {
+        for PrefixGroup { stretch, members } in found {
             let parts = members.len().div_ceil(most);
             for part in 0..parts {
                 let members = &members[part * members.len() / parts..(part + 1) * members.len() / parts];
@@ -229,8 +235,8 @@ impl Sharing {
         (self.short.len() / 4) as u32
     }
 
-    /// Returns the number of families in the list, including empty ones.
-    pub(crate) fn families(&self) -> u32 {
-        (self.families.len() / 4) as u32
+    /// Returns the number of prefix groups in the list, including empty ones.
+    pub(crate) fn prefix_groups(&self) -> u32 {
+        (self.prefix_groups.len() / 4) as u32
     }
 }

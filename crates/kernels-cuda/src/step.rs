@@ -10,6 +10,7 @@ use crate::{
     gpu::Gpu,
     list::List,
     sharing::Sharing,
+    staging::Staging,
 };
 
 /// Consecutive tokens of one sequence.
@@ -26,7 +27,8 @@ pub struct Chunk<'a> {
 /// The chunks of a step, on the GPU. It is reused from one step to the next, and its lists stay in their places.
 #[derive(Debug)]
 pub struct Step {
-    pub(crate) gpu: Arc<Gpu>,
+    /// The memory through which lists are copied.
+    staging: Staging<u32>,
     /// The position of every token.
     positions: List,
     /// The place in the cache of every token: block * BLOCK_SIZE + offset.
@@ -49,7 +51,8 @@ impl Step {
     /// `Error::OutOfMemory` or `Error::Driver` if its lists cannot be allocated on the GPU.
     pub fn new(gpu: &Arc<Gpu>, (tokens, chunks, blocks): (usize, usize, usize)) -> Result<Self> {
         Ok(Self {
-            gpu: Arc::clone(gpu),
+            // As many numbers as the lists have room for, or about so: then a step need not wait for its own copies.
+            staging: Staging::new(gpu, 4 * (tokens + chunks) + blocks)?,
             positions: List::new(gpu, tokens)?,
             slots: List::new(gpu, tokens)?,
             chunks: List::new(gpu, 4 * chunks)?,
@@ -71,7 +74,7 @@ impl Step {
         let chunks = self.chunks().len() / 4;
         let context = self.tables().len().div_ceil(chunks.max(1)) * BLOCK_SIZE;
         let room = (self.positions().len(), chunks, context);
-        Ok(Self { sharing: Some(Sharing::new(&self.gpu, heads, room)?), ..self })
+        Ok(Self { sharing: Some(Sharing::new(self.staging.gpu(), heads, room)?), ..self })
     }
 
     /// Replaces the chunks of the step.
@@ -98,13 +101,13 @@ impl Step {
         }
         self.end = chunks.iter().map(|chunk| chunk.start + chunk.length).max().unwrap_or_default();
         self.last_block = tables.iter().max().map_or(0, |block| *block as usize);
-        self.positions.set(&self.gpu, &positions)?;
-        self.slots.set(&self.gpu, &slots)?;
-        self.chunks.set(&self.gpu, &described)?;
-        self.tables.set(&self.gpu, &tables)?;
+        self.positions.set(&mut self.staging, &positions)?;
+        self.slots.set(&mut self.staging, &slots)?;
+        self.chunks.set(&mut self.staging, &described)?;
+        self.tables.set(&mut self.staging, &tables)?;
         let reach = self.reach();
         match &mut self.sharing {
-            Some(sharing) => sharing.set(&self.gpu, chunks, reach),
+            Some(sharing) => sharing.set(&mut self.staging, chunks, reach),
             None => Ok(()),
         }
     }
@@ -134,7 +137,7 @@ impl Step {
 
     /// Returns the number of stretches of contexts that are read once for several sequences, rounded up likewise.
     pub fn shared_stretches(&self) -> usize {
-        self.sharing.as_ref().map_or(0, |sharing| sharing.families() as usize)
+        self.sharing.as_ref().map_or(0, |sharing| sharing.prefix_groups() as usize)
     }
 
     pub(crate) fn last_block(&self) -> usize {

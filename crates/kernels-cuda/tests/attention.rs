@@ -269,11 +269,12 @@ fn a_position_has_the_same_bits_on_gpus_of_other_shared_memory() {
 #[test]
 fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
     let gpu = emulated::gpu();
-    // Three stretches are shared, with many heads by more rows than one block takes; and some families are empty.
+    // Three stretches are shared, with many heads by more rows than one block takes; and some prefix groups are empty.
     for (heads, listed) in [
         (Heads { heads: 4, kv_heads: 2, size: 16 }, 4),
         (Heads { heads: 16, kv_heads: 1, size: 32 }, 8),
         (Heads { heads: 7, kv_heads: 1, size: 72 }, 4),
+        (Heads { heads: 7, kv_heads: 1, size: 128 }, 4),
     ] {
         let mut layer = Layer::new(&gpu, heads);
         // Room for all sequences, with several queries each.
@@ -309,7 +310,7 @@ fn stretches_that_sequences_share_are_read_once_and_give_the_same_bits() {
         for (index, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
             assert_eq!(&bits(found), wanted, "{heads:?}, sequence {index}");
         }
-        // A graph that was captured in one order serves another, whose families have other members.
+        // A graph that was captured in one order serves another, whose prefix groups have other members.
         let mut rows = layer.begin(&together);
         let attend = || layer.cache.attend(&rows, &layer.step, &mut layer.attended);
         let graph = Graph::capture::<kernels_cuda::Error>(&gpu, attend).unwrap();

@@ -1,4 +1,4 @@
-//! What a driver refuses, and what it does when a GPU is lost, as the emulator does it too.
+//! What a driver and cuBLASLt refuse, and what a driver does when a GPU is lost, as the emulator does it too.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 #![expect(unsafe_code, reason = "calls of the driver and of the emulator")]
@@ -12,7 +12,8 @@ use cudarc::{
     },
     nvrtc::Ptx,
 };
-use kernels_cuda::{Error, Gpu};
+use half::bf16;
+use kernels_cuda::{Error, FEW_ROWS, Gpu, Linear, Output, Rows, Weight};
 use libloading::{Library, Symbol};
 
 const SHARED_BYTES: Attribute = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -29,6 +30,60 @@ fn lose(ordinal: i32) {
         let library = Library::new("libcuda.so").unwrap();
         let lose: Symbol<'_, unsafe extern "C" fn(i32)> = library.get(b"gavel_lose_gpu").unwrap();
         lose(ordinal);
+    }
+}
+
+/// Kinds of products that an emulated cuBLASLt refuses: all whose reduction schemes are restricted, and those with a
+/// bias and GELU.
+const RESTRICTED_REDUCTIONS: i32 = 1;
+const BIAS_AND_GELU: i32 = 2;
+
+/// Lets the emulated cuBLASLt refuse kinds of products of this thread.
+fn refuse(kinds: i32) {
+    // SAFETY: it is the emulator, which is open already, and the function sets a number.
+    unsafe {
+        let library = Library::new("libcublasLt.so").unwrap();
+        let refuse: Symbol<'_, unsafe extern "C" fn(i32)> = library.get(b"gavel_refuse").unwrap();
+        refuse(kinds);
+    }
+}
+
+/// Both ways in which the library may say that it has no algorithm, alone and together.
+#[test]
+fn products_that_the_library_refuses_are_computed_in_another_way() {
+    let gpu = emulated::gpu();
+    if is_real(&gpu) {
+        return;
+    }
+    let (rows, outputs, inputs) = (FEW_ROWS + 1, 16, 32);
+    let numbers = |count: usize, step: usize| -> Vec<bf16> {
+        (0..count).map(|index| bf16::from_f32((index * step % 61) as f32 / 30.0 - 1.0)).collect()
+    };
+    let (weights, x) = (numbers(outputs * inputs, 7), numbers(rows * inputs, 11));
+    let bias: Vec<f32> = (0..outputs).map(|index| index as f32 / 8.0 - 1.0).collect();
+    let computed = |kinds: i32, output: Output| -> Vec<f32> {
+        // Each GPU has plans of its own, so that none is known from before.
+        let gpu = Gpu::open(0).unwrap();
+        let linear = Linear::new(&gpu, Weight::Bf16(&weights), (outputs, inputs), Some(&bias)).unwrap();
+        let (x, mut y) = (Rows::upload(&gpu, &x, inputs).unwrap(), Rows::empty(&gpu).unwrap());
+        refuse(kinds);
+        let forward = linear.forward(&x, &mut y, output);
+        refuse(0);
+        forward.unwrap();
+        y.download().unwrap()
+    };
+    for output in [Output::Replace, Output::GeluTanh] {
+        let wanted = computed(0, output);
+        assert!(wanted.iter().any(|number| number.abs() > 1.0));
+        for kinds in [RESTRICTED_REDUCTIONS, BIAS_AND_GELU, RESTRICTED_REDUCTIONS | BIAS_AND_GELU] {
+            for (found, wanted) in computed(kinds, output).iter().zip(&wanted) {
+                // GELU of a sum that was rounded before.
+                assert!(
+                    (found - wanted).abs() <= 0.02 * wanted.abs().max(1.0),
+                    "{kinds}: {found} for {wanted}"
+                );
+            }
+        }
     }
 }
 

@@ -7,7 +7,12 @@ mod emulated;
 use std::sync::Arc;
 
 use half::bf16;
-use kernels_cuda::{Activation, Blocks, FEW_ROWS, Gpu, Linear, Output, Rows, Weight};
+use kernels_cuda::{
+    Activation, Blocks, FEW_QUANTISED_ROWS, FEW_ROWS, Gpu, Linear, Norm, Normed, Output, Rows, Weight,
+};
+
+/// Rows of a product that is computed by the library, whatever the weights are.
+const MANY_ROWS: usize = FEW_QUANTISED_ROWS + 9;
 
 /// Returns pseudo-random numbers between -1 and 1.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -56,7 +61,7 @@ fn assert_near(what: &str, [many, few]: &[Vec<f32>; 2], part: f32) {
 #[test]
 fn products_of_many_rows_are_those_of_few() {
     let gpu = emulated::gpu();
-    let (rows, outputs, inputs) = (FEW_ROWS + 9, 48, 96);
+    let (rows, outputs, inputs) = (MANY_ROWS, 48, 96);
     let (weights, bias) = (numbers(outputs * inputs, 1), numbers(outputs, 2));
     let (x, y) = (numbers(rows * inputs, 3), numbers(rows * outputs, 4));
     let (q8, q4) = (kernels::to_q8_0(&weights), kernels::to_iq4_nl(&weights));
@@ -98,7 +103,7 @@ fn products_of_many_rows_are_those_of_few() {
 #[test]
 fn gates_of_many_rows_are_those_of_few() {
     let gpu = emulated::gpu();
-    let (rows, wide, inputs) = (FEW_ROWS + 9, 24, 96);
+    let (rows, wide, inputs) = (MANY_ROWS, 24, 96);
     let (weights, x) = (numbers(2 * wide * inputs, 8), numbers(rows * inputs, 9));
     let (q8, bf16) = (kernels::to_q8_0(&weights), narrow(&weights));
     let forms = [("bf16", Weight::Bf16(&bf16), 0.02), ("q8", Weight::Blocks(Blocks::Q8_0(&q8)), 0.05)];
@@ -131,7 +136,7 @@ fn gates_of_many_rows_are_those_of_few() {
 #[test]
 fn weights_are_expanded_piece_by_piece() {
     let gpu = emulated::gpu();
-    let (rows, outputs, inputs) = (FEW_ROWS + 1, (64 << 20) / 1024 + 80, 1024);
+    let (rows, outputs, inputs) = (FEW_QUANTISED_ROWS + 1, (64 << 20) / 1024 + 80, 1024);
     let (weights, bias) = (numbers(outputs * inputs, 5), numbers(outputs, 6));
     let blocks = kernels::to_q8_0(&weights);
     let linear =
@@ -143,4 +148,60 @@ fn weights_are_expanded_piece_by_piece() {
     let last = &x[(rows - 1) * inputs..];
     let few = linear.floats(&uploaded(&gpu, last, inputs)).unwrap().remove(0);
     assert_near("the last row", &[many[(rows - 1) * outputs..].to_vec(), few], 0.03);
+}
+
+/// Up to twice as many rows as our own kernels multiply at once, where these read quantised weights twice.
+#[test]
+fn rows_of_quantised_products_have_the_same_bits_in_parts() {
+    let gpu = emulated::gpu();
+    let (outputs, inputs) = (48, 96);
+    let (weights, bias) = (numbers(outputs * inputs, 1), numbers(outputs, 2));
+    let blocks = kernels::to_q8_0(&weights);
+    let weight = Weight::Blocks(Blocks::Q8_0(&blocks));
+    let linear = Linear::new(&gpu, weight, (outputs, inputs), Some(&bias)).unwrap();
+    let gated = |x: &[f32]| {
+        let (mut products, mut y) = (Rows::empty(&gpu).unwrap(), Rows::empty(&gpu).unwrap());
+        let x = uploaded(&gpu, x, inputs);
+        linear.gated(&x, Activation::Silu, (&mut products, &mut y)).unwrap();
+        y.download().unwrap()
+    };
+    for rows in [FEW_ROWS + 1, 100, FEW_QUANTISED_ROWS] {
+        let (x, y) = (numbers(rows * inputs, 3), numbers(rows * outputs, 4));
+        for output in [Output::Replace, Output::Add, Output::GeluTanh] {
+            let [whole, parts] = both_ways(&gpu, &linear, (&x, &y), output);
+            assert_eq!(whole, parts, "{rows} rows, {output:?}");
+        }
+        let parts: Vec<f32> = x.chunks(FEW_ROWS / 2 * inputs).flat_map(gated).collect();
+        assert_eq!(gated(&x), parts, "{rows} gated rows");
+    }
+}
+
+#[test]
+fn products_of_rows_that_are_normalised_first_have_the_bits_of_two_calls() {
+    let gpu = emulated::gpu();
+    let (outputs, inputs) = (48, 96);
+    let weights = numbers(outputs * inputs, 1);
+    let (q8, wide) = (kernels::to_q8_0(&weights), narrow(&weights));
+    let norm = Norm::new(&gpu, &numbers(inputs, 5), None, 1e-6).unwrap();
+    for weight in [Weight::Bf16(&wide), Weight::Blocks(Blocks::Q8_0(&q8))] {
+        let linear = Linear::new(&gpu, weight, (outputs, inputs), None).unwrap();
+        for rows in [1, FEW_ROWS, FEW_ROWS + 1, MANY_ROWS] {
+            let x = uploaded(&gpu, &numbers(rows * inputs, 6), inputs);
+            let [mut normed, mut products, mut found, mut wanted] =
+                [(); 4].map(|()| Rows::empty(&gpu).unwrap());
+            let what = format!("{:?}, {rows} rows", std::mem::discriminant(&weight));
+            let before = Normed { norm: &norm, x: &x, normed: &mut normed };
+            linear.forward_normed(before, &mut found).unwrap();
+            norm.run(&x, &mut normed).unwrap();
+            linear.forward(&normed, &mut wanted, Output::Replace).unwrap();
+            assert_eq!(found.download().unwrap(), wanted.download().unwrap(), "{what}");
+
+            let written = (&mut products, &mut found);
+            let before = Normed { norm: &norm, x: &x, normed: &mut normed };
+            linear.gated_normed(before, Activation::Silu, written).unwrap();
+            norm.run(&x, &mut normed).unwrap();
+            linear.gated(&normed, Activation::Silu, (&mut products, &mut wanted)).unwrap();
+            assert_eq!(found.download().unwrap(), wanted.download().unwrap(), "{what}, gated");
+        }
+    }
 }

@@ -55,7 +55,7 @@ fn sums(gpus: &[Arc<Gpu>; 2], communicators: &Communicators, count: usize) -> Ve
 fn every_gpu_has_the_sum_of_all() {
     let _alone = alone();
     let Some(gpus) = gpus() else { return };
-    let communicators = Communicators::among(gpus.to_vec(), 80).unwrap();
+    let communicators = Communicators::connect(gpus.to_vec(), 80).unwrap();
     for count in [8, 64, 80] {
         // Every integer up to 255 is exact in bf16.
         let wanted: Vec<f32> = (0..count).map(|index| (index * 3) as f32).collect();
@@ -67,7 +67,7 @@ fn every_gpu_has_the_sum_of_all() {
 fn gpus_that_were_disconnected_are_connected_again() {
     let _alone = alone();
     let Some(gpus) = gpus() else { return };
-    let communicators = Communicators::among(gpus.to_vec(), 8).unwrap();
+    let communicators = Communicators::connect(gpus.to_vec(), 8).unwrap();
     communicators.abort();
     let mut rows = Rows::upload(&gpus[0], &[bf16::ONE; 8], 8).unwrap();
     assert!(matches!(communicators.sum(0, &mut rows), Err(Error::Disconnected)));

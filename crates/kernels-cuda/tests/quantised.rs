@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use half::bf16;
 use kernels::{Form, Matrix};
-use kernels_cuda::{Activation, Bias, Blocks, Destination, Floats, Gpu, QuantisedWeights, RoundedRows, Rows};
+use kernels_cuda::{
+    Activation, Bias, Blocks, Destination, Floats, Gpu, Norm, QuantisedWeights, RoundedRows, Rows,
+};
 use rounding::{assert_same, assert_same_in_any_company, numbers, rounded};
 
 /// The type of the blocks of a weight.
@@ -76,7 +78,11 @@ impl Case {
     fn multiply(&self, x: &[f32], destination: Destination<'_>) {
         let mut rows = RoundedRows::reserved(&self.gpu, 32).unwrap();
         rows.round(&uploaded(&self.gpu, x, self.linear.input())).unwrap();
-        self.weights.multiply(&self.gpu, &rows, self.bias.as_ref(), destination).unwrap();
+        self.multiply_rounded(&rows, destination);
+    }
+
+    fn multiply_rounded(&self, rows: &RoundedRows, destination: Destination<'_>) {
+        self.weights.multiply(&self.gpu, rows, self.bias.as_ref(), destination).unwrap();
     }
 
     /// Returns the products in f32.
@@ -219,6 +225,34 @@ fn weights_become_bf16_again() {
                 assert_eq!(y.shape(), (range.len(), input));
                 assert_eq!(y.download().unwrap(), wanted);
             }
+        }
+    }
+}
+
+/// Blocks and stretches that end within the columns, more columns than a thread keeps, and rows that have no scale.
+#[test]
+fn norms_round_their_results_as_the_kernel_for_rounding_does() {
+    for input in [32, 96, 160, 1152, 8224] {
+        let case = Case::new(Kind::Q8_0, (3, input), false);
+        let norm = Norm::new(&case.gpu, &numbers(input, 9), None, 1e-6).unwrap();
+        for rows in [1, 5, 64] {
+            let mut x = numbers(rows * input, 10);
+            x[..32].fill(0.0);
+            let x = uploaded(&case.gpu, &x, input);
+            let mut rounded = RoundedRows::reserved(&case.gpu, 32).unwrap();
+            norm.run_rounded(&x, &mut rounded).unwrap();
+            let mut y = Floats::empty(&case.gpu).unwrap();
+            case.multiply_rounded(&rounded, Destination::Floats(&mut y));
+            let found = y.download().unwrap();
+            let mut normed = Rows::empty(&case.gpu).unwrap();
+            norm.run(&x, &mut normed).unwrap();
+            let normed = normed.download().unwrap();
+            assert_eq!(found, case.floats(&normed), "{rows} rows of {input}");
+            let (wanted, bounds) = case.wanted(&normed);
+            let largest = normed.iter().fold(1.0_f32, |largest, number| largest.max(number.abs()));
+            // The bounds are for numbers below 1.
+            let bounds: Vec<f32> = bounds.iter().map(|bound| bound * largest).collect();
+            assert_same(found, &wanted, &bounds);
         }
     }
 }

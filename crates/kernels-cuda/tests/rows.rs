@@ -229,9 +229,15 @@ fn assert_turned(heads: Heads) {
 
 #[test]
 fn tiles_are_cut_into_normalised_patches() {
+    // Three patches a side, and two pixels that do not fill one: of 48 numbers, and of 75, which are padded.
+    assert_cut(14, 4);
+    assert_cut(17, 5);
+}
+
+/// Cuts tiles of `size` pixels a side into patches of `patch`, two tiles at once and then one.
+fn assert_cut(size: usize, patch: usize) {
     let gpu = emulated::gpu();
-    // Three patches a side, and two pixels that do not fill one.
-    let (size, patch, side) = (14, 4, 3);
+    let side = size / patch;
     let level = |channel: usize, byte: usize| byte as f32 / 32.0 - channel as f32;
     let levels = [0, 1, 2].map(|channel| std::array::from_fn(|byte| level(channel, byte)));
     let tile = |seed: usize| -> Vec<u8> {
@@ -240,17 +246,22 @@ fn tiles_are_cut_into_normalised_patches() {
     let tiles = [tile(1), tile(2)];
     let mut patches = Rows::empty(&gpu).unwrap();
     let cutter = PatchCutter::new(&gpu, &levels, (size, patch)).unwrap();
+    let (numbers, columns) = (3 * patch * patch, (3 * patch * patch).next_multiple_of(8));
+    assert_eq!(PatchCutter::padded(numbers), columns);
     cutter.cut(&[&tiles[0], &tiles[1]], &mut patches).unwrap();
     let mut wanted = Vec::new();
     for tile in &tiles {
         for place in 0..side * side {
-            for index in 0..3 * patch * patch {
+            for index in 0..numbers {
                 let (channel, inside) = (index / (patch * patch), index % (patch * patch));
                 let (y, x) = (place / side * patch + inside / patch, place % side * patch + inside % patch);
                 wanted.push(level(channel, usize::from(tile[(y * size + x) * 3 + channel])));
             }
+            wanted.resize(wanted.len() + columns - numbers, 0.0);
         }
     }
-    assert_eq!(patches.shape(), (2 * side * side, 3 * patch * patch));
+    assert_eq!(patches.shape(), (2 * side * side, columns));
     assert_rounded(&patches.download().unwrap(), &wanted);
+    cutter.cut(&[&tiles[1]], &mut patches).unwrap();
+    assert_rounded(&patches.download().unwrap(), &wanted[wanted.len() / 2..]);
 }

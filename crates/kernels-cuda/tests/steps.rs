@@ -6,7 +6,8 @@ mod emulated;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use kernels_cuda::{BLOCK_SIZE, Chunk, Heads, PagedCache, RotaryTable, Step};
+use half::bf16;
+use kernels_cuda::{BLOCK_SIZE, Chunk, Heads, PagedCache, RotaryTable, Rows, Step};
 
 const HEADS: Heads = Heads { heads: 2, kv_heads: 1, size: 16 };
 
@@ -50,4 +51,26 @@ fn blocks_and_positions_that_are_not_there_are_found_before_a_graph_runs() {
     assert!(is_there(&[3, 2, 1, 0], positions));
     assert!(!is_there(&[0, 1, 2, 4], positions), "a block that the cache does not have");
     assert!(!is_there(&[3, 2, 1, 0], positions - 1), "a position that is not in the table");
+}
+
+/// The lists of a step are copied through memory that has room for about one of them.
+#[test]
+fn lists_arrive_though_the_memory_for_their_copies_is_used_again() {
+    let gpu = emulated::gpu();
+    let (start, length, block_table) = (3, 90, [2, 0, 1]);
+    let columns = (HEADS.heads + 2 * HEADS.kv_heads) * HEADS.size;
+    let numbers: Vec<bf16> = (0..length * columns).map(|index| bf16::from_f32((index % 97) as f32)).collect();
+    let turns = vec![1.0; (start + length) * HEADS.size / 2];
+    let table = RotaryTable::new(&gpu, (&turns, &turns), HEADS.size).unwrap();
+    let stored = |room: (usize, usize, usize)| {
+        let mut step = Step::new(&gpu, room).unwrap();
+        let mut cache = PagedCache::new(&gpu, HEADS, 3).unwrap();
+        let mut projections = Rows::upload(&gpu, &numbers, columns).unwrap();
+        step.set(&[Chunk { start, length, block_table: &block_table }]).unwrap();
+        cache.rotate_and_store(&mut projections, &table, &step).unwrap();
+        cache.download(&gpu).unwrap()
+    };
+    let (found, wanted) = (stored((1, 1, 1)), stored((512, 2, 32)));
+    assert!(wanted.0.iter().any(|number| *number != 0.0));
+    assert_eq!(found, wanted);
 }

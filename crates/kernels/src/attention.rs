@@ -88,19 +88,19 @@ impl PagedCache {
     }
 }
 
-/// Combines runs whose sequences begin with the same blocks. The parts of such a family are about equally large and
+/// Combines runs whose sequences begin with the same blocks. The parts of such a group are about equally large and
 /// have at most `most` positions, unless a single run has more. Parts that see fewer keys come first.
 fn together(mut runs: Vec<Run<'_>>, most: usize) -> Vec<Vec<Run<'_>>> {
     runs.sort_by(|one, other| one.settled().cmp(other.settled()));
-    let family = |runs: &[Run<'_>]| {
+    let size = |runs: &[Run<'_>]| {
         let positions: usize = runs.iter().map(|run| run.queries.rows()).sum();
         (runs.len(), positions.div_ceil(positions.div_ceil(most)))
     };
     let related = |one: &Run<'_>, other: &Run<'_>| common(one.settled(), other.settled()) > 0;
-    let families: Vec<(usize, usize)> = runs.chunk_by(related).map(family).collect();
+    let prefix_groups: Vec<(usize, usize)> = runs.chunk_by(related).map(size).collect();
     let mut runs = runs.into_iter();
     let mut parts = Vec::with_capacity(runs.len());
-    for (count, most) in families {
+    for (count, most) in prefix_groups {
         let (mut part, mut positions) = (Vec::new(), 0);
         for run in runs.by_ref().take(count) {
             if positions > 0 && positions + run.queries.rows() > most {

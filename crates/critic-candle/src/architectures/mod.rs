@@ -3,6 +3,7 @@
 
 mod llava_onevision;
 mod model;
+mod synthetic;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -19,9 +20,11 @@ use crate::{
     vision::VisionConfig,
     weights::{GgufNaming, Weights},
 };
+pub(crate) use llava_onevision::SYNTHETIC as LLAVA_ONEVISION;
 pub use llava_onevision::{Geometry, Packing, Placement, VideoNewline};
 pub use model::ModelParts;
 pub(crate) use model::{Model, ModelWeights};
+pub(crate) use synthetic::{SyntheticArchitecture, SyntheticModel};
 
 /// The configurations of all architectures.
 const ARCHITECTURES: &[&[KnownConfig]] = &[llava_onevision::CONFIGS];

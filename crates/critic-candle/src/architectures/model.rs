@@ -70,7 +70,7 @@ pub(crate) trait Model: ModelParts {
     fn feature_rows(&self, visuals: &[&Visual]) -> Result<Vec<Rows>>;
 
     /// Runs the largest batch of tiles through the tower and projector, with black tiles, so that working memory is
-    /// allocated.
+    /// allocated and kernels are loaded.
     fn run_most_tiles(&self) -> Result<()>;
 
     /// Upper bound of the bytes that the features of one visual take while they are computed.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Result;
 use critic::{Batch, BlockId, Chunk, GpuMemory, SequenceId, TokenId, Wants};
-use kernels::BLOCK_SIZE;
-use kernels_cuda::Gpu;
+use kernels_cuda::{BLOCK_SIZE, FEW_ROWS, Gpu, fewest_rows_of_kernels};
 
 use super::{FEATURE_BYTES, LargestSteps, wanted_tokens};
 use crate::{
@@ -15,16 +14,17 @@ use crate::{
     kv_cache::{LayerCache, TokensOf},
 };
 
-/// Measures how the memory of a GPU is divided. Runs the largest steps and the largest batch of tiles first, so
-/// that their working memory is allocated; the rest, except for features and spare memory, is for the cache.
-pub(super) fn share_out(
+/// Measures how the memory of a GPU is divided. First runs the largest batch of tiles, the largest steps and short
+/// ones, so that working memory is allocated and all kernels are loaded; the rest, except for features and spare
+/// memory, is for the cache.
+pub(super) fn measure_gpu_memory(
     model: &mut dyn Model,
     gpu: &Arc<Gpu>,
     largest: LargestSteps,
 ) -> std::result::Result<GpuMemory, LoadError> {
     let (free_before, _) = gpu.memory()?;
     model.run_most_tiles()?;
-    run_largest_steps(model, largest)?;
+    run_steps(model, largest)?;
     gpu_result(gpu.wait())?;
     let (free, _) = gpu.memory()?;
     let images = FEATURE_BYTES + model.most_bytes_of_visual();
@@ -77,12 +77,11 @@ pub(super) fn what_fits<T>(
     }
 }
 
-/// Runs a step with the most tokens, and one with a single token at the end of a whole context for each sequence. All
-/// positions are in the one block of a temporary cache.
-fn run_largest_steps(model: &mut dyn Model, LargestSteps { tokens, sequences }: LargestSteps) -> Result<()> {
+/// Runs a step with the most tokens, one with a single token at the end of a whole context for each sequence, and
+/// short steps of single tokens. All positions are in the one block of a temporary cache.
+fn run_steps(model: &mut dyn Model, LargestSteps { tokens, sequences }: LargestSteps) -> Result<()> {
     let text = model.own_text();
-    let context = text.context_length;
-    let heads = text.heads();
+    let (context, heads) = (text.context_length, text.heads());
     let device = model.device().clone();
     let caches: Result<Vec<LayerCache>> =
         (0..text.layers).map(|_| LayerCache::new(heads, 1, &device)).collect();
@@ -91,22 +90,49 @@ fn run_largest_steps(model: &mut dyn Model, LargestSteps { tokens, sequences }: 
         sequence: SequenceId(index as u64),
         tokens: vec![TokenId(0); length],
         start,
-        block_table: vec![BlockId(0); context.div_ceil(BLOCK_SIZE)],
+        block_table: vec![BlockId(0); (start + length).div_ceil(BLOCK_SIZE)],
         visuals: Vec::new(),
         wants: Wants::Logits,
     };
-    let mut prompts = Vec::new();
-    for first in (0..tokens).step_by(context) {
-        prompts.push(chunk(prompts.len(), 0, context.min(tokens - first)));
+    let prompts: Vec<Chunk> = (0..tokens)
+        .step_by(context)
+        .enumerate()
+        .map(|(index, first)| chunk(index, 0, context.min(tokens - first)))
+        .collect();
+    let singles = |count: usize, start: usize| -> Vec<Chunk> {
+        (0..count).map(|index| chunk(index, start, 1)).collect()
+    };
+    let most = sequences.min(tokens);
+    run_step(model, &mut caches, prompts)?;
+    run_step(model, &mut caches, singles(most, context - 1))?;
+    // Once each: the second time, they would be captured as graphs, which would use the temporary cache again whenever
+    // they run.
+    for count in short_steps(most) {
+        run_step(model, &mut caches, singles(count, 0))?;
     }
-    let single: Vec<Chunk> = (0..sequences.min(tokens)).map(|index| chunk(index, context - 1, 1)).collect();
-    for chunks in [prompts, single] {
-        let batch = Batch { chunks };
-        let mut rows = model.embed(&batch)?;
-        let (_, last) = wanted_tokens(&batch);
-        model.decode(&mut rows, TokensOf::These(&last), &batch, &mut caches)?;
-        let normed = model.normalise(&rows)?;
-        model.logits(&normed)?;
+    Ok(())
+}
+
+/// The numbers of single tokens of steps that, together with one of `most`, need all kernels for products of few rows
+/// that a step of up to `most` can need. A kernel that is loaded later takes memory, and time of a client's step.
+fn short_steps(most: usize) -> Vec<usize> {
+    let mut counts: Vec<usize> = fewest_rows_of_kernels().filter(|rows| *rows <= most).collect();
+    if most <= FEW_ROWS {
+        counts.pop();
+    }
+    counts
+}
+
+/// Runs a step up to the logits of the last token of each chunk, and its reward.
+fn run_step(model: &mut dyn Model, caches: &mut [LayerCache], chunks: Vec<Chunk>) -> Result<()> {
+    let batch = Batch { chunks };
+    let mut rows = model.embed(&batch)?;
+    let (_, last) = wanted_tokens(&batch);
+    model.decode(&mut rows, TokensOf::These(&last), &batch, caches)?;
+    let normed = model.normalise(&rows)?;
+    model.logits(&normed)?;
+    if model.has_reward_head() {
+        model.rewards(&normed)?;
     }
     Ok(())
 }
@@ -114,6 +140,14 @@ fn run_largest_steps(model: &mut dyn Model, LargestSteps { tokens, sequences }: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_steps_need_the_kernels_that_the_largest_one_does_not() {
+        assert_eq!(short_steps(64), [1, 9, 17, 25]);
+        assert_eq!(short_steps(100), [1, 9, 17, 25, 33]);
+        assert_eq!(short_steps(20), [1, 9]);
+        assert!(short_steps(1).is_empty());
+    }
 
     #[test]
     fn a_cache_becomes_as_small_as_it_must_and_no_smaller_than_half() {

@@ -10,8 +10,8 @@ use critic::{EncodeError, EncodedImage, Message, Part, Prompt, Role, TokenId};
 use crate::{error::LoadError, source::Source, tokenizer::Tokenizer};
 
 /// The control tokens that start and end a turn.
-const TURN_START: &str = "<|im_start|>";
-const TURN_END: &str = "<|im_end|>";
+pub(crate) const TURN_START: &str = "<|im_start|>";
+pub(crate) const TURN_END: &str = "<|im_end|>";
 
 /// A chat format.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 pub use form::GgufForm;
-use writer::Outgoing;
+use writer::TensorToWrite;
 
 /// Opens a tensor to read its weights.
 pub(crate) type OpenTensor<'a> = dyn Fn(&DecoderTensor) -> Result<ReadWeights<'a>, LoadError> + 'a;
@@ -70,17 +70,17 @@ pub(crate) fn write_language_model(
     }
     let mut metadata = describe(config, form);
     metadata.extend(vocabulary::read(model.vocabulary, config)?);
-    let outgoing: Vec<Outgoing> = config
+    let tensors: Vec<TensorToWrite> = config
         .tensors(model.names)
         .into_iter()
         .map(|tensor| {
             let shape = &tensor.shape;
             let form = if tensor.is_table() { form.of_table(shape) } else { form.of_tensor(shape) };
-            Outgoing { tensor, form }
+            TensorToWrite { tensor, form }
         })
         .collect();
-    writer::write(path, &metadata, &outgoing, model.open)?;
-    Ok(outgoing.iter().map(|outgoing| outgoing.tensor.weights()).sum())
+    writer::write(path, &metadata, &tensors, model.open)?;
+    Ok(tensors.iter().map(|written| written.tensor.weights()).sum())
 }
 
 /// The metadata that llama.cpp needs, without the vocabulary.

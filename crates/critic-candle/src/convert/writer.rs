@@ -20,7 +20,7 @@ const VERSION: u32 = 3;
 const WEIGHTS_AT_ONCE: usize = 1 << 20;
 
 /// A tensor to be written.
-pub(super) struct Outgoing {
+pub(super) struct TensorToWrite {
     pub(super) tensor: DecoderTensor,
     pub(super) form: GgufForm,
 }
@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 pub(super) fn write(
     path: &Path,
     metadata: &[KeyValue],
-    tensors: &[Outgoing],
+    tensors: &[TensorToWrite],
     open: &OpenTensor<'_>,
 ) -> Result<(), LoadError> {
     let failed = |cause| LoadError::Write { file: path.display().to_string(), cause };
@@ -38,7 +38,7 @@ pub(super) fn write(
     let written = File::create(&part).map_err(failed).and_then(|file| {
         let mut file = BufWriter::new(file);
         file.write_all(&header(metadata, tensors)).map_err(failed)?;
-        for Outgoing { tensor, form } in tensors {
+        for TensorToWrite { tensor, form } in tensors {
             let (count, read) = (tensor.weights(), open(tensor)?);
             for start in (0..count).step_by(WEIGHTS_AT_ONCE) {
                 let weights = read(start..count.min(start + WEIGHTS_AT_ONCE))?;
@@ -57,7 +57,7 @@ pub(super) fn write(
     written
 }
 
-fn header(metadata: &[KeyValue], tensors: &[Outgoing]) -> Vec<u8> {
+fn header(metadata: &[KeyValue], tensors: &[TensorToWrite]) -> Vec<u8> {
     let mut header = Header(MAGIC.to_vec());
     header.number(VERSION);
     header.length(tensors.len());
@@ -67,7 +67,7 @@ fn header(metadata: &[KeyValue], tensors: &[Outgoing]) -> Vec<u8> {
         header.value(value);
     }
     let mut offset = 0;
-    for Outgoing { tensor, form } in tensors {
+    for TensorToWrite { tensor, form } in tensors {
         header.text(&tensor.name_in_gguf);
         header.number(tensor.shape.len() as u32);
         // The format lists the innermost dimension first.

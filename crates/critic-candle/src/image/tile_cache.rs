@@ -1,12 +1,13 @@
 //! A cache of images that were decoded and cut recently, by the bytes of their files.
 
 use std::{
-    collections::HashMap,
+    hash::RandomState,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use critic::{CacheFigures, ContentHash, Medium, ProcessorFigures, Tiles};
+use lru::LruCache;
 
 /// The tiles of an image or video, with the hash of their content.
 #[derive(Debug, Clone)]
@@ -20,12 +21,11 @@ pub(crate) struct Cut {
 /// image wait. `None` until the image is cut, and after a failure.
 type Slot = Arc<Mutex<Option<Cut>>>;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     slot: Slot,
     /// Bytes of the tiles; 0 until the image is cut.
     bytes: usize,
-    last_used: u64,
 }
 
 /// A least-recently-used cache of tiles, bounded in bytes. Keys are a SHA-256 over the kind of cutting and the
@@ -37,12 +37,10 @@ pub(crate) struct TileCache {
     max_bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entries {
-    by_key: HashMap<[u8; 32], Entry>,
+    by_key: LruCache<[u8; 32], Entry, RandomState>,
     bytes: usize,
-    /// Counts lookups, to order entries by their last use.
-    clock: u64,
     hits: u64,
     misses: u64,
     evictions: u64,
@@ -51,7 +49,7 @@ struct Entries {
 
 impl TileCache {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { entries: Mutex::default(), max_bytes }
+        Self { entries: Mutex::new(Entries::new()), max_bytes }
     }
 
     /// The tiles of `key`, computed by `cut` if they are not cached. Of several concurrent calls, one computes and
@@ -86,34 +84,36 @@ impl TileCache {
 }
 
 impl Entries {
+    fn new() -> Self {
+        let by_key = LruCache::unbounded_with_hasher(RandomState::new());
+        Self { by_key, bytes: 0, hits: 0, misses: 0, evictions: 0, cutting: Duration::ZERO }
+    }
+
     fn note_cut(&mut self, duration: Duration) {
         self.misses += 1;
         self.cutting += duration;
     }
 
     fn slot(&mut self, key: [u8; 32]) -> Slot {
-        self.clock += 1;
-        let new = || Entry { slot: Slot::default(), bytes: 0, last_used: 0 };
-        let entry = self.by_key.entry(key).or_insert_with(new);
-        entry.last_used = self.clock;
-        entry.slot.clone()
+        self.by_key.get_or_insert(key, Entry::default).slot.clone()
     }
 
     /// Records the bytes of the entry `key`, and evicts the least recently used entries until all fit.
     fn weigh(&mut self, key: [u8; 32], bytes: usize, max_bytes: usize) {
-        let Some(entry) = self.by_key.get_mut(&key) else { return };
+        let Some(entry) = self.by_key.peek_mut(&key) else { return };
         self.bytes += bytes - entry.bytes;
         entry.bytes = bytes;
         while self.bytes > max_bytes {
-            let done = self.by_key.iter().filter(|(_, entry)| entry.bytes > 0);
-            let Some((oldest, _)) = done.min_by_key(|(_, entry)| entry.last_used) else { return };
-            self.forget(*oldest);
+            // Images that are being cut have no bytes yet.
+            let oldest = self.by_key.iter().rev().find(|(_, entry)| entry.bytes > 0);
+            let Some(oldest) = oldest.map(|(key, _)| *key) else { return };
+            self.forget(oldest);
             self.evictions += 1;
         }
     }
 
     fn forget(&mut self, key: [u8; 32]) {
-        if let Some(entry) = self.by_key.remove(&key) {
+        if let Some(entry) = self.by_key.pop(&key) {
             self.bytes -= entry.bytes;
         }
     }

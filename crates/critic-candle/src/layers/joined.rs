@@ -94,6 +94,23 @@ impl ForGpu<'_> {
     }
 }
 
+impl ForGpu<'_> {
+    /// Pads rows of `input` numbers with zeros to `padded`. Blocks are left as they are, since rows of blocks are never
+    /// padded.
+    pub(super) fn with_padded_rows(self, input: usize, padded: usize) -> Self {
+        match self {
+            Self::Bf16(words) => {
+                let mut rows = vec![0; words.len() / input * padded];
+                for (row, words) in rows.chunks_exact_mut(padded).zip(words.chunks_exact(input)) {
+                    row[..input].copy_from_slice(words);
+                }
+                Self::Bf16(Cow::Owned(rows))
+            }
+            Self::Q8_0(_) | Self::Q4_0(_) | Self::Iq4Nl(_) => self,
+        }
+    }
+}
+
 impl<'a> Joined<'a> {
     /// Converts weights with rows of `input` numbers to a form for a GPU. Quantised blocks stay as they are; rows
     /// that are not whole blocks become bf16.

@@ -1,11 +1,17 @@
 //! Linear layers: a matrix product with an optional bias.
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use critic::TokenId;
 use kernels::Form;
-use kernels_cuda::Output;
+use kernels_cuda::{Gpu, Output, PatchCutter};
 
-use super::{Activation, drawn, embedding::look_up, joined::Joined};
+use super::{
+    Activation, Normed, drawn,
+    embedding::look_up,
+    joined::{ForGpu, Joined},
+};
 use crate::{
     device::{ComputeDevice, gpu_result, widened},
     error::LoadError,
@@ -110,12 +116,42 @@ impl Linear {
                     return Ok(Self::Gpu(Box::new(drawn)));
                 }
                 let kept = Joined::as_stored(products, names)?.for_gpu(form, input);
-                let bias = bias.as_ref().map(widened).transpose()?;
-                let linear =
-                    kernels_cuda::Linear::new(gpu, kept.to_cuda(), (output, input), bias.as_deref())?;
-                Ok(Self::Gpu(Box::new(linear)))
+                Self::upload(gpu, &kept, MatrixShape { outputs: output, inputs: input }, bias.as_ref())
             }
         }
+    }
+
+    /// Loads the weight `[out, channels, height, width]` of a convolution whose stride is its kernel size, and its
+    /// bias. On a GPU, rows are padded with zeros like those of patches that it cuts ([`PatchCutter::padded`]).
+    pub(crate) fn load_convolution(
+        products: Products<'_>,
+        named: (String, Vec<usize>),
+        bias: Tensor, // [out]
+    ) -> std::result::Result<Self, LoadError> {
+        let MatrixShape { outputs, inputs } = products.shape_of(&named.1);
+        let padded = PatchCutter::padded(inputs);
+        match products.device() {
+            ComputeDevice::Gpu(gpu) if padded != inputs => {
+                let kept = Joined::as_stored(products, &[named])?.for_gpu(products.form(), inputs);
+                let kept = kept.with_padded_rows(inputs, padded);
+                Self::upload(gpu, &kept, MatrixShape { outputs, inputs: padded }, Some(&bias))
+            }
+            ComputeDevice::Gpu(_) | ComputeDevice::Kernels | ComputeDevice::Tensors(_) => {
+                Self::read(products, &[named], Some(bias))
+            }
+        }
+    }
+
+    /// Copies weights to a GPU.
+    fn upload(
+        gpu: &Arc<Gpu>,
+        kept: &ForGpu<'_>,
+        MatrixShape { outputs, inputs }: MatrixShape,
+        bias: Option<&Tensor>, // [out]
+    ) -> std::result::Result<Self, LoadError> {
+        let bias = bias.map(widened).transpose()?;
+        let linear = kernels_cuda::Linear::new(gpu, kept.to_cuda(), (outputs, inputs), bias.as_deref())?;
+        Ok(Self::Gpu(Box::new(linear)))
     }
 
     /// Computes `y` `[rows, out]` from `x` `[rows, in]`.
@@ -165,6 +201,34 @@ impl Linear {
         }
         self.forward(x, products)?;
         activation.gate(products, y)
+    }
+
+    /// Computes `y` `[rows, out]` from rows that are normalised first, as [`forward`](Self::forward) does from the
+    /// normalised ones.
+    pub(crate) fn forward_normed(&self, rows: Normed<'_>, y: &mut Rows) -> Result<()> {
+        match self {
+            Self::Gpu(linear) => {
+                let gpu = rows.x.gpu()?.gpu().clone();
+                gpu_result(linear.forward_normed(rows.on_gpu()?, y.on(&gpu)?))
+            }
+            Self::Packed(_) | Self::Tensors { .. } => self.forward(rows.rows()?, y),
+        }
+    }
+
+    /// Computes gated outputs of rows that are normalised first, as [`gated`](Self::gated) does of the normalised
+    /// ones.
+    pub(crate) fn gated_normed(
+        &self,
+        rows: Normed<'_>,
+        activation: Activation,
+        (products, y): (&mut Rows, &mut Rows),
+    ) -> Result<()> {
+        if let Self::Gpu(linear) = self {
+            let gpu = rows.x.gpu()?.gpu().clone();
+            let written = (products.on(&gpu)?, y.on(&gpu)?);
+            return gpu_result(linear.gated_normed(rows.on_gpu()?, activation.to_cuda(), written));
+        }
+        self.gated(rows.rows()?, activation, (products, y))
     }
 
     /// Adds the outputs for `x` `[rows, in]` to `y` `[rows, out]`; `change` is working memory.

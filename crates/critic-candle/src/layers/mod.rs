@@ -15,7 +15,7 @@ pub(crate) use activation::Activation;
 pub(crate) use embedding::Embedding;
 pub(crate) use floats::with_floats;
 pub(crate) use linear::{Bias, Linear};
-pub(crate) use norm::Norm;
+pub(crate) use norm::{Norm, Normed};
 pub(crate) use rope::{Rope, Rotation};
 pub(crate) use softmax::softmax;
 pub(crate) use summed::SummedLinear;

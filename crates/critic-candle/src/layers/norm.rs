@@ -22,6 +22,32 @@ pub(crate) struct Norm {
     pub(super) gpu: Option<kernels_cuda::Norm>,
 }
 
+/// Rows that are normalised before they are multiplied.
+pub(crate) struct Normed<'a> {
+    pub(crate) norm: &'a Norm,
+    /// The rows `[rows, size]` before they are normalised.
+    pub(crate) x: &'a Rows,
+    /// Working memory for the normalised rows. What it holds afterwards is not specified.
+    pub(crate) normed: &'a mut Rows,
+}
+
+impl<'a> Normed<'a> {
+    /// Computes the normalised rows.
+    pub(super) fn rows(self) -> Result<&'a Rows> {
+        self.norm.forward(self.x, self.normed)?;
+        Ok(self.normed)
+    }
+
+    /// The same for the GPU on which the rows are.
+    pub(super) fn on_gpu(self) -> Result<kernels_cuda::Normed<'a>> {
+        let x = self.x.gpu()?;
+        match &self.norm.gpu {
+            Some(norm) => Ok(kernels_cuda::Normed { norm, x, normed: self.normed.on(x.gpu())? }),
+            None => candle_core::bail!("rows on a GPU came to a norm that is not there"),
+        }
+    }
+}
+
 impl Norm {
     /// Loads the layer norm with the tensors `{prefix}weight` and `{prefix}bias`.
     pub(crate) fn layer(

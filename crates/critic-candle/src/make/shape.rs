@@ -1,6 +1,7 @@
 //! The shapes of models that can be made.
 
 use crate::{
+    architectures::{LLAVA_ONEVISION, SyntheticArchitecture},
     decoders::{DecoderConfig, QWEN2},
     layers::Activation,
     vision::VisionConfig,
@@ -18,6 +19,13 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// The architecture, which is that of all published critics.
+    pub(super) fn architecture(self) -> &'static SyntheticArchitecture {
+        match self {
+            Self::Small | Self::SevenB | Self::SeventyTwoB => &LLAVA_ONEVISION,
+        }
+    }
+
     /// The sizes of the tower, all of whose layers are run.
     pub(super) fn vision(self) -> VisionConfig {
         match self {

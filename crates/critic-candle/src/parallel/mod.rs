@@ -7,7 +7,7 @@
 //! on every rank.
 
 mod backend;
-mod meeting;
+mod barrier;
 mod reduce;
 mod shard;
 
@@ -40,11 +40,11 @@ impl Rank {
     ///
     /// # Errors
     /// [`LoadError::Gpu`] when several GPUs cannot be connected.
-    pub(crate) fn among(
+    pub(crate) fn connect(
         devices: Vec<ComputeDevice>,
         most: usize,
     ) -> Result<(Vec<Self>, Arc<Group>), LoadError> {
-        let (group, count) = (Arc::new(Group::among(&devices, most)?), devices.len());
+        let (group, count) = (Arc::new(Group::connect(&devices, most)?), devices.len());
         let rank = |(rank, device)| Self {
             shard: Shard::new(rank, count),
             device,

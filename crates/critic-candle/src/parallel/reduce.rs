@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Error, Result, Tensor};
 use kernels_cuda::Communicators;
 
-use super::meeting::Meeting;
+use super::barrier::Barrier;
 use crate::{
     device::{ComputeDevice, gpu_result, widened},
     error::LoadError,
@@ -15,7 +15,7 @@ use crate::{
 /// Ranks that run every step together.
 #[derive(Debug)]
 pub(crate) struct Group {
-    meeting: Meeting,
+    barrier: Barrier,
     /// The communicators of the GPUs; `None` on the CPU and on a single GPU.
     gpus: Option<Communicators>,
 }
@@ -40,15 +40,15 @@ impl Group {
     ///
     /// # Errors
     /// [`LoadError::Gpu`] when several GPUs cannot be connected.
-    pub(super) fn among(devices: &[ComputeDevice], most: usize) -> std::result::Result<Self, LoadError> {
+    pub(super) fn connect(devices: &[ComputeDevice], most: usize) -> std::result::Result<Self, LoadError> {
         let gpu = |device: &ComputeDevice| match device {
             ComputeDevice::Gpu(gpu) => Some(Arc::clone(gpu)),
             ComputeDevice::Kernels | ComputeDevice::Tensors(_) => None,
         };
         let gpus: Vec<_> = devices.iter().filter_map(gpu).collect();
         // A single GPU needs no communicator.
-        let gpus = if gpus.len() > 1 { Some(Communicators::among(gpus, most)?) } else { None };
-        Ok(Self { meeting: Meeting::new(devices.len()), gpus })
+        let gpus = if gpus.len() > 1 { Some(Communicators::connect(gpus, most)?) } else { None };
+        Ok(Self { barrier: Barrier::new(devices.len()), gpus })
     }
 
     /// Begins a step. No rank may be in a step.
@@ -56,13 +56,13 @@ impl Group {
     /// # Errors
     /// When the GPUs cannot be connected again after a step that failed.
     pub(super) fn begin(&self) -> kernels_cuda::Result<()> {
-        self.meeting.begin();
+        self.barrier.begin();
         self.gpus.as_ref().map_or(Ok(()), Communicators::renew)
     }
 
     /// Ends the step for all ranks, since `rank` has failed. GPUs that wait for numbers of another are released.
     pub(super) fn abandon(&self, rank: usize) {
-        self.meeting.abandon(rank);
+        self.barrier.abandon(rank);
         self.gpus.iter().for_each(Communicators::abort);
     }
 
@@ -73,7 +73,7 @@ impl Group {
 
     /// The rank that failed first in the current step; `None` if none has failed.
     pub(crate) fn failed(&self) -> Option<usize> {
-        self.meeting.failed()
+        self.barrier.failed()
     }
 }
 
@@ -102,12 +102,12 @@ impl Reduce {
     /// # Errors
     /// When another rank has failed, or the sum on the GPUs fails.
     pub(crate) fn sum(&self, rows: &mut Rows) -> Result<()> {
-        let meeting = &self.group.meeting;
+        let barrier = &self.group.barrier;
         match rows {
-            Rows::Floats { floats, .. } => meeting.sum(self.rank, floats).map_err(Error::wrap),
+            Rows::Floats { floats, .. } => barrier.sum(self.rank, floats).map_err(Error::wrap),
             Rows::Tensor(tensor) => {
                 let mut floats = widened(tensor)?;
-                meeting.sum(self.rank, &mut floats).map_err(Error::wrap)?;
+                barrier.sum(self.rank, &mut floats).map_err(Error::wrap)?;
                 let sums = Tensor::from_vec(floats, tensor.dims2()?, tensor.device())?;
                 *tensor = sums.to_dtype(tensor.dtype())?;
                 Ok(())
@@ -117,14 +117,14 @@ impl Reduce {
                     candle_core::bail!("rows of a GPU came to a rank that is on none")
                 };
                 // A sum that is not started on all GPUs never ends, so the ranks meet before they start it.
-                meeting.meet(self.rank).map_err(Error::wrap)?;
+                barrier.meet(self.rank).map_err(Error::wrap)?;
                 gpu_result(gpus.sum(self.rank, rows))?;
                 // They meet again after all have started it. Otherwise, a rank could continue to a call that waits
                 // for its GPU, and so for the other GPUs' parts of the sum, while it holds driver locks that other
                 // ranks need to start theirs. A rank that fails to start the sum does not come, but abandons the
                 // step, which ends the sum for the others. What two meetings for each sum cost is the next thing to
                 // measure on several GPUs: there are two sums in each layer.
-                meeting.meet(self.rank).map_err(Error::wrap)
+                barrier.meet(self.rank).map_err(Error::wrap)
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     error::LoadError,
     layers::{Activation, Bias},
     source::Source,
-    vision::SiglipConfig,
+    vision::{SiglipConfig, VisionConfig},
 };
 
 const FILE: &str = "config.json";
@@ -69,9 +69,8 @@ fn layers_to_run(
     })
 }
 
-/// Reads `config.json` of a Hugging Face checkpoint, and the configurations of its processors.
-pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
-    let config: Config = source.required_json(FILE, "LLaVA-OneVision configuration")?;
+/// Checks that features are arranged in the way that is implemented.
+fn check_features(source: &Source, config: &Config) -> Result<(), LoadError> {
     let strategy = config.vision_feature_select_strategy.as_deref().unwrap_or("full");
     if strategy != "full" {
         return Err(source.unsupported(
@@ -83,33 +82,54 @@ pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> 
     if config.use_image_newline_parameter == Some(false) {
         return Err(source.unsupported("use_image_newline_parameter", false, true));
     }
-    let layer = config.vision_feature_layer;
-    let vision = config
-        .vision_config
-        .into_vision_config(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
-    // Which of the two flags a file has depends on the version that wrote it; the decoder's own takes precedence.
-    let mut text = config.text_config;
+    Ok(())
+}
+
+/// Reads the decoder's part; `tied` is the flag outside of it. Which of the two flags a file has depends on the version
+/// that wrote it; the decoder's own takes precedence.
+fn read_text(source: &Source, mut text: Qwen2Config, tied: Option<bool>) -> Result<DecoderConfig, LoadError> {
     if let Some(kind) = text.model_type.as_deref().filter(|kind| *kind != "qwen2") {
         return Err(source.unsupported("text_config.model_type", kind, "qwen2"));
     }
-    text.tie_word_embeddings = text.tie_word_embeddings.or(config.tie_word_embeddings);
-    let text = DecoderConfig { stored_head_counts: true, ..text.into_decoder_config(source)? };
+    text.tie_word_embeddings = text.tie_word_embeddings.or(tied);
+    Ok(DecoderConfig { stored_head_counts: true, ..text.into_decoder_config(source)? })
+}
+
+/// Reads how images are cut for the tower `vision`.
+fn read_geometry(
+    source: &Source,
+    vision: &VisionConfig,
+    pinpoints: Option<Grid>,
+    aspect: Option<&str>,
+) -> Result<Geometry, LoadError> {
     let tile = vision.image_size;
-    let grid_sizes = match config.image_grid_pinpoints {
+    let grid_sizes = match pinpoints {
         Some(grid) => grid.sizes(source, tile)?,
         None => (1..=6).flat_map(|rows| (1..=6).map(move |columns| (384 * rows, 384 * columns))).collect(),
     };
     check_grid(source, &grid_sizes, tile)?;
-    let aspect = config.vision_aspect_ratio.as_deref().unwrap_or("anyres_max_9");
-    let projector = config.projector_hidden_act.as_deref().unwrap_or("gelu");
-    let geometry = Geometry {
+    Ok(Geometry {
         tile_size: tile,
         patches_per_side: vision.patches_per_side(),
         grid_sizes,
-        max_tiles: read_max_tiles(source, "vision_aspect_ratio", aspect)?,
+        max_tiles: read_max_tiles(source, "vision_aspect_ratio", aspect.unwrap_or("anyres_max_9"))?,
         rounds_kept_length: true,
         video_newline: VideoNewline::OneToken,
-    };
+    })
+}
+
+/// Reads `config.json` of a Hugging Face checkpoint, and the configurations of its processors.
+pub(super) fn read(source: &Source) -> Result<Arc<dyn Architecture>, LoadError> {
+    let config: Config = source.required_json(FILE, "LLaVA-OneVision configuration")?;
+    check_features(source, &config)?;
+    let layer = config.vision_feature_layer;
+    let vision = config
+        .vision_config
+        .into_vision_config(source, |stored| layers_to_run(source, layer.as_ref(), stored))?;
+    let text = read_text(source, config.text_config, config.tie_word_embeddings)?;
+    let aspect = config.vision_aspect_ratio.as_deref();
+    let geometry = read_geometry(source, &vision, config.image_grid_pinpoints, aspect)?;
+    let projector = config.projector_hidden_act.as_deref().unwrap_or("gelu");
     let normalisations = Normalisations::read(source, &geometry)?;
     Ok(Arc::new(ModelConfig {
         layout: Layout::HuggingFace,

@@ -8,6 +8,7 @@ mod config;
 mod geometry;
 mod grid;
 mod hf_config;
+mod inventory;
 mod least_tokens;
 mod model;
 mod names;
@@ -16,6 +17,7 @@ mod packing;
 mod preprocessor;
 mod processor;
 mod reward_head;
+mod synthetic;
 
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ use crate::{
     weights::{GgufNaming, Weights},
 };
 pub use geometry::{Geometry, Packing, Placement, VideoNewline};
+pub(crate) use synthetic::SYNTHETIC;
 
 /// The configurations of both layouts.
 pub(super) const CONFIGS: &[KnownConfig] = &[

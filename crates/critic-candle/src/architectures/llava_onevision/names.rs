@@ -25,11 +25,13 @@ const TEXT: &[&str] = &["language_model.model.", "model.language_model.", "model
 const HEAD: &[&str] = &["lm_head.weight", "language_model.lm_head.weight", "model.lm_head.weight"];
 const VISION: &[&str] = &[
     "model.vision_tower.vision_tower.vision_model.",
-    "vision_tower.vision_model.",
+    PUBLISHED_VISION,
     "model.vision_tower.vision_model.",
     "model.vision_tower.",
     "vision_tower.",
 ];
+/// The tower's prefix in published checkpoints in the Hugging Face layout.
+const PUBLISHED_VISION: &str = "vision_tower.vision_model.";
 /// Prefixes of a tower in a repository of its own.
 const ALONE: &[&str] = &["vision_model.", ""];
 const PROJECTOR: &[[&str; 2]] = &[
@@ -55,6 +57,16 @@ impl Names {
             vision: weights.prefix_of(VISION, TOWER_PROBE),
             projector: *projector.unwrap_or(&PROJECTOR[0]),
             newline: weights.prefix_of(NEWLINE, ""),
+        }
+    }
+
+    /// The names in published checkpoints in the Hugging Face layout.
+    pub(super) fn published() -> Self {
+        Self {
+            decoder: QWEN2.published,
+            vision: PUBLISHED_VISION,
+            projector: PROJECTOR[0],
+            newline: NEWLINE[0],
         }
     }
 

@@ -66,6 +66,17 @@ impl Qwen2Config {
         window.filter(|_| windowed && self.use_sliding_window == Some(true))
     }
 
+    /// The base of rotary embeddings, whose only supported kind is the default one.
+    fn rope_theta(&self, source: &Source) -> Result<f64, LoadError> {
+        let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
+        if let Some(kind) = scaling.and_then(|rope| rope.rope_type.as_ref().or(rope.old_rope_type.as_ref()))
+            && kind != "default"
+        {
+            return Err(source.unsupported("rope_type", kind, "default"));
+        }
+        Ok(scaling.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(10_000.0))
+    }
+
     /// The same configuration without its key `rope_scaling`, for code that ignores it.
     pub(crate) fn without_rope_scaling(self) -> Self {
         Self { rope_scaling: None, ..self }
@@ -91,13 +102,7 @@ impl Qwen2Config {
                 "false: attention is over the whole context",
             ));
         }
-        let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
-        if let Some(kind) = scaling.and_then(|rope| rope.rope_type.as_ref().or(rope.old_rope_type.as_ref()))
-            && kind != "default"
-        {
-            return Err(source.unsupported("rope_type", kind, "default"));
-        }
-        let theta = scaling.and_then(|rope| rope.rope_theta).or(self.rope_theta);
+        let rope_theta = self.rope_theta(source)?;
         let hidden_size = self.hidden_size.unwrap_or(4096);
         let heads = self.num_attention_heads.unwrap_or(32);
         let kv_heads = self.num_key_value_heads.map_or(32, |count| count.unwrap_or(heads));
@@ -120,7 +125,7 @@ impl Qwen2Config {
             vocabulary: self.vocab_size.unwrap_or(151_936),
             context_length,
             norm_epsilon: self.rms_norm_eps.unwrap_or(1e-6),
-            rope_theta: theta.unwrap_or(10_000.0),
+            rope_theta,
             activation: Activation::read(source, "hidden_act", self.hidden_act.as_deref().unwrap_or("silu"))?,
             tied: self.tie_word_embeddings.unwrap_or(false),
             stored_head_counts: false,

@@ -5,7 +5,10 @@ use super::{
     inventory::{self, GGUF_ARCHITECTURE},
     names::{HEAD_IN_GGUF, IN_GGUF},
 };
-use crate::decoders::{DecoderKind, DecoderNames, GgufDecoder, TokenizerKind};
+use crate::{
+    chat::{TURN_END, TURN_START},
+    decoders::{DecoderKind, DecoderNames, GgufDecoder, TokenizerKind},
+};
 
 /// Qwen2, with the names of its tensors in published llava-onevision checkpoints.
 pub(crate) static QWEN2: DecoderKind = DecoderKind {
@@ -18,8 +21,8 @@ pub(crate) static QWEN2: DecoderKind = DecoderKind {
         pattern: PIECES,
         pattern_in_gguf: "qwen2",
         padding: "<|endoftext|>",
-        turn_start: "<|im_start|>",
-        turn_end: "<|im_end|>",
+        turn_start: TURN_START,
+        turn_end: TURN_END,
         chat_template: CHAT_TEMPLATE,
     },
     gguf: GgufDecoder {

@@ -19,7 +19,7 @@ use crate::{
     device::{ComputeDevice, gpu_result},
     error::LoadError,
     kv_cache::{AttentionBuffers, LayerCache, Plan, TokensOf},
-    layers::{Activation, Bias, Embedding, Linear, Norm, Rope, SummedLinear},
+    layers::{Activation, Bias, Embedding, Linear, Norm, Normed, Rope, SummedLinear},
     rows::Rows,
     weights::{MatrixShape, Weights},
 };
@@ -224,7 +224,8 @@ impl Layer {
         })
     }
 
-    /// Runs the layer on the residual stream `x` `[T, C]`, which keeps only the rows of the wanted tokens.
+    /// Runs the layer on the residual stream `x` `[T, C]`, which keeps only the rows of the wanted tokens. Writes keys
+    /// and values into the cache; each chunk attends to its own sequence.
     fn forward(
         &self,
         x: &mut Rows,
@@ -232,32 +233,20 @@ impl Layer {
         cache: &mut LayerCache,
         buffers: &mut Buffers,
     ) -> Result<()> {
-        self.attention_norm.forward(x, &mut buffers.normed)?;
-        self.attention.attend(step, cache, buffers)?;
+        let Self { attention_norm, attention, mlp_norm, gates, down, activation } = self;
+        let normed = Normed { norm: attention_norm, x, normed: &mut buffers.normed };
+        attention.projections.forward_normed(normed, &mut buffers.projections)?;
+        // The normed rows have been used, and are as large as the attention of all tokens, or about so.
+        let written = AttentionBuffers { attended: &mut buffers.attended, scratch: &mut buffers.normed };
+        cache.attend(&mut buffers.projections, (step.plan, step.wanted), written)?;
         match step.wanted {
             TokensOf::Every => {}
             TokensOf::These([]) => return Ok(()),
             TokensOf::These(tokens) => *x = x.pick(tokens)?,
         }
-        self.attention.output.add(&buffers.attended, x, &mut buffers.change)?;
-        self.mlp_norm.forward(x, &mut buffers.normed)?;
-        self.gates.gated(&buffers.normed, self.activation, (&mut buffers.gates, &mut buffers.gated))?;
-        self.down.add(&buffers.gated, x, &mut buffers.change)
-    }
-}
-
-impl Attention {
-    /// Attention of the normed rows, before the output projection. Writes their keys and values into the cache;
-    /// each chunk attends to its own sequence.
-    fn attend(
-        &self,
-        DecoderStep { plan, wanted }: DecoderStep<'_>,
-        cache: &mut LayerCache,
-        buffers: &mut Buffers,
-    ) -> Result<()> {
-        self.projections.forward(&buffers.normed, &mut buffers.projections)?;
-        // The normed rows have been used, and are as large as the attention of all tokens, or about so.
-        let written = AttentionBuffers { attended: &mut buffers.attended, scratch: &mut buffers.normed };
-        cache.attend(&mut buffers.projections, (plan, wanted), written)
+        attention.output.add(&buffers.attended, x, &mut buffers.change)?;
+        let normed = Normed { norm: mlp_norm, x, normed: &mut buffers.normed };
+        gates.gated_normed(normed, *activation, (&mut buffers.gates, &mut buffers.gated))?;
+        down.add(&buffers.gated, x, &mut buffers.change)
     }
 }

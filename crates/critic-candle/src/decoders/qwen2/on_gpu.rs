@@ -4,11 +4,12 @@
 //! A step of single tokens is short: launching some ten kernels per layer one by one would take the CPU longer than
 //! the GPU needs to run them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashSet, hash::RandomState, sync::Arc};
 
 use candle_core::Result;
 use critic::Batch;
 use kernels_cuda::{Gpu, Graph, Heads, Step};
+use lru::LruCache;
 
 use super::{Buffers, DecoderStep, Layers};
 use crate::{
@@ -56,16 +57,15 @@ struct FixedMemory {
 }
 
 /// The graphs of steps of single tokens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Graphs {
     /// Steps of up to this many single tokens run as graphs; 0 for none.
     rows: usize,
-    classes: HashMap<Class, Captured>,
+    /// Classes of which a step has run, so that its kernels have been loaded.
+    seen: HashSet<Class>,
+    captured: LruCache<Class, Captured, RandomState>,
     /// The most graphs to keep; `None` until the first one has been measured.
     most: Option<usize>,
-    count: usize,
-    /// Counts steps of single tokens, to order graphs by their last use.
-    uses: u64,
 }
 
 /// The properties in which steps must agree to run as the same graph.
@@ -78,18 +78,11 @@ struct Class {
     shared_stretches: usize,
 }
 
-/// The state of a class of steps that has occurred.
+/// A graph, which is valid while the step's lists have moved exactly `moves` times.
 #[derive(Debug)]
-enum Captured {
-    /// There is no graph, but the kernels have been loaded.
-    Seen,
-    /// Captured as a graph, which is valid while the step's lists have moved exactly `moves` times.
-    Graph {
-        graph: Graph,
-        moves: usize,
-        /// The value of [`Graphs::uses`] at its last use.
-        used: u64,
-    },
+struct Captured {
+    graph: Graph,
+    moves: usize,
 }
 
 impl OnGpu {
@@ -112,7 +105,7 @@ impl OnGpu {
             )?,
             fixed: FixedMemory { x, buffers: Buffers::reserved(gpu, config, graph_rows)? },
             buffers: Buffers::new(),
-            graphs: Graphs { rows: graph_rows, ..Graphs::default() },
+            graphs: Graphs::new(graph_rows),
         })
     }
 
@@ -180,6 +173,12 @@ impl Class {
 }
 
 impl Graphs {
+    /// No graphs yet, of steps of up to `rows` single tokens.
+    fn new(rows: usize) -> Self {
+        let captured = LruCache::unbounded_with_hasher(RandomState::new());
+        Self { rows, seen: HashSet::new(), captured, most: None }
+    }
+
     /// Runs a step of a `class` whose lists have moved `moves` times: as a graph if one is there or can be captured
     /// now, and otherwise by `work`, which launches its kernels.
     fn run(
@@ -188,50 +187,38 @@ impl Graphs {
         (class, moves): (Class, usize),
         work: &mut impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        self.uses += 1;
-        match self.classes.get_mut(&class) {
-            None => {
-                // Kernels are loaded at their first launch, which is not possible while a graph is captured.
-                work()?;
-                self.remember(class);
+        if let Some(captured) = self.captured.get(&class).filter(|captured| captured.moves == moves) {
+            return gpu_result(captured.graph.run());
+        }
+        if !self.seen.contains(&class) {
+            // Kernels are loaded at their first launch, which is not possible while a graph is captured.
+            work()?;
+            self.remember(class);
+            return Ok(());
+        }
+        match self.capture(gpu, work) {
+            Ok(graph) => {
+                self.captured.put(class, Captured { graph, moves });
+                self.make_room();
                 Ok(())
             }
-            Some(Captured::Graph { graph, moves: then, used }) if *then == moves => {
-                *used = self.uses;
-                gpu_result(graph.run())
+            Err(error) => {
+                // Graphs are only an optimisation, so the step runs without one. If the GPU is lost, that fails as
+                // well.
+                tracing::warn!(%error, "no more steps are run as graphs");
+                *self = Self::new(0);
+                work()
             }
-            Some(Captured::Seen | Captured::Graph { .. }) => match self.capture(gpu, work) {
-                Ok(graph) => {
-                    self.keep(class, Captured::Graph { graph, moves, used: self.uses });
-                    Ok(())
-                }
-                Err(error) => {
-                    // Graphs are only an optimisation, so the step runs without one. If the GPU is lost, that fails
-                    // as well.
-                    tracing::warn!(%error, "no more steps are run as graphs");
-                    self.rows = 0;
-                    self.classes.clear();
-                    work()
-                }
-            },
         }
     }
 
     /// Remembers a class of which a step has run.
     fn remember(&mut self, class: Class) {
-        if self.classes.len() >= MOST_CLASSES {
-            self.classes.clear();
-            self.count = 0;
+        if self.seen.len() >= MOST_CLASSES {
+            self.seen.clear();
+            self.captured.clear();
         }
-        self.classes.insert(class, Captured::Seen);
-    }
-
-    /// Keeps the graph of a class, in place of an earlier one.
-    fn keep(&mut self, class: Class, graph: Captured) {
-        if let Some(Captured::Seen) = self.classes.insert(class, graph) {
-            self.count += 1;
-        }
-        self.make_room();
+        self.seen.insert(class);
     }
 
     /// Captures the kernels that `work` launches as a graph, and runs it.
@@ -250,15 +237,8 @@ impl Graphs {
 
     /// Evicts the least recently used graphs while there are too many.
     fn make_room(&mut self) {
-        while self.most.is_some_and(|most| self.count > most) {
-            let used = |(class, captured): (&Class, &Captured)| match captured {
-                Captured::Graph { used, .. } => Some((*used, *class)),
-                Captured::Seen => None,
-            };
-            let oldest = self.classes.iter().filter_map(used).min_by_key(|(used, _)| *used);
-            let Some((_, oldest)) = oldest else { return };
-            self.classes.insert(oldest, Captured::Seen);
-            self.count -= 1;
+        while self.most.is_some_and(|most| self.captured.len() > most) {
+            self.captured.pop_lru();
         }
     }
 }

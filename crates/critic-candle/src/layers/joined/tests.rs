@@ -265,3 +265,9 @@ fn tensors_of_different_types_become_floats() {
     let wanted: Vec<f32> = first.into_iter().chain(wide).collect();
     assert!(matches!(&joined, Joined::F32(floats) if **floats == *wanted));
 }
+
+#[test]
+fn rows_for_a_gpu_are_padded_with_zeros() {
+    let padded = ForGpu::Bf16(Cow::Owned(vec![1, 2, 3, 4, 5, 6])).with_padded_rows(3, 4);
+    assert!(matches!(padded, ForGpu::Bf16(words) if *words == [1, 2, 3, 0, 4, 5, 6, 0]));
+}

@@ -67,7 +67,7 @@ fn backend(ranks: u32) -> ParallelBackend {
 
 /// A backend that counts in `forgotten` how often its ranks are told to forget features.
 fn forgetting(ranks: u32, forgotten: &Arc<AtomicUsize>) -> ParallelBackend {
-    let group = Arc::new(Group::among(&vec![ComputeDevice::Kernels; ranks as usize], 1).unwrap());
+    let group = Arc::new(Group::connect(&vec![ComputeDevice::Kernels; ranks as usize], 1).unwrap());
     let adder = |rank| {
         let reduce = Reduce::new(rank as usize, &group);
         let (blocks, forgotten) = (9 - rank as usize, Arc::clone(forgotten));

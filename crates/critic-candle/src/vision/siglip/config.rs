@@ -1,6 +1,7 @@
-//! Reads the transformers configuration of a SigLIP tower.
+//! Reads and writes the transformers configuration of a SigLIP tower.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::{error::LoadError, layers::Activation, source::Source, vision::VisionConfig};
 
@@ -79,4 +80,22 @@ impl SiglipConfig {
             activation: Activation::read(source, "vision_config.hidden_act", activation)?,
         })
     }
+}
+
+/// The configuration of a tower that activates with GELU, in the keys of published checkpoints.
+pub(crate) fn write(config: &VisionConfig) -> Value {
+    json!({
+        "model_type": "siglip_vision_model",
+        "attention_dropout": 0.0,
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_size": config.hidden_size,
+        "image_size": config.image_size,
+        "intermediate_size": config.intermediate_size,
+        "layer_norm_eps": config.norm_epsilon,
+        "num_attention_heads": config.heads,
+        "num_channels": 3,
+        "num_hidden_layers": config.layers,
+        "patch_size": config.patch_size,
+        "vision_use_head": false,
+    })
 }

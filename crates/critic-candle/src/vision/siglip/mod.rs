@@ -1,13 +1,23 @@
 //! The SigLIP vision tower up to the last layer that is run, without its final norm and pooling head.
 
 mod config;
+mod inventory;
 mod names;
 
 use candle_core::{Result, Tensor};
 use kernels::{Columns, Dense, Isa};
+use kernels_cuda::PatchCutter;
 
-pub(crate) use self::{config::SiglipConfig, names::IN_GGUF};
+pub(crate) use self::{
+    config::{SiglipConfig, write},
+    inventory::tensors,
+    names::IN_GGUF,
+};
 
+use self::names::{
+    ATTENTION_NORM, ATTENTION_OUTPUT, CONTRACT, EXPAND, KEYS, LAYERS, MLP_NORM, PATCHES, POSITIONS, QUERIES,
+    VALUES,
+};
 use super::VisionConfig;
 use crate::{
     device::{ComputeDevice, gpu_result},
@@ -20,7 +30,7 @@ use crate::{
 /// A tower that turns tiles into one vector for each patch.
 #[derive(Debug)]
 pub(crate) struct Siglip {
-    patches: Linear, // [3 * patch * patch] -> [E], a convolution whose stride is its kernel size
+    patches: Linear, // [3 * patch * patch, padded on a GPU] -> [E], a convolution whose stride is its kernel size
     positions: Rows, // [P, E]
     layers: Vec<Layer>,
     side: usize,
@@ -62,18 +72,18 @@ impl Siglip {
         config: &VisionConfig,
     ) -> std::result::Result<Self, LoadError> {
         let (size, patch, side) = (config.hidden_size, config.patch_size, config.patches_per_side());
-        let kernel = format!("{prefix}embeddings.patch_embedding.weight");
-        let bias = weights.get(&format!("{prefix}embeddings.patch_embedding.bias"), &[size])?;
+        let kernel = format!("{prefix}{PATCHES}.weight");
+        let bias = weights.get(&format!("{prefix}{PATCHES}.bias"), &[size])?;
         let form = weights.form().of_the_rest();
-        let positions = format!("{prefix}embeddings.position_embedding.weight");
+        let positions = format!("{prefix}{POSITIONS}.weight");
         let layers: std::result::Result<Vec<Layer>, LoadError> = (0..config.layers)
-            .map(|index| Layer::load(weights, &format!("{prefix}encoder.layers.{index}."), config))
+            .map(|index| Layer::load(weights, &format!("{prefix}{LAYERS}{index}."), config))
             .collect();
         Ok(Self {
-            patches: Linear::read(
+            patches: Linear::load_convolution(
                 weights.products(form),
-                &[(kernel, vec![size, 3, patch, patch])],
-                Some(bias),
+                (kernel, vec![size, 3, patch, patch]),
+                bias,
             )?,
             positions: weights.device().rows(&weights.get(&positions, &[side * side, size])?)?,
             layers: layers?,
@@ -88,7 +98,7 @@ impl Siglip {
         self.run(pixels, |_| Ok(()))
     }
 
-    /// The features `[N * P, E]` of tiles that are cut already: normalised patches `[N * P, 3 * patch * patch]`.
+    /// The features `[N * P, E]` of tiles that are cut already: normalised patches as [`PatchCutter`] writes them.
     pub(crate) fn forward_patches(&self, patches: &Rows) -> Result<Rows> {
         self.run_layers(self.embed_patches(patches)?, |_| Ok(()))
     }
@@ -104,18 +114,18 @@ impl Siglip {
         Ok(states)
     }
 
-    /// The features of `pixels`; calls `see` with the residual stream after the embedding and after each layer.
-    fn run(&self, pixels: &Tensor, see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
-        self.run_layers(self.embed_patches(&self.cut(pixels)?)?, see)
+    /// The features of `pixels`; calls `observe` with the residual stream after the embedding and after each layer.
+    fn run(&self, pixels: &Tensor, observe: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
+        self.run_layers(self.embed_patches(&self.cut(pixels)?)?, observe)
     }
 
     /// Like [`Self::run`], from the embedded patches `x` `[N * P, E]` on.
-    fn run_layers(&self, mut x: Rows, mut see: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
-        see(&x)?;
+    fn run_layers(&self, mut x: Rows, mut observe: impl FnMut(&Rows) -> Result<()>) -> Result<Rows> {
+        observe(&x)?;
         let mut buffers = Buffers::new();
         for layer in &self.layers {
             layer.forward(&mut x, self.side * self.side, &mut buffers)?;
-            see(&x)?;
+            observe(&x)?;
         }
         Ok(x)
     }
@@ -124,6 +134,7 @@ impl Siglip {
     fn cut(&self, pixels: &Tensor) -> Result<Rows> {
         let (tiles, channels, _, _) = pixels.dims4()?;
         let (side, patch) = (self.side, self.patch_size);
+        let columns = channels * patch * patch;
         let patches = pixels
             .narrow(2, 0, side * patch)?
             .narrow(3, 0, side * patch)?
@@ -131,11 +142,17 @@ impl Siglip {
             .reshape(vec![tiles, channels, side, patch, side, patch])?
             .permute(vec![0, 2, 4, 1, 3, 5])? // [N, rows, columns, channel, y, x]
             .contiguous()?
-            .reshape((tiles * side * side, channels * patch * patch))?;
-        self.device.rows(&patches)
+            .reshape((tiles * side * side, columns))?;
+        match &self.device {
+            ComputeDevice::Kernels | ComputeDevice::Tensors(_) => self.device.rows(&patches),
+            ComputeDevice::Gpu(_) => {
+                let padding = PatchCutter::padded(columns) - columns;
+                self.device.rows(&patches.pad_with_zeros(1, 0, padding)?)
+            }
+        }
     }
 
-    /// The input of the first layer `[N * P, E]` for patches `[N * P, 3 * patch * patch]`.
+    /// The input of the first layer `[N * P, E]` for patches.
     fn embed_patches(&self, patches: &Rows) -> Result<Rows> {
         let mut x = Rows::new(); // [N * P, E]
         self.patches.forward(patches, &mut x)?;
@@ -163,18 +180,18 @@ impl Layer {
         let products = weights.products(form);
         let linear =
             |name: &str, shape| Linear::load(products, &format!("{prefix}{name}."), shape, Bias::Present);
-        let projections =
-            [("self_attn.q_proj.", size), ("self_attn.k_proj.", size), ("self_attn.v_proj.", size)];
+        let names = [QUERIES, KEYS, VALUES].map(|name| format!("{name}."));
+        let projections = names.each_ref().map(|name| (name.as_str(), size));
         Ok(Self {
-            attention_norm: Norm::layer(weights, &format!("{prefix}layer_norm1."), size, epsilon)?,
+            attention_norm: Norm::layer(weights, &format!("{prefix}{ATTENTION_NORM}."), size, epsilon)?,
             attention: Attention {
                 projections: Linear::load_joined(products, (prefix, &projections), size, Bias::Present)?,
-                output: linear("self_attn.out_proj", MatrixShape { outputs: size, inputs: size })?,
+                output: linear(ATTENTION_OUTPUT, MatrixShape { outputs: size, inputs: size })?,
                 heads: config.heads,
             },
-            mlp_norm: Norm::layer(weights, &format!("{prefix}layer_norm2."), size, epsilon)?,
-            expand: linear("mlp.fc1", MatrixShape { outputs: wide, inputs: size })?,
-            contract: linear("mlp.fc2", MatrixShape { outputs: size, inputs: wide })?,
+            mlp_norm: Norm::layer(weights, &format!("{prefix}{MLP_NORM}."), size, epsilon)?,
+            expand: linear(EXPAND, MatrixShape { outputs: wide, inputs: size })?,
+            contract: linear(CONTRACT, MatrixShape { outputs: size, inputs: wide })?,
             activation: config.activation,
         })
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// between two meetings takes far longer than waking a thread, and on GPUs, the ranks run ahead of the work queued
 /// on the GPUs.
 #[derive(Debug)]
-pub(super) struct Meeting {
+pub(super) struct Barrier {
     ranks: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -32,7 +32,7 @@ struct State {
 #[error("another rank failed")]
 pub(super) struct Abandoned;
 
-impl Meeting {
+impl Barrier {
     /// A barrier of `ranks` ranks.
     pub(super) fn new(ranks: usize) -> Self {
         let state = State { addends: vec![None; ranks], over: 0, sum: Arc::default(), failed: None };
@@ -119,17 +119,17 @@ mod tests {
     fn sums_are_those_of_all_ranks_in_their_order() {
         // (1 + 1e8) - 1e8 is 0 in f32, and 1 + (1e8 - 1e8) is 1.
         const ADDENDS: [f32; 3] = [1.0, 1e8, -1e8];
-        let meeting = Meeting::new(3);
-        meeting.begin();
+        let barrier = Barrier::new(3);
+        barrier.begin();
         thread::scope(|scope| {
             for (rank, addend) in ADDENDS.into_iter().enumerate() {
-                let meeting = &meeting;
+                let barrier = &barrier;
                 scope.spawn(move || {
                     for round in 0..100_u8 {
                         let mut numbers = [addend, f32::from(round)];
-                        meeting.sum(rank, &mut numbers).unwrap();
+                        barrier.sum(rank, &mut numbers).unwrap();
                         assert_eq!(numbers, [0.0, 3.0 * f32::from(round)]);
-                        meeting.meet(rank).unwrap();
+                        barrier.meet(rank).unwrap();
                     }
                 });
             }
@@ -138,20 +138,20 @@ mod tests {
 
     #[test]
     fn who_waits_hears_that_another_will_not_come() {
-        let meeting = Meeting::new(2);
-        meeting.begin();
+        let barrier = Barrier::new(2);
+        barrier.begin();
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| meeting.sum(0, &mut [1.0]).is_err());
-            meeting.abandon(1);
+            let waiting = scope.spawn(|| barrier.sum(0, &mut [1.0]).is_err());
+            barrier.abandon(1);
             assert!(waiting.join().unwrap());
         });
-        assert!(meeting.meet(1).is_err());
+        assert!(barrier.meet(1).is_err());
         // The next step is not affected: numbers that were brought before are forgotten.
-        meeting.begin();
+        barrier.begin();
         thread::scope(|scope| {
-            let other = scope.spawn(|| meeting.sum(1, &mut [2.0]).is_ok());
+            let other = scope.spawn(|| barrier.sum(1, &mut [2.0]).is_ok());
             let mut numbers = [5.0];
-            meeting.sum(0, &mut numbers).unwrap();
+            barrier.sum(0, &mut numbers).unwrap();
             assert_eq!(numbers, [7.0]);
             assert!(other.join().unwrap());
         });

@@ -2,16 +2,16 @@
 
 /// Sequences that have the same blocks in one stretch and in all before it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Family {
+pub(crate) struct PrefixGroup {
     /// The index of the stretch, from 0.
     pub(crate) stretch: usize,
     /// The indices of the sequences, at least two.
     pub(crate) members: Vec<usize>,
 }
 
-/// Returns all families among `tables`, by ascending stretch. A stretch has `blocks` blocks.
-pub(crate) fn families(tables: &[&[u32]], blocks: usize) -> Vec<Family> {
-    let mut all: Vec<Family> = Vec::new();
+/// Returns all prefix groups among `tables`, by ascending stretch. A stretch has `blocks` blocks.
+pub(crate) fn prefix_groups(tables: &[&[u32]], blocks: usize) -> Vec<PrefixGroup> {
+    let mut all: Vec<PrefixGroup> = Vec::new();
     let mut together: Vec<Vec<usize>> = vec![(0..tables.len()).collect()];
     for stretch in 0.. {
         let part = |index: usize| tables[index].get(stretch * blocks..(stretch + 1) * blocks);
@@ -20,7 +20,7 @@ pub(crate) fn families(tables: &[&[u32]], blocks: usize) -> Vec<Family> {
         if together.is_empty() {
             break;
         }
-        all.extend(together.iter().map(|members| Family { stretch, members: members.clone() }));
+        all.extend(together.iter().map(|members| PrefixGroup { stretch, members: members.clone() }));
     }
     all
 }
@@ -43,13 +43,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_part_where_blocks_differ_and_where_sequences_end() {
+    fn groups_part_where_blocks_differ_and_where_sequences_end() {
         let tables: [&[u32]; 6] =
             [&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4], &[9, 8], &[1, 2, 3, 7, 5, 6], &[1, 2, 3, 7, 5, 6], &[]];
-        let family = |stretch, members: &[usize]| Family { stretch, members: members.to_vec() };
-        let wanted = [family(0, &[0, 1, 3, 4]), family(1, &[0, 1]), family(1, &[3, 4]), family(2, &[3, 4])];
-        assert_eq!(families(&tables, 2), wanted);
-        assert!(families(&[], 2).is_empty());
-        assert!(families(&tables[..1], 2).is_empty());
+        let group = |stretch, members: &[usize]| PrefixGroup { stretch, members: members.to_vec() };
+        let wanted = [group(0, &[0, 1, 3, 4]), group(1, &[0, 1]), group(1, &[3, 4]), group(2, &[3, 4])];
+        assert_eq!(prefix_groups(&tables, 2), wanted);
+        assert!(prefix_groups(&[], 2).is_empty());
+        assert!(prefix_groups(&tables[..1], 2).is_empty());
     }
 }
