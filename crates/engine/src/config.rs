@@ -46,11 +46,13 @@ pub struct Config {
     pub cache_secret: [u8; 32],
 }
 
-impl Default for Config {
-    fn default() -> Self {
+impl Config {
+    /// The default limits for up to `max_sequences` running sequences, a quarter of which is reserved for verdicts that
+    /// are read from logits.
+    pub fn with_max_sequences(max_sequences: usize) -> Self {
         Self {
-            max_sequences: 64,
-            max_explaining: 48,
+            max_sequences,
+            max_explaining: max_sequences - max_sequences / 4,
             max_prefill_tokens: 256,
             step_time: Duration::from_millis(5),
             max_waiting: 512,
@@ -59,5 +61,22 @@ impl Default for Config {
             on_panic: OnPanic::Stop,
             cache_secret: [0; 32],
         }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::with_max_sequences(64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    #[test]
+    fn three_quarters_of_the_sequences_may_write() {
+        let pairs = [1, 2, 4, 5, 7, 64].map(|most| (most, Config::with_max_sequences(most).max_explaining));
+        assert_eq!(pairs, [(1, 1), (2, 2), (4, 3), (5, 4), (7, 6), (64, 48)]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    hash::{Hash, Hasher},
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use critic::{Backend, Encoded, Limits, SamplingParams, SequenceId};
+use critic::{Backend, Encoded, Limits, SamplingParams, SequenceId, Sha256Hasher};
 use sha2::{Digest, Sha256};
 use tokio::sync::{futures::Notified, mpsc};
 
@@ -230,7 +230,10 @@ impl Engine {
         let decides = |part: &Part| {
             matches!(
                 part,
-                Part::Write(1..) | Part::WriteBy { tokens: 1.., .. } | Part::Choose { .. } | Part::Rate
+                Part::Generate(1..)
+                    | Part::GenerateBy { tokens: 1.., .. }
+                    | Part::Choice { .. }
+                    | Part::Reward
             )
         };
         if tokens == 0 || !request.script.iter().any(decides) {
@@ -343,16 +346,16 @@ fn identity(fingerprint: Fingerprint, root: [u8; 32]) -> Identity {
 /// A digest of everything on which the answer depends, for all tenants.
 fn fingerprint(request: &Request) -> Fingerprint {
     let Encoded { tokens, visuals } = &request.encoded;
-    let mut digest = Digesting(Sha256::new());
+    let mut digest = Sha256Hasher::default();
     tokens.hash(&mut digest);
     visuals.iter().for_each(|visual| (visual.start, visual.hash).hash(&mut digest));
     (&request.script, &request.end_tokens).hash(&mut digest);
     hash_sampling(&request.sampling, &mut digest);
-    Fingerprint(digest.0.finalize().into())
+    Fingerprint(digest.digest())
 }
 
 /// Adds the sampling parameters to a digest. Floats do not implement `Hash`, so that they are added as their bits.
-fn hash_sampling(sampling: &SamplingParams, digest: &mut Digesting) {
+fn hash_sampling(sampling: &SamplingParams, digest: &mut Sha256Hasher) {
     // Every field by name, so that this does not compile until a new one is added here.
     let SamplingParams {
         temperature,
@@ -374,17 +377,4 @@ fn hash_sampling(sampling: &SamplingParams, digest: &mut Digesting) {
     // Without sampling, the seed has no effect.
     let seed = if *temperature > 0.0 { *seed } else { 0 };
     (top_k, biases, min_tokens, drawn_below, seed, report).hash(digest);
-}
-
-/// A hasher that feeds a cryptographic digest, so that clients cannot construct collisions between requests.
-struct Digesting(Sha256);
-
-impl Hasher for Digesting {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        unreachable!("the whole digest is taken")
-    }
 }

@@ -6,6 +6,10 @@
 //! is evicted first, but a block that was found again counts as used later, by as many uses as there are blocks.
 //! Blocks of a single prompt, which are the majority, therefore do not evict blocks that many prompts share, and
 //! those are evicted too when they are no longer used.
+//!
+//! Blocks that may be wrong are withdrawn: no later prompt finds them, though sequences that lease them go on. The blocks
+//! of a prompt are withdrawn from the first one on, with all that were computed after it. A sequence therefore leases
+//! either blocks that can be found, or withdrawn ones, and never both.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -92,6 +96,8 @@ struct Node {
 #[derive(Debug)]
 pub(crate) struct PrefixCache {
     nodes: HashMap<BlockKey, Node>,
+    /// Withdrawn blocks with leases, and the number of these.
+    withdrawn: HashMap<BlockId, usize>,
     /// Leaves without leases, the next one to evict first.
     evictable: BTreeSet<(u64, BlockKey)>,
     /// Number of nodes without leases.
@@ -105,7 +111,14 @@ pub(crate) struct PrefixCache {
 impl PrefixCache {
     /// An empty cache for a memory of `blocks` blocks.
     pub(crate) fn new(blocks: usize) -> Self {
-        Self { nodes: HashMap::new(), evictable: BTreeSet::new(), idle: 0, clock: 0, credit: blocks as u64 }
+        Self {
+            nodes: HashMap::new(),
+            withdrawn: HashMap::new(),
+            evictable: BTreeSet::new(),
+            idle: 0,
+            clock: 0,
+            credit: blocks as u64,
+        }
     }
 
     /// The number of leading `keys` that are cached.
@@ -131,7 +144,7 @@ impl PrefixCache {
         assert!(previous.is_none(), "no two sequences compute one block");
     }
 
-    /// Releases the leases on `keys`.
+    /// Releases the leases on `keys`, which are not withdrawn.
     pub(crate) fn release(&mut self, keys: &[BlockKey]) {
         for key in keys {
             let node = self.nodes.get_mut(key).expect("a leased node is kept");
@@ -143,6 +156,29 @@ impl PrefixCache {
                 }
             }
         }
+    }
+
+    /// Releases leases on withdrawn blocks; returns those that have no leases any more.
+    pub(crate) fn release_withdrawn(&mut self, mut blocks: Vec<BlockId>) -> Vec<BlockId> {
+        blocks.retain(|block| {
+            let leases = self.withdrawn.get_mut(block).expect("a leased block is kept");
+            *leases -= 1;
+            *leases == 0
+        });
+        for block in &blocks {
+            self.withdrawn.remove(block);
+        }
+        blocks
+    }
+
+    /// Whether a block is withdrawn.
+    pub(crate) fn is_withdrawn(&self, block: BlockId) -> bool {
+        self.withdrawn.contains_key(&block)
+    }
+
+    /// The number of withdrawn blocks, all of which have leases.
+    pub(crate) fn withdrawn_count(&self) -> usize {
+        self.withdrawn.len()
     }
 
     /// The number of running sequences that use the block of `key`.
@@ -160,7 +196,7 @@ impl PrefixCache {
         self.idle
     }
 
-    /// The number of cached blocks.
+    /// The number of cached blocks, without withdrawn ones.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -168,15 +204,16 @@ impl PrefixCache {
     /// Evicts the leaf without leases that has the lowest priority; returns its key and block.
     pub(crate) fn evict(&mut self) -> Option<(BlockKey, BlockId)> {
         let (_, key) = *self.evictable.first()?;
-        Some((key, self.remove_idle(&key)))
+        Some((key, self.remove(&key).block))
     }
 
-    /// Removes the blocks of `keys` that have no leases, and all blocks computed after them.
-    pub(crate) fn give_up(&mut self, keys: &[BlockKey]) -> Vec<(BlockKey, BlockId)> {
-        let idle = |key: &&BlockKey| self.nodes.get(key).is_some_and(|node| node.leases == 0);
-        let Some(first) = keys.iter().find(idle) else { return Vec::new() };
-        // This is rare, so that nodes need not store their children. A descendant of a block without leases has no
-        // leases either.
+    /// Withdraws the block of `first`, which is the first one of a prompt, and all blocks computed after it. Returns
+    /// their keys, and those blocks that have no leases.
+    pub(crate) fn withdraw(&mut self, first: &BlockKey) -> Vec<(BlockKey, Option<BlockId>)> {
+        if !self.nodes.contains_key(first) {
+            return Vec::new();
+        }
+        // This is rare, so that nodes need not store their children.
         let mut after: HashMap<BlockKey, Vec<BlockKey>> = HashMap::new();
         for (key, node) in &self.nodes {
             if let Some(parent) = node.parent {
@@ -189,15 +226,25 @@ impl PrefixCache {
             doomed.extend(after.remove(key).unwrap_or_default());
             next += 1;
         }
+        let withdraw = |key: &BlockKey| {
+            let Node { block, leases, .. } = self.remove(key);
+            if leases == 0 {
+                return (*key, Some(block));
+            }
+            self.withdrawn.insert(block, leases);
+            (*key, None)
+        };
         // Leaves first, as in eviction.
-        doomed.iter().rev().map(|key| (*key, self.remove_idle(key))).collect()
+        doomed.iter().rev().map(withdraw).collect()
     }
 
-    /// Removes a node without leases and children.
-    fn remove_idle(&mut self, key: &BlockKey) -> BlockId {
+    /// Removes a node without children.
+    fn remove(&mut self, key: &BlockKey) -> Node {
         let node = self.nodes.remove(key).expect("the caller found it");
-        self.evictable.remove(&(node.worth, *key));
-        self.idle -= 1;
+        if node.leases == 0 {
+            self.evictable.remove(&(node.worth, *key));
+            self.idle -= 1;
+        }
         if let Some(above) = node.parent {
             let parent = self.nodes.get_mut(&above).expect("the parent of a node is kept");
             parent.children -= 1;
@@ -205,7 +252,7 @@ impl PrefixCache {
                 self.evictable.insert((parent.worth, above));
             }
         }
-        node.block
+        node
     }
 
     fn lease_node(&mut self, key: &BlockKey) -> BlockId {

@@ -13,18 +13,18 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Part {
     /// Text that the critic writes freely, until it ends its turn or has written this many tokens.
-    Write(usize),
+    Generate(usize),
     /// Text that the critic writes by rules, which may also end it.
-    WriteBy {
+    GenerateBy {
         /// The maximum number of tokens.
         tokens: usize,
         /// The rules of the text.
         rules: Guided,
     },
     /// Fixed tokens, whatever the critic would write.
-    Say(Vec<TokenId>),
+    Fixed(Vec<TokenId>),
     /// One of several labels: the most probable one, or one sampled by the labels' probabilities.
-    Choose {
+    Choice {
         /// The labels.
         labels: Labels,
         /// Whether the probability of each label is reported, which requires the logits after every shared prefix.
@@ -32,17 +32,17 @@ pub enum Part {
         distribution: bool,
     },
     /// The reward head's number at the last token so far. No token is added.
-    Rate,
+    Reward,
 }
 
 impl Part {
     /// The maximum number of tokens that this piece can add.
     pub fn max_tokens(&self) -> usize {
         match self {
-            Self::Write(tokens) | Self::WriteBy { tokens, .. } => *tokens,
-            Self::Say(tokens) => tokens.len(),
-            Self::Choose { labels, .. } => labels.longest(),
-            Self::Rate => 0,
+            Self::Generate(tokens) | Self::GenerateBy { tokens, .. } => *tokens,
+            Self::Fixed(tokens) => tokens.len(),
+            Self::Choice { labels, .. } => labels.longest(),
+            Self::Reward => 0,
         }
     }
 }
@@ -63,7 +63,7 @@ pub enum Urgency {
     #[default]
     Now,
     /// The request may wait as long as there are urgent ones, without a limit.
-    Whenever,
+    Background,
 }
 
 /// The tenant of a request. Tenants share the device fairly and never share cached prompts.
@@ -126,8 +126,10 @@ impl Request {
 
     /// The kind of its work.
     pub fn lane(&self) -> Lane {
-        let writes =
-            |part: &Part| matches!(part, Part::Write(tokens) | Part::WriteBy { tokens, .. } if *tokens > 0);
+        let writes = |part: &Part| match part {
+            Part::Generate(tokens) | Part::GenerateBy { tokens, .. } => *tokens > 0,
+            Part::Fixed(_) | Part::Choice { .. } | Part::Reward => false,
+        };
         if self.script.iter().any(writes) { Lane::Explain } else { Lane::Score }
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     prefix_cache::{BlockKey, PrefixCache},
     queue::{backlog::Backlog, timeout::QueueTimeout},
     request::{Lane, Tenant, Urgency},
-    sequence::Sequence,
+    sequence::{Blocks, Sequence},
     stream::Event,
     suspects::Fingerprint,
 };
@@ -220,8 +220,8 @@ impl Scheduler {
             .map(|index| {
                 let sequence = &self.running[index];
                 // Age puts nothing of low urgency, which usually waits long, before prompts that clients wait for.
-                let is_young =
-                    sequence.urgency() == Urgency::Whenever || !sequence.has_waited(self.config.max_age, now);
+                let is_young = sequence.urgency() == Urgency::Background
+                    || !sequence.has_waited(self.config.max_age, now);
                 let steps = sequence.unread().div_ceil(budget.max(1));
                 (is_young, if is_young { steps } else { 0 }, index)
             })
@@ -300,7 +300,8 @@ impl Scheduler {
     /// Whether every block is free, cached, or held exactly once.
     pub(crate) fn is_whole(&self) -> bool {
         let own: usize = self.running.iter().map(Sequence::own_block_count).sum();
-        self.allocator.free_count() + self.cache.len() + own == self.allocator.total()
+        let cached = self.cache.len() + self.cache.withdrawn_count();
+        self.allocator.free_count() + cached + own == self.allocator.total()
     }
 
     /// Whether no sequence waits or runs.
@@ -353,13 +354,37 @@ impl Scheduler {
         missing.iter().filter(|key| !self.computing.contains(*key)).for_each(|key| self.backlog.forget(key));
     }
 
-    /// Removes the cached blocks of a sequence that failed: any of them might contain non-finite numbers, on which
-    /// every later sequence with the same prefix would fail as well.
-    fn give_up(&mut self, keys: &[BlockKey]) {
-        for (key, block) in self.cache.give_up(keys) {
-            self.backlog.forget(&key);
-            self.allocator.release(vec![block]);
-            self.prefix.evictions += 1;
+    /// Withdraws the cached blocks of the sequences that failed: any of them might contain non-finite numbers, on which
+    /// every later sequence with the same prefix would fail as well. Sequences that run on these blocks go on, since
+    /// their outputs are checked, but what they compute from here on is their own.
+    fn withdraw_blocks_of_failed(&mut self, marks: &[Option<Ending>]) {
+        let marked = self.running.iter().zip(marks);
+        let failed = marked.filter(|(_, mark)| **mark == Some(Ending::Failed));
+        let firsts: Vec<_> = failed.filter_map(|(sequence, _)| sequence.first_lease()).collect();
+        for (first, block) in firsts {
+            // Others may have computed the same blocks again since these were withdrawn.
+            if self.cache.is_withdrawn(block) {
+                continue;
+            }
+            for (key, unused) in self.cache.withdraw(&first) {
+                self.backlog.forget(&key);
+                self.allocator.release(Vec::from_iter(unused));
+                self.prefix.evictions += 1;
+            }
+            self.stop_sharing_of_withdrawn();
+        }
+    }
+
+    /// Makes the running sequences on withdrawn blocks share nothing that they compute after these.
+    fn stop_sharing_of_withdrawn(&mut self) {
+        let on_withdrawn = |sequence: &&mut Sequence| {
+            sequence.first_lease().is_some_and(|(_, block)| self.cache.is_withdrawn(block))
+        };
+        let kept: Vec<BlockKey> =
+            self.running.iter_mut().filter(on_withdrawn).flat_map(Sequence::stop_sharing).collect();
+        for key in &kept {
+            self.computing.remove(key);
+            self.backlog.forget(key);
         }
     }
 
@@ -368,6 +393,7 @@ impl Scheduler {
         if marks.iter().all(Option::is_none) {
             return;
         }
+        self.withdraw_blocks_of_failed(marks);
         let sequences = std::mem::take(&mut self.running);
         for (sequence, mark) in sequences.into_iter().zip(marks) {
             let Some(ending) = *mark else {
@@ -391,11 +417,12 @@ impl Scheduler {
                 self.computing.remove(key);
             }
             self.forget_promised(sequence.block_keys());
-            let (leased, own) = sequence.into_blocks();
-            self.cache.release(&leased);
+            let Blocks { keys, leased, own } = sequence.into_blocks();
             self.allocator.release(own);
-            if ending == Ending::Failed {
-                self.give_up(&leased);
+            if leased.first().is_some_and(|block| self.cache.is_withdrawn(*block)) {
+                self.allocator.release(self.cache.release_withdrawn(leased));
+            } else {
+                self.cache.release(&keys);
             }
         }
     }

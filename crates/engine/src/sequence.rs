@@ -50,6 +50,17 @@ pub(crate) struct Sequence {
     fanout: usize,
 }
 
+/// The blocks of a sequence.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    /// The keys of the leased blocks.
+    pub(crate) keys: Vec<BlockKey>,
+    /// The blocks that it leased from the prefix cache.
+    pub(crate) leased: Vec<BlockId>,
+    /// Its own blocks.
+    pub(crate) own: Vec<BlockId>,
+}
+
 /// The times of a sequence's events.
 #[derive(Debug, Clone, Copy)]
 struct Times {
@@ -66,8 +77,8 @@ struct Times {
 /// Whether the last token of a reply is run, because the reward head is read at it. Otherwise the last token is
 /// never run.
 fn rates_last_token(script: &[Part]) -> bool {
-    let last = script.iter().rev().find(|part| part.max_tokens() > 0 || **part == Part::Rate);
-    last == Some(&Part::Rate)
+    let last = script.iter().rev().find(|part| part.max_tokens() > 0 || **part == Part::Reward);
+    last == Some(&Part::Reward)
 }
 
 impl Sequence {
@@ -217,6 +228,16 @@ impl Sequence {
         &self.block_keys
     }
 
+    /// The key of the first block of its prompt, and that block, if it leases it from the prefix cache.
+    pub(crate) fn first_lease(&self) -> Option<(BlockKey, BlockId)> {
+        (self.leased > 0).then(|| (self.block_keys[0], self.block_table[0]))
+    }
+
+    /// Keeps the blocks that it will compute from others; returns the keys of those that they could have used.
+    pub(crate) fn stop_sharing(&mut self) -> Vec<BlockKey> {
+        self.block_keys.split_off(self.leased)
+    }
+
     /// Keys of the blocks that it will compute itself, and that others may use afterwards.
     pub(crate) fn unshared_keys(&self) -> &[BlockKey] {
         &self.block_keys[self.leased..]
@@ -259,11 +280,11 @@ impl Sequence {
         self.block_table.len() - self.leased
     }
 
-    /// Ends it; returns the keys of its leased blocks, and its own blocks.
-    pub(crate) fn into_blocks(mut self) -> (Vec<BlockKey>, Vec<BlockId>) {
+    /// Ends it; returns its blocks.
+    pub(crate) fn into_blocks(mut self) -> Blocks {
         let own = self.block_table.split_off(self.leased);
         self.block_keys.truncate(self.leased);
-        (self.block_keys, own)
+        Blocks { keys: self.block_keys, leased: self.block_table, own }
     }
 
     /// The number of prompt tokens not yet run.

@@ -42,7 +42,7 @@ pub struct Stats {
     /// Number of requests that failed because the model computed non-finite numbers.
     pub non_finite: u64,
     /// The number of these in the last minute, at most [`MANY_NON_FINITE`].
-    pub non_finite_lately: usize,
+    pub recent_non_finite: usize,
     /// Duration of the longest step.
     pub longest_step: Duration,
     /// Number of requests rejected because the queue had too many requests; each is counted once.
@@ -60,7 +60,7 @@ pub struct Stats {
 pub const MANY_NON_FINITE: usize = 3;
 
 /// How long a non-finite failure counts as recent.
-const LATELY: Duration = Duration::from_secs(60);
+const RECENT_WINDOW: Duration = Duration::from_secs(60);
 
 impl Stats {
     /// Number of waiting sequences.
@@ -130,8 +130,8 @@ impl Counters {
         self.non_finite_at[earlier % MANY_NON_FINITE].store(self.now().max(1), Relaxed);
     }
 
-    fn non_finite_lately(&self) -> usize {
-        let since = self.now().saturating_sub(LATELY.as_micros() as u64);
+    fn recent_non_finite(&self) -> usize {
+        let since = self.now().saturating_sub(RECENT_WINDOW.as_micros() as u64);
         self.non_finite_at.iter().filter(|at| at.load(Relaxed) > since).count()
     }
 
@@ -183,7 +183,7 @@ impl Counters {
                 began => self.now().saturating_sub(began),
             }),
             non_finite: self.non_finite.load(Relaxed),
-            non_finite_lately: self.non_finite_lately(),
+            recent_non_finite: self.recent_non_finite(),
             longest_step: Duration::from_micros(self.longest_step.load(Relaxed)),
             refused_requests,
             refused_tokens,

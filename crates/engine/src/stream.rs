@@ -43,7 +43,7 @@ pub enum FinishReason {
     Length,
 }
 
-/// The label chosen for a [`Choose`](crate::Part::Choose).
+/// The label chosen for a [`Part::Choice`](crate::Part::Choice).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// Index of the label, from 0.
@@ -66,11 +66,11 @@ pub enum Event {
     /// A token was written; an end token is not reported.
     Token(Sampled),
     /// Fixed tokens of the script.
-    Said(Vec<TokenId>),
+    Fixed(Vec<TokenId>),
     /// A label was chosen.
     Chosen(Choice),
     /// The number of the reward head.
-    Rated(f32),
+    Reward(f32),
     /// The sequence is complete, with the reason and a report; no event follows.
     Finished(FinishReason, Box<SequenceReport>),
     /// The sequence failed; no event follows.
@@ -89,7 +89,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct TokenStream {
     events: mpsc::Receiver<Event>,
-    /// Shared with the listener at the engine's end.
+    /// Shared with the subscriber at the engine's end.
     satisfied: Arc<AtomicBool>,
     /// The time at which the stream stops waiting for the engine.
     end: Option<Instant>,

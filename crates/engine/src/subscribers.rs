@@ -30,7 +30,7 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    /// A listener and its stream, with room for `events` events.
+    /// A subscriber and its stream, with room for `events` events.
     pub(crate) fn connected(
         events: usize,
         deadline: Option<Instant>,
@@ -42,7 +42,7 @@ impl Subscriber {
         (Self { events: sender, satisfied, deadline, queue_timeout }, stream)
     }
 
-    /// Sends an event. A closed stream is not an error: its listener is removed before the next step.
+    /// Sends an event. A closed stream is not an error: its subscriber is removed before the next step.
     fn tell(&self, event: Event) {
         let sent = self.events.try_send(event);
         assert!(
@@ -65,7 +65,7 @@ impl Subscriber {
     }
 }
 
-/// All listeners of a sequence, and the events sent so far, which later listeners receive as well.
+/// All subscribers of a sequence, and the events sent so far, which later subscribers receive as well.
 #[derive(Debug)]
 pub(crate) struct Subscribers {
     subscribers: Vec<Subscriber>,
@@ -77,7 +77,7 @@ impl Subscribers {
         Self { subscribers: vec![first], told: Vec::new() }
     }
 
-    /// Adds the listeners of an equal request, which receive all events from the start.
+    /// Adds the subscribers of an equal request, which receive all events from the start.
     pub(crate) fn join(&mut self, others: Self) {
         for subscriber in others.subscribers {
             for event in &self.told {
@@ -87,7 +87,7 @@ impl Subscribers {
         }
     }
 
-    /// Removes listeners that closed their stream or whose deadline has passed. If no listener is left, returns why
+    /// Removes subscribers that closed their stream or whose deadline has passed. If no subscriber is left, returns why
     /// the last one was removed.
     pub(crate) fn gone(&mut self, now: Instant) -> Option<Ending> {
         let mut last = Ending::Abandoned;
@@ -99,7 +99,7 @@ impl Subscribers {
         self.subscribers.is_empty().then_some(last)
     }
 
-    /// Tells all listeners' [`QueueTimeout`] that the sequence has started.
+    /// Tells all subscribers' [`QueueTimeout`] that the sequence has started.
     pub(crate) fn begin(&self) {
         self.subscribers
             .iter()
@@ -107,8 +107,8 @@ impl Subscribers {
             .for_each(QueueTimeout::begin);
     }
 
-    /// Removes listeners for which `timed_out` returns a time, which they waited before the sequence was started, and
-    /// sends them [`Failure::QueueTimedOut`] with a time to retry. Returns whether no listener is left.
+    /// Removes subscribers for which `timed_out` returns a time, which they waited before the sequence was started, and
+    /// sends them [`Failure::QueueTimedOut`] with a time to retry. Returns whether no subscriber is left.
     pub(crate) fn end_queue_timeouts(
         &mut self,
         timed_out: impl Fn(&QueueTimeout) -> Option<Duration>,

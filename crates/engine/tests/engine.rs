@@ -103,7 +103,7 @@ fn request(prompt: &[u32], max_new_tokens: usize) -> Request {
     Request {
         encoded: Encoded { tokens: prompt.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() },
         sampling: SamplingParams::default(),
-        script: vec![Part::Write(max_new_tokens)],
+        script: vec![Part::Generate(max_new_tokens)],
         end_tokens: vec![TokenId(30)],
         client: Client::default(),
     }
@@ -114,10 +114,10 @@ fn collect(mut stream: engine::TokenStream) -> (Vec<u32>, Result<FinishReason, S
     let mut tokens = Vec::new();
     loop {
         match stream.blocking_next().expect("a stream ends with an event") {
-            Event::Rated(_) => {}
+            Event::Reward(_) => {}
             Event::Admitted { .. } => {}
             Event::Token(sampled) => tokens.push(sampled.token.0),
-            Event::Said(said) => tokens.extend(said.iter().map(|token| token.0)),
+            Event::Fixed(said) => tokens.extend(said.iter().map(|token| token.0)),
             Event::Chosen(choice) => tokens.extend(choice.tokens.iter().map(|(token, _)| token.0)),
             Event::Finished(reason, _) => return (tokens, Ok(reason)),
             Event::Failed(failure) => return (tokens, Err(failure.to_string())),
@@ -223,12 +223,13 @@ fn a_reply_follows_its_script() {
     let bench = start(false, Config::default());
     let texts = [&[7, 9][..], &[8, 3]].map(|ids| ids.iter().map(|id| TokenId(*id)).collect()).to_vec();
     let labels = Labels::new(texts).unwrap();
-    let choose = Part::Choose { labels, distribution: true };
-    let asked = Request { script: vec![choose, Part::Write(3)], ..request(&[1], 1) };
+    let choose = Part::Choice { labels, distribution: true };
+    let asked = Request { script: vec![choose, Part::Generate(3)], ..request(&[1], 1) };
     // After 1 the backend would write 2, which is in no label; 7 and 8 are equally likely, and 7 is the first.
     let (tokens, reason) = collect(bench.engine.submit(asked).unwrap());
     assert_eq!((tokens, reason), (vec![7, 9, 10, 11, 12], Ok(FinishReason::Length)));
-    let nothing = Request { script: vec![Part::Say(vec![TokenId(1)]), Part::Write(0)], ..request(&[1], 1) };
+    let nothing =
+        Request { script: vec![Part::Fixed(vec![TokenId(1)]), Part::Generate(0)], ..request(&[1], 1) };
     assert!(matches!(bench.engine.submit(nothing), Err(EngineError::Empty)));
 }
 

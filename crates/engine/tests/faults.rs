@@ -109,7 +109,7 @@ fn request(prompt: &[u32], tenant: &str) -> Request {
     Request {
         encoded: Encoded { tokens: prompt.iter().map(|id| TokenId(*id)).collect(), visuals: Vec::new() },
         sampling: SamplingParams::default(),
-        script: vec![Part::Write(6)],
+        script: vec![Part::Generate(6)],
         end_tokens: Vec::new(),
         client: Client { tenant: Tenant(tenant.into()), ..Client::default() },
     }
@@ -123,7 +123,7 @@ fn collect(mut stream: TokenStream) -> Result<Vec<u32>, String> {
             Event::Token(sampled) => tokens.push(sampled.token.0),
             Event::Finished(..) => return Ok(tokens),
             Event::Failed(failure) => return Err(failure.to_string()),
-            Event::Admitted { .. } | Event::Rated(_) | Event::Said(_) | Event::Chosen(_) => {}
+            Event::Admitted { .. } | Event::Reward(_) | Event::Fixed(_) | Event::Chosen(_) => {}
         }
     }
 }
@@ -264,7 +264,7 @@ fn what_is_no_number_hurts_one_request_and_is_kept_for_nobody() {
             assert_eq!(collect(neighbour).unwrap(), *wanted);
         }
         let stats = engine.stats();
-        assert_eq!((stats.non_finite, stats.non_finite_lately), (round as u64, round));
+        assert_eq!((stats.non_finite, stats.recent_non_finite), (round as u64, round));
         // After the fault, neither the same prompt nor any other finds anything that was computed during it.
         faults.is_sick.store(false, SeqCst);
         collect(ask(&sick)).unwrap();

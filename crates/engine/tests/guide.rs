@@ -100,7 +100,7 @@ fn request(tokens: usize, rules: Guided) -> Request {
     Request {
         encoded: Encoded { tokens: vec![TokenId(1)], visuals: Vec::new() },
         sampling: SamplingParams::default(),
-        script: vec![Part::WriteBy { tokens, rules }],
+        script: vec![Part::GenerateBy { tokens, rules }],
         end_tokens: vec![TokenId(END)],
         client: Client::default(),
     }
@@ -111,10 +111,10 @@ fn collect(mut stream: TokenStream) -> (Vec<u32>, Result<FinishReason, String>) 
     loop {
         match stream.blocking_next().unwrap() {
             Event::Token(sampled) => tokens.push(sampled.token.0),
-            Event::Said(said) => tokens.extend(said.iter().map(|token| token.0)),
+            Event::Fixed(said) => tokens.extend(said.iter().map(|token| token.0)),
             Event::Finished(reason, _) => return (tokens, Ok(reason)),
             Event::Failed(failure) => return (tokens, Err(failure.to_string())),
-            Event::Admitted { .. } | Event::Chosen(_) | Event::Rated(_) => {}
+            Event::Admitted { .. } | Event::Chosen(_) | Event::Reward(_) => {}
         }
     }
 }
@@ -158,11 +158,11 @@ fn no_end_comes_before_the_least_number_of_tokens() {
     let asked = request(10, Multiples::of(5, (1, 9)).guided(0));
     let sampling = SamplingParams { min_tokens: 3, ..SamplingParams::default() };
     assert_eq!(written(Request { sampling: sampling.clone(), ..asked.clone() }).0, [5, 10, 15]);
-    let free = Request { script: vec![Part::Write(9)], sampling, ..asked };
+    let free = Request { script: vec![Part::Generate(9)], sampling, ..asked };
     assert_eq!(written(free.clone()), (vec![2, 3, 4], Ok(FinishReason::End)));
     // What is given is no text of the critic, however long it is.
     let given = [20, 20, 20, 20].map(TokenId).to_vec();
-    let after = Request { script: vec![Part::Say(given), Part::Write(9)], ..free };
+    let after = Request { script: vec![Part::Fixed(given), Part::Generate(9)], ..free };
     assert_eq!(written(after), (vec![20, 20, 20, 20, 21, 22, 23], Ok(FinishReason::End)));
 }
 
@@ -182,7 +182,7 @@ fn a_text_that_can_only_end_ends_however_long_it_was_to_be() {
 #[test]
 fn the_script_goes_on_after_what_was_written_by_rules() {
     let mut asked = request(10, Multiples::of(5, (2, 2)).guided(0));
-    asked.script.push(Part::Say(vec![TokenId(7)]));
+    asked.script.push(Part::Fixed(vec![TokenId(7)]));
     assert_eq!(written(asked), (vec![5, 10, 7], Ok(FinishReason::End)));
 }
 

@@ -3,16 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::try_join_all;
-use rubric::{Distribution, Kind, Outcome, Reading, Responses, RubricError};
+use rubric::{Distribution, Outcome, Reading, RubricError};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::{
     Calibration, Degenerate, Judge, JudgeError, JudgeOptions, JudgeRequest, Judgement, Mode, Remembering,
-    Usage,
-    byte_cache::ByteCache,
-    receipt::{Sha, verdict_digest},
-    reply::Reader,
+    Usage, byte_cache::ByteCache, receipt::Sha, reply::Reader,
 };
 
 /// Content-free responses, as in contextual calibration (arXiv 2102.09690), with a space instead of the empty one.
@@ -93,7 +90,7 @@ impl Judge {
         request: &JudgeRequest,
     ) -> Result<Judgement, JudgeError> {
         let calibration = request.options.guards.calibration;
-        judgement.receipt.calibration = calibration;
+        judgement.receipt.calibrate(calibration, &judgement.verdict, judgement.reason);
         let Some(read) = judgement.distribution.clone() else { return Ok(judgement) };
         // A verdict that was decided without the critic has no bias to remove.
         let certain = read.probabilities.iter().any(|(_, probability)| *probability >= 1.0);
@@ -114,7 +111,7 @@ impl Judge {
         }
         judgement.distribution = Some(distribution);
         judgement.prior = Some(prior);
-        judgement.receipt.verdict_digest = verdict_digest(&judgement);
+        judgement.receipt.calibrate(calibration, &judgement.verdict, judgement.reason);
         Ok(judgement)
     }
 
@@ -126,20 +123,17 @@ impl Judge {
         decisions: usize,
     ) -> Result<(Distribution, Usage), JudgeError> {
         let empty = |text: &str| {
-            let mut empty = request.with_responses(match request.case.kind() {
-                Kind::Pointwise => Responses::One(text.to_owned()),
-                Kind::Pairwise => Responses::Pair(text.to_owned(), text.to_owned()),
-            });
+            let mut empty = request.with_responses(request.case.responses.map(|_| text.to_owned()));
             empty.options.guards.degenerate = Degenerate::Judged;
             empty.options.guards.calibration = Calibration::None;
             empty.options.remembering = Remembering::Off;
             empty
         };
-        let receipt = self.prepare(&empty(CONTENT_FREE[0]))?.receipt;
+        let conditions = self.prepare(&empty(CONTENT_FREE[0]))?.conditions;
         let key = Sha256::new()
             .chain_update(request.options.caller.scope())
-            .chain_update(receipt.rubric_digest)
-            .chain_update(receipt.prompt_digest);
+            .chain_update(conditions.rubric_digest)
+            .chain_update(conditions.prompt_digest);
         let cell = self.priors().cell(key.finalize().into(), decisions);
         let mut usage = Usage::default();
         let ask = async {

@@ -27,7 +27,7 @@ struct Permits {
     /// Number of unused permits; 0 while any request waits.
     free: usize,
     now: Ring,
-    whenever: Ring,
+    background: Ring,
 }
 
 /// Waiting requests by tenant, and the tenants in the order of their turns, each once.
@@ -40,7 +40,7 @@ struct Ring {
 impl FairSemaphore {
     /// A pool of `threads` permits.
     pub(crate) fn new(threads: usize) -> Self {
-        let permits = Permits { free: threads, now: Ring::default(), whenever: Ring::default() };
+        let permits = Permits { free: threads, now: Ring::default(), background: Ring::default() };
         Self { permits: Arc::new(Mutex::new(permits)) }
     }
 
@@ -55,7 +55,7 @@ impl FairSemaphore {
             let (give, given) = oneshot::channel();
             let ring = match urgency {
                 Urgency::Now => &mut permits.now,
-                Urgency::Whenever => &mut permits.whenever,
+                Urgency::Background => &mut permits.background,
             };
             ring.push(tenant, give);
             given
@@ -70,7 +70,7 @@ impl FairSemaphore {
     /// The next waiting request; if there is none, the permit becomes free.
     fn next(&self) -> Option<oneshot::Sender<Permit>> {
         let mut permits = self.permits();
-        let next = permits.now.pop().or_else(|| permits.whenever.pop());
+        let next = permits.now.pop().or_else(|| permits.background.pop());
         if next.is_none() {
             permits.free += 1;
         }
@@ -135,7 +135,7 @@ mod tests {
         let mut held = semaphore.acquire(&Tenant::default(), Urgency::Now).now_or_never();
         assert!(held.is_some());
         let names = ["later", "a", "a", "a", "b", "b", "c"];
-        let urgency = |name| if name == "later" { Urgency::Whenever } else { Urgency::Now };
+        let urgency = |name| if name == "later" { Urgency::Background } else { Urgency::Now };
         let mut permits: Vec<_> =
             names.iter().map(|name| Some((*name, wait(&semaphore, name, urgency(*name))))).collect();
         // One request leaves the queue.

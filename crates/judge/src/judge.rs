@@ -8,7 +8,7 @@ use std::{
 };
 
 use critic::{
-    Build, CacheScope, Critic, EncodeError, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
+    Build, CacheScope, Critic, Encoded, GenerationDefaults, Processor, ProcessorFigures, Prompt,
     SamplingParams, TokenId,
 };
 use engine::{
@@ -29,11 +29,12 @@ use crate::{
     completion::Charged,
     fair_semaphore::FairSemaphore,
     grammar::{GrammarError, GrammarKey, Grammars, Shape},
-    memo::{Memo, MemoCounts},
+    options::consecutive_seeds,
     prepared::Prepared,
     reply::ReplyPart,
     rules::Rules,
     scripts::Scripts,
+    verdict_cache::{VerdictCache, VerdictCacheCounts},
     verdict_stream::flags_with,
 };
 
@@ -67,7 +68,7 @@ struct Parts {
     /// A description of the critic's build.
     build: Build,
     /// The cache of verdicts.
-    memo: Memo,
+    verdict_cache: VerdictCache,
     /// Distributions for content-free responses.
     priors: Priors,
     /// The tokenised pieces of replies.
@@ -123,7 +124,7 @@ impl Judge {
         let Critic { processor, backend, generation, build, gpu_memory: _ } = critic;
         let engine = Engine::observed(backend, engine, observer);
         engine.remember(&suspects);
-        let (memo, priors) = (Memo::new(memo_entries), Priors::default());
+        let (verdict_cache, priors) = (VerdictCache::new(memo_entries), Priors::default());
         let scripts = Scripts::new(processor.clone());
         let grammars = Grammars::default();
         let parts = Parts {
@@ -133,7 +134,7 @@ impl Judge {
             engine,
             rules,
             build,
-            memo,
+            verdict_cache,
             priors,
             scripts,
             grammars,
@@ -169,12 +170,12 @@ impl Judge {
     }
 
     /// The hits and misses of the verdict cache.
-    pub fn memo_counts(&self) -> MemoCounts {
-        self.parts.memo.counts()
+    pub fn verdict_cache_counts(&self) -> VerdictCacheCounts {
+        self.parts.verdict_cache.counts()
     }
 
-    pub(crate) fn memo(&self) -> &Memo {
-        &self.parts.memo
+    pub(crate) fn verdict_cache(&self) -> &VerdictCache {
+        &self.parts.verdict_cache
     }
 
     pub(crate) fn priors(&self) -> &Priors {
@@ -233,7 +234,7 @@ impl Judge {
         if let Some(certain) = prepared.certain_judgement() {
             return Ok(VerdictStream::remembered(certain));
         }
-        if let Some(mut known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.receipt)) {
+        if let Some(mut known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.conditions)) {
             // Requests with equal prompts may differ in their flags, for example by removed characters.
             known.flags = flags_with(prepared.flags, known.distribution.as_ref());
             return Ok(VerdictStream::remembered(known));
@@ -288,8 +289,8 @@ impl Judge {
     ) -> Result<Vec<CompletionStream>, JudgeError> {
         let start = params.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let mut streams = Vec::with_capacity(count);
-        for index in 0..count as u64 {
-            streams.push(self.submit(encoded.clone(), params, start.wrapping_add(index)).await?);
+        for seed in consecutive_seeds(start, count) {
+            streams.push(self.submit(encoded.clone(), params, seed).await?);
         }
         Ok(streams)
     }
@@ -316,7 +317,7 @@ impl Judge {
         self.parts.processor.vocabulary()
     }
 
-    /// The rules that enforce a shape, for [`ReplyPart::WriteBy`].
+    /// The rules that enforce a shape, for [`ReplyPart::GenerateBy`].
     ///
     /// # Errors
     /// [`JudgeError::Grammar`] when the shape cannot be enforced, [`JudgeError::NoThread`] when no thread is
@@ -354,11 +355,13 @@ impl Judge {
         let limit = self.context_length();
         let prompt = Prompt { cache_scope: CacheScope(caller.scope()), ..prompt };
         // A prompt that cannot fit is rejected before an image is decoded or megabytes of text are tokenised.
-        let encode = move |processor: &dyn Processor| match processor.least_tokens(&prompt, limit)? {
-            tokens if tokens >= limit => Ok(Err(EngineError::TooLong { tokens, limit })),
-            _ => Ok(Ok(processor.encode(&prompt)?)),
+        let encode = move |processor: &dyn Processor| -> Result<Encoded, JudgeError> {
+            match processor.least_tokens(&prompt, limit)? {
+                tokens if tokens >= limit => Err(EngineError::TooLong { tokens, limit }.into()),
+                _ => Ok(processor.encode(&prompt)?),
+            }
         };
-        Ok(self.process(caller, encode).await??)
+        self.process(caller, encode).await
     }
 
     /// Rejects a text that fits into no prompt, before prompts with it are rendered.
@@ -373,7 +376,10 @@ impl Judge {
         }
         let _preparing = self.prepare_for(caller).await?;
         let text = text.to_owned();
-        let tokens = self.process(caller, move |processor| processor.least_text_tokens(&text, limit)).await?;
+        let least = move |processor: &dyn Processor| -> Result<usize, JudgeError> {
+            Ok(processor.least_text_tokens(&text, limit)?)
+        };
+        let tokens = self.process(caller, least).await?;
         if tokens < limit { Ok(()) } else { Err(EngineError::TooLong { tokens, limit }.into()) }
     }
 
@@ -382,14 +388,17 @@ impl Judge {
     }
 
     /// Runs `work` on a thread for blocking work, since images and long texts take long.
-    pub(crate) async fn process<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// Those of the work, and [`JudgeError`] when it is not begun.
+    pub(crate) async fn process<T: Send + 'static, E: From<JudgeError> + Send + 'static>(
         &self,
         caller: &Caller,
-        work: impl FnOnce(&dyn Processor) -> Result<T, EncodeError> + Send + 'static,
-    ) -> Result<T, JudgeError> {
+        work: impl FnOnce(&dyn Processor) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let processor = self.parts.processor.clone();
         let span = tracing::debug_span!("encode");
-        Ok(self.blocking(&self.parts.encoders, caller, move || span.in_scope(|| work(&*processor))).await??)
+        self.blocking(&self.parts.encoders, caller, move || span.in_scope(|| work(&*processor))).await?
     }
 
     /// Runs long work on a thread for blocking work when it is the caller's turn.
@@ -461,7 +470,7 @@ impl Judge {
             report: params.report(),
         };
         for part in &params.script {
-            if let ReplyPart::ChooseTokens(tokens) = part {
+            if let ReplyPart::TokenChoice(tokens) = part {
                 self.check_known(tokens)?;
             }
         }

@@ -14,7 +14,6 @@ mod fair_semaphore;
 mod grammar;
 mod judge;
 mod label_cache;
-mod memo;
 mod options;
 mod prepared;
 mod raw;
@@ -27,6 +26,7 @@ mod samples;
 mod scripts;
 mod stop;
 mod traced;
+mod verdict_cache;
 mod verdict_stream;
 
 pub use both_orders::BothOrders;
@@ -48,13 +48,12 @@ pub use engine::{
 pub use error::JudgeError;
 pub use grammar::{GrammarError, Shape};
 pub use judge::{Judge, Setup};
-pub use memo::MemoCounts;
 pub use options::{
     Calibration, Degenerate, Guards, Invisible, JudgeOptions, JudgeRequest, Remembering, RubricChoice,
     Sampling,
 };
 pub use raw::{RawPrompt, TextsError};
-pub use receipt::{Receipt, Sha};
+pub use receipt::{Conditions, Receipt, Sha};
 pub use reply::{Bound, Mode, ReplyPart};
 pub use reward::{
     Candidates, FailedVerdict, Matrix, Method, Pick, PositionBias, Reasons, Reward, RewardOptions, Signal,
@@ -66,4 +65,5 @@ pub use rubric::{
 };
 pub use rules::Rules;
 pub use samples::{Samples, Summary};
+pub use verdict_cache::VerdictCacheCounts;
 pub use verdict_stream::{Judgement, VerdictEvent, VerdictStream};

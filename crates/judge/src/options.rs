@@ -58,6 +58,11 @@ impl Sampling {
     }
 }
 
+/// The seeds of `count` texts or verdicts of one request, each of which can be drawn again alone.
+pub(crate) fn consecutive_seeds(first: u64, count: usize) -> impl Iterator<Item = u64> {
+    (0..count as u64).map(move |index| first.wrapping_add(index))
+}
+
 /// Whether a cached verdict may be returned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Remembering {

@@ -9,12 +9,11 @@ use rubric::{
 };
 
 use crate::{
-    Calibration, Caller, CompletionParams, Degenerate, FinishReason, Invisible, Judge, JudgeError,
+    Caller, CompletionParams, Conditions, Degenerate, FinishReason, Invisible, Judge, JudgeError,
     JudgeOptions, JudgeRequest, Judgement, Mode, Receipt, Remembering, ReplyPart, Sampling, Usage,
     calibrated,
-    memo::Slot,
-    receipt::verdict_digest,
     reply::{Plan, Reader, Wanted},
+    verdict_cache::Slot,
 };
 
 /// A judgement before the critic is asked. A clone repeats the same judgement.
@@ -26,7 +25,7 @@ pub(crate) struct Prepared {
     pub(crate) rubric: Rubric,
     /// Has a seed if anything is sampled.
     pub(crate) sampling: Sampling,
-    pub(crate) receipt: Receipt,
+    pub(crate) conditions: Conditions,
     /// Flags of the responses.
     pub(crate) flags: Vec<Flag>,
     /// The outcome that is certain without asking the critic, and its distribution if that is requested.
@@ -70,7 +69,8 @@ impl Judge {
         let flags = flags(case, &seen, (&rubric, format));
         let repeats = options.remembering == Remembering::Allowed && options.sampling.is_deterministic();
         let options = JudgeOptions { sampling: options.sampling.seeded(), ..options.clone() };
-        let receipt = self.receipt(&Rendered { profile, format, rubric: &rubric, prompt: &prompt }, &options);
+        let rendered = Rendered { profile, format, rubric: &rubric, prompt: &prompt };
+        let conditions = self.conditions(&rendered, &options);
         let JudgeOptions { sampling, max_tokens, caller, .. } = options;
         Ok(Prepared {
             prompt,
@@ -78,7 +78,7 @@ impl Judge {
             reader,
             rubric,
             sampling,
-            receipt,
+            conditions,
             flags,
             certain,
             max_tokens,
@@ -87,11 +87,11 @@ impl Judge {
         })
     }
 
-    /// The receipt, as far as it is known before the verdict.
-    fn receipt(&self, rendered: &Rendered<'_>, options: &JudgeOptions) -> Receipt {
+    /// The conditions of the verdict.
+    fn conditions(&self, rendered: &Rendered<'_>, options: &JudgeOptions) -> Conditions {
         let Rendered { profile, format, rubric, prompt } = rendered;
         let build = self.build();
-        Receipt {
+        Conditions {
             model: self.model().to_owned(),
             weights: build.weights.get(),
             precision: build.precision,
@@ -100,21 +100,18 @@ impl Judge {
             exact: build.exact,
             profile: profile.name.clone(),
             format: format.name.clone(),
+            answer: format.answer(rubric),
             rubric: rubric.name.clone(),
             rubric_version: rubric.version,
             rubric_digest: rubric.digest(),
             prompt_digest: prompt.digest(),
             mode: options.mode,
             distribution: options.distribution,
-            calibration: Calibration::None,
             max_tokens: options.max_tokens,
             temperature: options.sampling.temperature,
             top_p: options.sampling.top_p,
             seed: options.sampling.seed,
             generation: self.generation().clone(),
-            cached_tokens: 0,
-            remembered: false,
-            verdict_digest: [0; 32],
         }
     }
 }
@@ -159,8 +156,8 @@ impl Prepared {
 
     /// The same judgement with other random numbers; its verdict is not cached.
     pub(crate) fn with_sampling(&self, sampling: Sampling) -> Self {
-        let receipt = Receipt { seed: sampling.seed, ..self.receipt.clone() };
-        Self { sampling, receipt, repeats: false, ..self.clone() }
+        let conditions = Conditions { seed: sampling.seed, ..self.conditions.clone() };
+        Self { sampling, conditions, repeats: false, ..self.clone() }
     }
 
     /// The verdict, if it is certain without asking the critic.
@@ -173,30 +170,28 @@ impl Prepared {
                 "One response answers nothing."
             }
         };
+        let confidence = Confidence::Stated;
+        let verdict = Verdict { outcome, confidence, justification: justification.to_owned() };
+        let reason = FinishReason::Stop;
+        let receipt = Receipt::new(self.conditions.clone(), &verdict, reason, 0);
         let Rubric { name, scale, direction, .. } = &self.rubric;
-        let mut judgement = Judgement {
-            verdict: Verdict {
-                outcome,
-                confidence: Confidence::Stated,
-                justification: justification.to_owned(),
-            },
+        Some(Judgement {
+            verdict,
             rubric: name.clone(),
             scale: *scale,
             direction: *direction,
             distribution,
             prior: None,
             flags: self.flags.clone(),
-            reason: FinishReason::Stop,
+            reason,
             usage: Usage::default(),
-            receipt: Box::new(self.receipt.clone()),
-        };
-        judgement.receipt.verdict_digest = verdict_digest(&judgement);
-        Some(judgement)
+            receipt: Box::new(receipt),
+        })
     }
 
     /// The cache slot of the verdict, if it may be cached.
     pub(crate) fn slot(&self, judge: &Judge) -> Option<Slot> {
-        let slot = || judge.memo().slot(&self.receipt, (&self.script, &self.reader), &self.caller);
+        let slot = || judge.verdict_cache().slot(&self.conditions, &self.script, &self.caller);
         self.repeats.then(slot).flatten()
     }
 

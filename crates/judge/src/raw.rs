@@ -1,7 +1,7 @@
 //! Text completion without a conversation: the prompt is given as tokens, or as text that is tokenised without the
 //! chat format.
 
-use critic::{EncodeError, Encoded, Processor, Prompt, TokenId, Utf8Stream};
+use critic::{Encoded, Processor, Prompt, TokenId, Utf8Stream};
 use engine::EngineError;
 
 use crate::{Caller, CompletionParams, CompletionStream, Judge, JudgeError};
@@ -45,14 +45,13 @@ impl From<JudgeError> for TextsError {
 }
 
 /// The tokens of a text. One that is certain to have more than `most` is not tokenised.
-fn tokens_of(
-    processor: &dyn Processor,
-    text: &str,
-    most: usize,
-) -> Result<Result<Vec<TokenId>, EngineError>, EncodeError> {
+///
+/// # Errors
+/// [`EngineError::TooLong`] for such a text, and [`JudgeError::Encode`] when it cannot be tokenised.
+fn tokens_of(processor: &dyn Processor, text: &str, most: usize) -> Result<Vec<TokenId>, JudgeError> {
     match processor.least_text_tokens(text, most)? {
-        tokens if tokens > most => Ok(Err(EngineError::TooLong { tokens, limit: most })),
-        _ => Ok(Ok(processor.tokenize(text)?)),
+        tokens if tokens > most => Err(EngineError::TooLong { tokens, limit: most }.into()),
+        _ => Ok(processor.tokenize(text)?),
     }
 }
 
@@ -72,7 +71,7 @@ impl Judge {
         match prompt {
             RawPrompt::Text(text) => {
                 let read = move |processor: &dyn Processor| tokens_of(processor, &text, most);
-                Ok(self.process(caller, read).await??)
+                self.process(caller, read).await
             }
             RawPrompt::Tokens(tokens) => self.known(tokens),
         }
@@ -90,22 +89,22 @@ impl Judge {
         (each, all): (usize, usize),
         caller: &Caller,
     ) -> Result<Vec<Vec<TokenId>>, TextsError> {
-        let read = move |processor: &dyn Processor| {
+        let read = move |processor: &dyn Processor| -> Result<Vec<Vec<TokenId>>, TextsError> {
             let (mut lists, mut count) = (Vec::with_capacity(texts.len()), 0);
             for (index, text) in texts.iter().enumerate() {
-                let tokens = match tokens_of(processor, text, each)? {
-                    Ok(tokens) => tokens,
-                    Err(error) => return Ok(Err(TextsError::Long { index, error })),
-                };
+                let tokens = tokens_of(processor, text, each).map_err(|error| match error {
+                    JudgeError::Engine(error) => TextsError::Long { index, error },
+                    other => other.into(),
+                })?;
                 count += tokens.len();
                 if count > all {
-                    return Ok(Err(TextsError::Many { limit: all }));
+                    return Err(TextsError::Many { limit: all });
                 }
                 lists.push(tokens);
             }
-            Ok(Ok(lists))
+            Ok(lists)
         };
-        self.process(caller, read).await?
+        self.process(caller, read).await
     }
 
     /// Runs `work` on a thread for blocking work: to convert many tokens to text takes long.

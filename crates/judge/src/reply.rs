@@ -7,7 +7,7 @@ use rubric::{AnswerForm, Choices, Format, Outcome, Reading, Rubric, RubricError,
 use crate::FinishReason;
 
 /// The order of verdict and justification.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The order on which the critic was trained.
     #[default]
@@ -21,31 +21,31 @@ pub enum Mode {
 }
 
 /// A piece of a reply, as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReplyPart {
     /// Text written by the critic.
-    Write,
+    Generate,
     /// Text written by the critic in the shape enforced by the rules of
     /// [`Judge::rules_for`](crate::Judge::rules_for).
-    WriteBy(Guided),
+    GenerateBy(Guided),
     /// A fixed text. Its tokens and those after it are the ones that a critic would write itself, so that the last of
     /// its spaces may belong to the token of the next word.
-    Say(String),
+    Fixed(String),
     /// A fixed text that ends in a token of its own, and whatever follows begins with one.
-    SayApart(String),
+    FixedApart(String),
     /// One of several texts, chosen by the critic.
-    Choose {
+    Choice {
         /// The texts. None is a prefix of another.
         texts: Vec<String>,
         /// Whether the probability of each text is requested.
         distribution: bool,
     },
     /// One of these tokens, chosen by the critic, with the probability of each.
-    ChooseTokens(Vec<TokenId>),
+    TokenChoice(Vec<TokenId>),
     /// The tokens that end the critic's turn, whether or not it ended the turn itself.
     EndTurn,
     /// The critic's reward head is read at this position.
-    Rate,
+    Reward,
 }
 
 /// What a token limit applies to.
@@ -63,7 +63,7 @@ pub enum Bound {
 impl Bound {
     /// The finish reason of a reply with these pieces, in which some text was cut.
     pub(crate) fn reason(self, script: &[ReplyPart]) -> FinishReason {
-        let open = matches!(script.last(), Some(ReplyPart::Write | ReplyPart::WriteBy(_)));
+        let open = matches!(script.last(), Some(ReplyPart::Generate | ReplyPart::GenerateBy(_)));
         match self {
             Self::Reply if !open => FinishReason::Stop,
             Self::Text | Self::Reply => FinishReason::Length,
@@ -164,9 +164,9 @@ impl Plan {
         let script = match mode {
             _ if distribution => Err("a reward head reads one number, so that there is no distribution"),
             Mode::ScoreThenExplain => Err("a reward head reads its number after the reasons"),
-            Mode::Score => Ok(vec![ReplyPart::Rate]),
+            Mode::Score => Ok(vec![ReplyPart::Reward]),
             Mode::Trained | Mode::ExplainThenScore => {
-                Ok(vec![ReplyPart::Write, ReplyPart::EndTurn, ReplyPart::Rate])
+                Ok(vec![ReplyPart::Generate, ReplyPart::EndTurn, ReplyPart::Reward])
             }
         };
         let script = script.map_err(|reason| RubricError::Unsupported {
@@ -178,16 +178,16 @@ impl Plan {
 
     fn free(format: &Format, rubric: &Rubric) -> Self {
         let reader = Reader::Text(format.parser(rubric));
-        Self { reply: format.reply(rubric).to_owned(), script: vec![ReplyPart::Write], reader }
+        Self { reply: format.reply(rubric).to_owned(), script: vec![ReplyPart::Generate], reader }
     }
 
     fn with(wanted: Wanted, choices: Choices, reply: &str) -> Self {
         let Wanted { mode, distribution } = wanted;
         let last = mode == Mode::ExplainThenScore;
         // A critic whose prompts end in the lead was trained on labels that begin with a token of their own.
-        let say = match choices.rest_of_lead(reply) {
-            Some("") if !reply.is_empty() => ReplyPart::SayApart,
-            _ => ReplyPart::Say,
+        let fixed = match choices.rest_of_lead(reply) {
+            Some("") if !reply.is_empty() => ReplyPart::FixedApart,
+            _ => ReplyPart::Fixed,
         };
         // A turn that begins with the verdict's lead cannot begin with the justification.
         let (reply, lead) = match choices.rest_of_lead(reply) {
@@ -196,16 +196,16 @@ impl Plan {
             _ => ("", format!("\n{}", choices.lead)),
         };
         let (texts, outcomes) = choices.texts.into_iter().unzip();
-        let choose = ReplyPart::Choose { texts, distribution };
+        let choice = ReplyPart::Choice { texts, distribution };
         let mut script = Vec::new();
         if !lead.is_empty() {
-            script.push(say(lead));
+            script.push(fixed(lead));
         }
-        script.push(choose);
+        script.push(choice);
         match mode {
             Mode::Score => {}
-            Mode::ExplainThenScore => script.insert(0, ReplyPart::Write),
-            Mode::ScoreThenExplain | Mode::Trained => script.push(ReplyPart::Write),
+            Mode::ExplainThenScore => script.insert(0, ReplyPart::Generate),
+            Mode::ScoreThenExplain | Mode::Trained => script.push(ReplyPart::Generate),
         }
         Self { reply: reply.to_owned(), script, reader: Reader::Choice(outcomes) }
     }

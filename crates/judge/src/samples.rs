@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use rubric::{Outcome, Preference};
 
-use crate::{Judge, JudgeError, JudgeRequest, Judgement, Sampling, Usage};
+use crate::{Judge, JudgeError, JudgeRequest, Judgement, Sampling, Usage, options::consecutive_seeds};
 
 /// Several verdicts on one case.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ impl Judge {
         let encoded = self.encode(prepared.prompt.clone(), prepared.caller()).await?;
         let start = prepared.sampling.seed.unwrap_or_default();
         let mut streams = Vec::with_capacity(count);
-        for index in 0..count as u64 {
-            let sampling = Sampling { seed: Some(start.wrapping_add(index)), ..prepared.sampling };
+        for seed in consecutive_seeds(start, count) {
+            let sampling = Sampling { seed: Some(seed), ..prepared.sampling };
             streams.push(self.begin(prepared.with_sampling(sampling), encoded.clone()).await?);
         }
         Samples::new(join_all(streams.into_iter().map(|stream| stream.collect())).await)

@@ -19,7 +19,7 @@ use crate::{
 /// A piece of a reply, before it is known how much room the others leave to its text.
 enum Piece {
     /// A piece whose tokens are known.
-    Fixed(Part),
+    Known(Part),
     /// The first word of a text: one token by these rules.
     FirstWord(Guided),
     /// Free text.
@@ -54,22 +54,22 @@ impl Scripts {
         while let Some((piece, after)) = script.split_first() {
             script = after;
             match (piece, after) {
-                (ReplyPart::Say(lead), [ReplyPart::Choose { texts, distribution }, after @ ..]) => {
+                (ReplyPart::Fixed(lead), [ReplyPart::Choice { texts, distribution }, after @ ..]) => {
                     let Tokenised { lead, labels } = &*self.tokenised(lead, texts, params)?;
                     let (labels, distribution) = (labels.clone(), *distribution);
-                    let choice = Part::Choose { labels, distribution };
-                    pieces.extend([Part::Say(lead.clone()), choice].map(Piece::Fixed));
+                    let choice = Part::Choice { labels, distribution };
+                    pieces.extend([Part::Fixed(lead.clone()), choice].map(Piece::Known));
                     script = after;
                 }
                 // A limit of one token leaves no text after the first word.
-                (ReplyPart::Say(text), [ReplyPart::Write, ..]) if params.max_tokens > 1 => {
+                (ReplyPart::Fixed(text), [ReplyPart::Generate, ..]) if params.max_tokens > 1 => {
                     pieces.extend(self.before_text(text)?);
                 }
                 (piece, _) => pieces.push(self.piece(piece, params)?),
             }
         }
         // Empty pieces are dropped, such as the end of the turn if the chat format does not define it.
-        pieces.retain(|piece| !matches!(piece, Piece::Fixed(Part::Say(tokens)) if tokens.is_empty()));
+        pieces.retain(|piece| !matches!(piece, Piece::Known(Part::Fixed(tokens)) if tokens.is_empty()));
         Ok(limited(pieces, params, room))
     }
 
@@ -79,28 +79,30 @@ impl Scripts {
             label.iter().flat_map(|token| self.processor.token_bytes(*token)).collect()
         };
         let choices = parts.iter().filter_map(|part| match part {
-            Part::Choose { labels, .. } => Some(labels.texts().iter().map(bytes).collect::<Vec<_>>()),
-            Part::Write(_) | Part::WriteBy { .. } | Part::Say(_) | Part::Rate => None,
+            Part::Choice { labels, .. } => Some(labels.texts().iter().map(bytes).collect::<Vec<_>>()),
+            Part::Generate(_) | Part::GenerateBy { .. } | Part::Fixed(_) | Part::Reward => None,
         });
         choices.collect()
     }
 
     /// A piece that does not depend on those beside it.
     fn piece(&self, piece: &ReplyPart, params: &CompletionParams) -> Result<Piece, JudgeError> {
-        Ok(Piece::Fixed(match piece {
-            ReplyPart::Write => return Ok(Piece::Text),
-            ReplyPart::WriteBy(rules) => return Ok(Piece::TextBy(rules.clone())),
-            ReplyPart::Say(text) | ReplyPart::SayApart(text) => Part::Say(self.processor.tokenize(text)?),
-            ReplyPart::Choose { texts, distribution } => {
+        Ok(Piece::Known(match piece {
+            ReplyPart::Generate => return Ok(Piece::Text),
+            ReplyPart::GenerateBy(rules) => return Ok(Piece::TextBy(rules.clone())),
+            ReplyPart::Fixed(text) | ReplyPart::FixedApart(text) => {
+                Part::Fixed(self.processor.tokenize(text)?)
+            }
+            ReplyPart::Choice { texts, distribution } => {
                 let labels = self.tokenised("", texts, params)?.labels.clone();
-                Part::Choose { labels, distribution: *distribution }
+                Part::Choice { labels, distribution: *distribution }
             }
-            ReplyPart::ChooseTokens(tokens) => {
+            ReplyPart::TokenChoice(tokens) => {
                 let labels = Labels::new(tokens.iter().map(|token| vec![*token]).collect())?;
-                Part::Choose { labels, distribution: true }
+                Part::Choice { labels, distribution: true }
             }
-            ReplyPart::EndTurn => Part::Say(self.processor.turn_end()),
-            ReplyPart::Rate => Part::Rate,
+            ReplyPart::EndTurn => Part::Fixed(self.processor.turn_end()),
+            ReplyPart::Reward => Part::Reward,
         }))
     }
 
@@ -134,7 +136,7 @@ impl Scripts {
         let begun = text.strip_suffix(' ').zip(self.spaced.as_ref());
         let said = self.processor.tokenize(begun.map_or(text, |(text, _)| text))?;
         let word = begun.map(|(_, rules)| Piece::FirstWord(rules.clone()));
-        Ok([Piece::Fixed(Part::Say(said))].into_iter().chain(word).collect())
+        Ok([Piece::Known(Part::Fixed(said))].into_iter().chain(word).collect())
     }
 }
 
@@ -162,7 +164,7 @@ fn split(
 /// The pieces with the limits of their texts: what `params` allow, in the part of `room` that the other pieces leave.
 fn limited(pieces: Vec<Piece>, params: &CompletionParams, room: usize) -> Vec<Part> {
     let tokens = |piece: &Piece| match piece {
-        Piece::Fixed(part) => part.max_tokens(),
+        Piece::Known(part) => part.max_tokens(),
         Piece::FirstWord(_) | Piece::Text | Piece::TextBy(_) => 0,
     };
     let others: usize = pieces.iter().map(tokens).sum();
@@ -171,10 +173,10 @@ fn limited(pieces: Vec<Piece>, params: &CompletionParams, room: usize) -> Vec<Pa
     let room = room.saturating_sub(others + words);
     let text = params.bound.of_text(params.max_tokens.saturating_sub(words), others).clamp(1, room.max(1));
     let limited = |piece| match piece {
-        Piece::Fixed(part) => part,
-        Piece::FirstWord(rules) => Part::WriteBy { tokens: 1, rules },
-        Piece::Text => Part::Write(text),
-        Piece::TextBy(rules) => Part::WriteBy { tokens: text, rules },
+        Piece::Known(part) => part,
+        Piece::FirstWord(rules) => Part::GenerateBy { tokens: 1, rules },
+        Piece::Text => Part::Generate(text),
+        Piece::TextBy(rules) => Part::GenerateBy { tokens: text, rules },
     };
     pieces.into_iter().map(limited).collect()
 }

@@ -14,8 +14,8 @@ use rubric::{
 };
 
 use crate::{
-    Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError, Receipt, Usage, memo::Slot,
-    prepared::Prepared, receipt::verdict_digest, reply::Reader,
+    Chosen, CompletionEvent, CompletionStream, Conditions, FinishReason, JudgeError, Receipt, Usage,
+    prepared::Prepared, reply::Reader, verdict_cache::Slot,
 };
 
 /// A verdict and the circumstances of it.
@@ -39,7 +39,7 @@ pub struct Judgement {
     pub reason: FinishReason,
     /// The number of tokens read and written.
     pub usage: Usage,
-    /// The inputs on which the verdict depends.
+    /// The conditions of the verdict, and what is needed to compare it with that of a replay.
     pub receipt: Box<Receipt>,
 }
 
@@ -154,7 +154,7 @@ impl Progress {
 /// A verdict that is being written, or a known one. Dropping it cancels the work.
 pub struct VerdictStream {
     work: Option<Unfinished>,
-    receipt: Receipt,
+    conditions: Conditions,
     /// Pending events, since one piece of text may cause several.
     ready: VecDeque<VerdictEvent>,
 }
@@ -170,7 +170,7 @@ struct Unfinished {
 
 impl VerdictStream {
     pub(crate) fn new(completion: CompletionStream, prepared: Prepared, slot: Option<Slot>) -> Self {
-        let Prepared { reader, rubric, receipt, flags, .. } = prepared;
+        let Prepared { reader, rubric, conditions, flags, .. } = prepared;
         let justification = Justification::default();
         let progress = match reader {
             Reader::Choice(outcomes) => {
@@ -181,22 +181,22 @@ impl VerdictStream {
             Reader::Reward => Progress::Rating { reward: None, justification },
         };
         let work = Unfinished { completion, progress, rubric, flags, slot };
-        Self { work: Some(work), receipt, ready: VecDeque::new() }
+        Self { work: Some(work), conditions, ready: VecDeque::new() }
     }
 
     /// A stream of a known verdict; its justification is one piece.
     pub(crate) fn remembered(judgement: Judgement) -> Self {
         let Judgement { verdict, distribution, receipt, .. } = &judgement;
-        let (receipt, reasons) = (Receipt::clone(receipt), verdict.justification.clone());
+        let (conditions, reasons) = (receipt.conditions().clone(), verdict.justification.clone());
         let mut ready = VecDeque::from([VerdictEvent::Decision(verdict.outcome, distribution.clone())]);
         ready.extend(Some(reasons).filter(|reasons| !reasons.is_empty()).map(VerdictEvent::Justification));
         ready.push_back(VerdictEvent::Verdict(judgement));
-        Self { work: None, receipt, ready }
+        Self { work: None, conditions, ready }
     }
 
     /// The inputs on which the verdict will depend.
-    pub fn receipt(&self) -> &Receipt {
-        &self.receipt
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// Waits for the verdict.
@@ -226,7 +226,7 @@ pub(crate) fn flags_with(mut flags: Vec<Flag>, distribution: Option<&Distributio
 impl Unfinished {
     fn finish(
         self,
-        receipt: Receipt,
+        conditions: Conditions,
         (reason, usage): (FinishReason, Usage),
     ) -> Result<Judgement, JudgeError> {
         let Self { progress, rubric, flags, slot, .. } = self;
@@ -236,10 +236,10 @@ impl Unfinished {
         // A reward head has no scale, and higher rewards are better.
         let scale = scale.filter(|_| on_scale);
         let direction = if on_scale { direction } else { Direction::Higher };
-        let receipt = Box::new(Receipt { cached_tokens: usage.cached_tokens, ..receipt });
+        let receipt = Box::new(Receipt::new(conditions, &verdict, reason, usage.cached_tokens));
         let flags = flags_with(flags, distribution.as_ref());
         let prior = None;
-        let mut judgement = Judgement {
+        let judgement = Judgement {
             verdict,
             rubric,
             scale,
@@ -251,7 +251,6 @@ impl Unfinished {
             usage,
             receipt,
         };
-        judgement.receipt.verdict_digest = verdict_digest(&judgement);
         if let Some(slot) = slot {
             slot.remember(judgement.clone());
         }
@@ -275,13 +274,13 @@ impl Stream for VerdictStream {
                 Some(Ok(CompletionEvent::Piece(piece))) => {
                     this.ready.extend(work.progress.push(&piece.text));
                 }
-                Some(Ok(CompletionEvent::Said(_))) => {}
+                Some(Ok(CompletionEvent::Fixed(_))) => {}
                 Some(Ok(CompletionEvent::Chosen(chosen))) => {
                     this.ready.extend(work.progress.choose(&chosen));
                 }
-                Some(Ok(CompletionEvent::Rated(reward))) => this.ready.extend(work.progress.rate(reward)),
+                Some(Ok(CompletionEvent::Reward(reward))) => this.ready.extend(work.progress.rate(reward)),
                 Some(Ok(CompletionEvent::Finished(reason, usage))) => {
-                    let finish = |work: Unfinished| work.finish(this.receipt.clone(), (reason, usage));
+                    let finish = |work: Unfinished| work.finish(this.conditions.clone(), (reason, usage));
                     let judgement = this.work.take().map(finish);
                     return Poll::Ready(judgement.map(|judgement| judgement.map(VerdictEvent::Verdict)));
                 }

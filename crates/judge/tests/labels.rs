@@ -175,9 +175,9 @@ async fn reasons_can_come_first_and_the_verdict_is_read_after_them() {
 
 #[tokio::test]
 async fn a_label_has_the_space_before_it() {
-    let say = || ReplyPart::Say("GRADE: ".into());
+    let say = || ReplyPart::Fixed("GRADE: ".into());
     let choose =
-        |texts: [&str; 2]| ReplyPart::Choose { texts: texts.map(str::to_owned).into(), distribution: true };
+        |texts: [&str; 2]| ReplyPart::Choice { texts: texts.map(str::to_owned).into(), distribution: true };
     let params = CompletionParams { top_logprobs: Some(2), ..CompletionParams::greedy(9) };
     let graded = completed("...... I", vec![say(), choose(["C", "I"])], params.clone()).await;
     // "GRADE:" and " I".
@@ -191,15 +191,16 @@ async fn a_label_has_the_space_before_it() {
     let graded = completed("...... 7", vec![say(), choose(["C", "7"])], params.clone()).await;
     assert_eq!((graded.piece.text.as_str(), graded.usage.completion_tokens), ("GRADE: 7", 8));
     // The tokens of a text in the middle of a reply do not depend on those before it.
-    let script = vec![ReplyPart::Write, say(), choose(["I", "C"]), ReplyPart::Say(".".into())];
+    let script = vec![ReplyPart::Generate, say(), choose(["I", "C"]), ReplyPart::Fixed(".".into())];
     let graded = completed("ab...... C", script, CompletionParams { max_tokens: 2, ..params }).await;
     assert_eq!(graded.piece.text, "abGRADE: C.");
 }
 
 #[tokio::test]
 async fn tokens_that_the_critic_chose_are_reported_where_they_begin() {
-    let choose = ReplyPart::Choose { texts: ["A>]", "B>]"].map(str::to_owned).into(), distribution: true };
-    let script = vec![ReplyPart::Say("Why: ".into()), ReplyPart::Write, ReplyPart::Say(" é[".into()), choose];
+    let choose = ReplyPart::Choice { texts: ["A>]", "B>]"].map(str::to_owned).into(), distribution: true };
+    let script =
+        vec![ReplyPart::Fixed("Why: ".into()), ReplyPart::Generate, ReplyPart::Fixed(" é[".into()), choose];
     let reported = |restraint: Restraint| {
         let params = CompletionParams { top_logprobs: Some(1), restraint, ..CompletionParams::greedy(3) };
         // "Why:" and " é[" take four tokens each.
@@ -235,7 +236,7 @@ async fn a_critic_that_was_trained_on_a_separate_lead_is_asked_with_it() {
 
 #[tokio::test]
 async fn the_first_word_of_a_text_has_the_space_before_it() {
-    let script = || vec![ReplyPart::Say("Why: ".into()), ReplyPart::Write];
+    let script = || vec![ReplyPart::Fixed("Why: ".into()), ReplyPart::Generate];
     for (bound, most) in [(Bound::Text, 9), (Bound::Reply, 12)] {
         let params = CompletionParams { bound, ..CompletionParams::greedy(most) };
         let whole = completed(".... Its.", script(), params).await;

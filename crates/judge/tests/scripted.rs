@@ -149,13 +149,13 @@ async fn a_text_ends_with_its_turn_or_at_its_bound() {
 #[tokio::test]
 async fn a_bound_of_the_whole_reply_leaves_room_for_what_is_fixed() {
     let writer = judge("any", "abcdefghij", END);
-    let fixed = || ReplyPart::Say("..".into());
+    let fixed = || ReplyPart::Fixed("..".into());
     for (script, bound, most, expected) in [
-        (vec![ReplyPart::Write, fixed()], Bound::Text, 5, ("abcde..", FinishReason::Length)),
-        (vec![ReplyPart::Write, fixed()], Bound::Reply, 5, ("abc..", FinishReason::Stop)),
-        (vec![ReplyPart::Write, fixed()], Bound::Reply, 1, ("a..", FinishReason::Stop)),
+        (vec![ReplyPart::Generate, fixed()], Bound::Text, 5, ("abcde..", FinishReason::Length)),
+        (vec![ReplyPart::Generate, fixed()], Bound::Reply, 5, ("abc..", FinishReason::Stop)),
+        (vec![ReplyPart::Generate, fixed()], Bound::Reply, 1, ("a..", FinishReason::Stop)),
         // Here the cut text is the last piece, so that the finish reason is the limit.
-        (vec![fixed(), ReplyPart::Write], Bound::Reply, 5, ("..cde", FinishReason::Length)),
+        (vec![fixed(), ReplyPart::Generate], Bound::Reply, 5, ("..cde", FinishReason::Length)),
     ] {
         let params = CompletionParams { script, bound, ..CompletionParams::greedy(most) };
         let written = complete(&writer, &params).await.unwrap();
@@ -327,7 +327,7 @@ async fn samples_are_told_with_their_spread_and_those_that_fail_by_name() {
     assert!((told - mean).abs() < 1e-9);
     assert!((standard_deviation - (squares / (scores.len() - 1) as f64).sqrt()).abs() < 1e-9);
     // The third sample equals a single judgement with its seed.
-    let seed = samples.verdicts[2].as_ref().map_or(Some(3), |judgement| judgement.receipt.seed);
+    let seed = samples.verdicts[2].as_ref().map_or(Some(3), |judgement| judgement.receipt.conditions().seed);
     assert_eq!(seed, Some(3));
     let alone = JudgeOptions { sampling: Sampling { seed, ..sampling }, ..options.clone() };
     let alone = judged(&card, one(), alone).await.map(|judgement| judgement.verdict);
@@ -469,10 +469,10 @@ async fn a_receipt_says_calibrated_where_the_verdict_is() {
     let samples = mini.judge_samples(&request, 1).await.unwrap();
     let sample = samples.verdicts[0].as_ref().unwrap();
     for plain in [&read, sample] {
-        assert_eq!((plain.receipt.calibration, &plain.prior), (Calibration::None, &None));
+        assert_eq!((plain.receipt.calibration(), &plain.prior), (Calibration::None, &None));
     }
     let calibrated = mini.verdict(request).await.unwrap();
-    assert_eq!(calibrated.receipt.calibration, Calibration::ContentFree);
+    assert_eq!(calibrated.receipt.calibration(), Calibration::ContentFree);
 }
 
 #[tokio::test]

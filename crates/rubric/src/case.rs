@@ -13,6 +13,34 @@ pub enum Responses {
     Pair(String, String),
 }
 
+impl Responses {
+    /// The texts, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let (first, second) = match self {
+            Self::One(response) => (response, None),
+            Self::Pair(first, second) => (first, Some(second)),
+        };
+        [Some(first), second].into_iter().flatten().map(String::as_str)
+    }
+
+    /// The texts by value, in order.
+    pub fn into_texts(self) -> Vec<String> {
+        match self {
+            Self::One(response) => vec![response],
+            Self::Pair(first, second) => vec![first, second],
+        }
+    }
+
+    /// As many responses, each with the text that `change` makes of it.
+    #[must_use]
+    pub fn map(&self, change: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::One(response) => Self::One(change(response)),
+            Self::Pair(first, second) => Self::Pair(change(first), change(second)),
+        }
+    }
+}
+
 /// A question about images and the responses to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
@@ -70,10 +98,7 @@ impl Case {
 
     /// The number of bytes of its texts.
     pub fn text_bytes(&self) -> usize {
-        let responses = match &self.responses {
-            Responses::One(response) => response.len(),
-            Responses::Pair(first, second) => first.len() + second.len(),
-        };
+        let responses: usize = self.responses.texts().map(str::len).sum();
         let optional = [&self.reference, &self.description].map(|text| text.as_ref().map_or(0, String::len));
         self.question.len() + responses + optional.iter().sum::<usize>()
     }
@@ -95,6 +120,22 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::{Case, Responses};
+
+    #[test]
+    fn texts_of_responses_are_in_their_order() {
+        for (responses, texts, longer) in [
+            (Responses::One("a".into()), vec!["a"], Responses::One("a!".into())),
+            (
+                Responses::Pair("a".into(), "b".into()),
+                vec!["a", "b"],
+                Responses::Pair("a!".into(), "b!".into()),
+            ),
+        ] {
+            assert_eq!(responses.texts().collect::<Vec<_>>(), texts);
+            assert_eq!(responses.map(|text| format!("{text}!")), longer);
+            assert_eq!(responses.into_texts(), texts);
+        }
+    }
 
     #[test]
     fn a_question_must_be_asked_and_silence_is_a_response() {

@@ -1,6 +1,9 @@
 //! The texts that can express a critic's decision, and the meaning of each.
 
-use crate::{AnswerForm, Grade, Outcome, Preference, Rubric, ScorePair};
+use crate::{
+    AnswerForm, Outcome, Preference, Rubric, ScorePair,
+    answer::{GRADES, Notation},
+};
 
 /// The text before a decision and the possible texts of the decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,30 +16,12 @@ pub struct Choices {
 
 impl Choices {
     /// The choices of `form` under `rubric`; `None` when the scale has too many scores to list, and for
-    /// [`AnswerForm::Scalar`].
+    /// [`AnswerForm::Scalar`]. All scores are followed by the same text, so that "1" is not the beginning of "10". The
+    /// engine does not insist on this end: it asks whether a score is continued.
     pub(crate) fn new(form: AnswerForm, rubric: &Rubric) -> Option<Self> {
-        let (lead, texts) = match form {
-            AnswerForm::ScoreLine => ("Score: ", scores(rubric, "\n")?),
-            AnswerForm::NumberLine => ("", scores(rubric, "\n")?),
-            AnswerForm::BracketedScore => ("Score: [", scores(rubric, "]")?),
-            AnswerForm::Rating => ("Rating: ", scores(rubric, "\n")?),
-            AnswerForm::FinalScore => ("Final Score: ", scores(rubric, "\n")?),
-            AnswerForm::Scalar => return None,
-            AnswerForm::JsonScore => ("{\"score\": ", scores(rubric, "}")?),
-            AnswerForm::BetterLine => ("Better: ", preferences(["1\n", "2\n", "tie\n"])),
-            AnswerForm::TwoScoresLine => ("", score_pairs(rubric)?),
-            AnswerForm::BracketedPreference => ("", preferences(BRACKETED)),
-            AnswerForm::ThreeWay => ("", preferences(["[[A]]", "[[B]]", "[[C]]"])),
-            AnswerForm::FiveWay => ("", grades()),
-            AnswerForm::AnswerSentence => {
-                ("", preferences(["Answer 1 is better.", "Answer 2 is better.", "Tie."]))
-            }
-            AnswerForm::ThinkAnswer => ("<answer>Answer ", {
-                let texts = ["1 is better</answer>", "2 is better</answer>"];
-                let sides = [Preference::First, Preference::Second].map(Outcome::Preference);
-                texts.map(str::to_owned).into_iter().zip(sides).collect()
-            }),
-        };
+        let Notation { lead, end } = form.notation();
+        let text = |outcome: Outcome| Some((form.label(outcome)? + end, outcome));
+        let texts = outcomes(form, rubric)?.into_iter().map(text).collect::<Option<Vec<_>>>()?;
         Some(Self { lead: lead.to_owned(), texts })
     }
 
@@ -52,41 +37,32 @@ impl Choices {
     }
 }
 
-const BRACKETED: [&str; 3] =
-    ["The better response: [first]", "The better response: [second]", "Two responses are equally good."];
-
-/// Every score of the scale, followed by the same `end`, so that "1" is not the beginning of "10". The engine does not
-/// insist on this end: it asks whether a score is continued.
-fn scores(rubric: &Rubric, end: &str) -> Option<Vec<(String, Outcome)>> {
-    let scores = rubric.scale?.scores()?;
-    Some(scores.map(|score| (format!("{score}{end}"), Outcome::Score(score))).collect())
+/// Every outcome that `form` can state under `rubric`, in order.
+fn outcomes(form: AnswerForm, rubric: &Rubric) -> Option<Vec<Outcome>> {
+    let sides = [Preference::First, Preference::Second, Preference::Tie].map(Outcome::Preference);
+    match form {
+        AnswerForm::ScoreLine
+        | AnswerForm::NumberLine
+        | AnswerForm::BracketedScore
+        | AnswerForm::Rating
+        | AnswerForm::FinalScore
+        | AnswerForm::JsonScore => Some(rubric.scale?.scores()?.map(Outcome::Score).collect()),
+        AnswerForm::TwoScoresLine => score_pairs(rubric),
+        AnswerForm::BetterLine
+        | AnswerForm::BracketedPreference
+        | AnswerForm::ThreeWay
+        | AnswerForm::AnswerSentence => Some(sides.to_vec()),
+        AnswerForm::FiveWay => Some(GRADES.map(|(_, grade)| Outcome::Grade(grade)).to_vec()),
+        // It has no ties.
+        AnswerForm::ThinkAnswer => Some(sides[..2].to_vec()),
+        AnswerForm::Scalar => None,
+    }
 }
 
 /// Every pair of scores; `None` when there are more than 1000 pairs.
-fn score_pairs(rubric: &Rubric) -> Option<Vec<(String, Outcome)>> {
+fn score_pairs(rubric: &Rubric) -> Option<Vec<Outcome>> {
     let scores: Vec<f64> = rubric.scale?.scores()?.collect();
-    let pair = |first: f64, second: f64| {
-        let pair = ScorePair::new(first, second, rubric.direction);
-        (format!("{first} {second}\n"), Outcome::Scores(pair))
-    };
+    let pair = |first: f64, second: f64| Outcome::Scores(ScorePair::new(first, second, rubric.direction));
     let pairs = || scores.iter().flat_map(|first| scores.iter().map(move |second| pair(*first, *second)));
     (scores.len() * scores.len() <= 1000).then(|| pairs().collect())
-}
-
-fn preferences(texts: [&str; 3]) -> Vec<(String, Outcome)> {
-    let meanings = [Preference::First, Preference::Second, Preference::Tie];
-    texts.map(str::to_owned).into_iter().zip(meanings.map(Outcome::Preference)).collect()
-}
-
-/// The five labels, from the one most in favour of the first response to the one most in favour of the second.
-pub(crate) const GRADES: [(&str, Grade); 5] = [
-    ("A>>B", Grade::FirstByFar),
-    ("A>B", Grade::First),
-    ("A=B", Grade::Tie),
-    ("B>A", Grade::Second),
-    ("B>>A", Grade::SecondByFar),
-];
-
-fn grades() -> Vec<(String, Outcome)> {
-    GRADES.iter().map(|(label, grade)| (format!("[[{label}]]"), Outcome::Grade(*grade))).collect()
 }

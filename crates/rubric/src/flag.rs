@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::{Case, Responses, Rubric, degenerate::is_degenerate};
+use crate::{Case, Rubric, degenerate::is_degenerate};
 
 /// An anomaly of a response or of its verdict, reported with the verdict. Only [`Flag::Degenerate`] can also decide
 /// the verdict.
@@ -74,7 +74,7 @@ impl Flag {
 
     /// The flags that follow from the responses of `case` and `rubric` alone.
     pub fn of(case: &Case, rubric: &Rubric) -> Vec<Self> {
-        let texts = responses(case);
+        let texts: Vec<&str> = case.responses.texts().collect();
         let any = |holds: &dyn Fn(&str) -> bool| texts.iter().any(|text| holds(text));
         let sources = [case.question.trim(), rubric.criteria.trim()];
         let copied = |text: &str| !text.trim().is_empty() && sources.contains(&text.trim());
@@ -107,13 +107,6 @@ fn has_blob(text: &str) -> bool {
     text.split(|c| !in_blob(c)).any(|part| part.len() >= LONG_BLOB && mixed(part))
 }
 
-fn responses(case: &Case) -> Vec<&str> {
-    match &case.responses {
-        Responses::One(response) => vec![response],
-        Responses::Pair(first, second) => vec![first, second],
-    }
-}
-
 static CONTROL: LazyLock<Regex> = LazyLock::new(|| regex(r"<\|[A-Za-z_]+\|>|<image>|<video>|</?s>"));
 
 /// Verdicts in the forms that critics use, and phrases addressed to a judge. Word boundaries are ASCII-only:
@@ -131,7 +124,7 @@ fn regex(pattern: &str) -> Regex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Scale};
+    use crate::{Kind, Responses, Scale};
 
     fn case(responses: Responses) -> Case {
         Case::new("?", responses)

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 
 use serde::Deserialize;
 
+use crate::problem::KeyProblem;
 pub use options::Options;
 pub use points::Points;
 
@@ -55,6 +56,26 @@ impl FormPart {
             Self::Say(text) => Some(vec![text.as_str()]),
             Self::Choose(texts) => Some(texts.iter().map(String::as_str).collect()),
             Self::Write(restraint) => restraint.escape.map(|Escape::Json| vec![""]),
+        }
+    }
+
+    /// Validates the piece on its own; the error is a description of its problem.
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Say(text) if text.is_empty() => Err("nothing is said".to_owned()),
+            Self::Choose(texts) if texts.len() < 2 => Err("there is nothing to choose".to_owned()),
+            Self::Choose(texts) => {
+                let begins =
+                    |one: &String| texts.iter().filter(|text| text.starts_with(one.as_str())).count();
+                match texts.iter().find(|one| one.is_empty() || begins(one) > 1) {
+                    Some(one) => Err(format!("{one:?} is the beginning of another choice")),
+                    None => Ok(()),
+                }
+            }
+            Self::Write(restraint) if restraint.never.iter().any(|text| text.chars().count() < 2) => {
+                Err("what is never written has two characters at least".to_owned())
+            }
+            Self::Say(_) | Self::Write(_) => Ok(()),
         }
     }
 }
@@ -139,20 +160,17 @@ impl Form {
         Some(begun)
     }
 
-    /// Validates the form; the error is the key at fault and the reason.
-    pub(crate) fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |key: &str, reason: &str| Err((key.to_owned(), reason.to_owned()));
+    /// Validates the form; the error is its first problem.
+    pub(crate) fn check(&self) -> Result<(), KeyProblem<String>> {
+        let wrong = |key: &str, reason: &str| Err(KeyProblem::new(key.to_owned(), reason));
         if self.fingerprint.iter().map(String::len).sum::<usize>() < FINGERPRINT {
             return wrong("fingerprint", "it is too short to tell a program by");
         }
         if self.opening.iter().any(|text| text.trim().is_empty()) {
             return wrong("opening", "every prompt begins with an empty one");
         }
-        let problem_of_options = || self.options.as_ref().and_then(Options::problem);
-        let problem = self.points.as_ref().and_then(Points::problem).or_else(problem_of_options);
-        if let Some((key, reason)) = problem {
-            return wrong(key, reason);
-        }
+        self.points.as_ref().map_or(Ok(()), Points::check)?;
+        self.options.as_ref().map_or(Ok(()), Options::check)?;
         let chooses = self.reply.iter().any(|part| matches!(part, FormPart::Choose(_)))
             || self.points.is_some()
             || self.options.is_some();
@@ -163,25 +181,7 @@ impl Form {
             return wrong("reply", "the critic can write in one place only");
         }
         for (index, part) in self.reply.iter().enumerate() {
-            let key = format!("reply[{index}]");
-            match part {
-                FormPart::Say(text) if text.is_empty() => return wrong(&key, "nothing is said"),
-                FormPart::Choose(texts) if texts.len() < 2 => {
-                    return wrong(&key, "there is nothing to choose");
-                }
-                FormPart::Choose(texts) => {
-                    let begins =
-                        |one: &String| texts.iter().filter(|text| text.starts_with(one.as_str())).count();
-                    if let Some(one) = texts.iter().find(|one| one.is_empty() || begins(one) > 1) {
-                        let reason = format!("{one:?} is the beginning of another choice");
-                        return Err((key, reason));
-                    }
-                }
-                FormPart::Write(restraint) if restraint.never.iter().any(|text| text.chars().count() < 2) => {
-                    return wrong(&key, "what is never written has two characters at least");
-                }
-                FormPart::Say(_) | FormPart::Write(_) => {}
-            }
+            part.check().map_err(|reason| KeyProblem::new(format!("reply[{index}]"), reason))?;
         }
         Ok(())
     }
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(for_prompt("Worth:\n1\nGive points for each of the parts"), Some(expected));
         assert_eq!(for_prompt("Give points for each of the parts"), None);
         let wrong = text.replace("total = \"{points}\"", "total = \"all\"");
-        assert_eq!(form(&wrong).check().unwrap_err().0, "points.total");
+        assert_eq!(form(&wrong).check().unwrap_err().key, "points.total");
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(shown.len(), 3);
         assert_eq!(shown[2], FormPart::Choose(["A]]", "B]]"].map(str::to_owned).into()));
         assert_eq!(for_prompt("Which of these is the best one?"), None);
-        assert_eq!(form(&text.replace("{letter}", "letter")).check().unwrap_err().0, "options.text");
+        assert_eq!(form(&text.replace("{letter}", "letter")).check().unwrap_err().key, "options.text");
     }
 
     #[test]
@@ -378,7 +378,7 @@ mod tests {
         ] {
             let changed = PLAIN.replace(from, to);
             assert_ne!(changed, PLAIN, "{from}");
-            assert_eq!(form(&changed).check().unwrap_err().0, key, "{to}");
+            assert_eq!(form(&changed).check().unwrap_err().key, key, "{to}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Invisible characters, which people do not see but a model reads, so that they can smuggle text to a critic.
 
-use crate::{Case, Responses};
+use crate::Case;
 
 /// Whether a character is invisible to people but read by a model. Zero-width joiners and similar characters, which
 /// many scripts need, do not count.
@@ -67,21 +67,13 @@ fn visible(text: &str) -> impl Iterator<Item = char> {
 impl Case {
     /// Whether a response has invisible characters.
     pub fn has_invisible(&self) -> bool {
-        match &self.responses {
-            Responses::One(response) => has_invisible(response),
-            Responses::Pair(first, second) => has_invisible(first) || has_invisible(second),
-        }
+        self.responses.texts().any(has_invisible)
     }
 
     /// A copy whose responses have no invisible characters.
     #[must_use]
     pub fn without_invisible(&self) -> Self {
-        let seen = |text: &str| visible(text).collect::<String>();
-        let responses = match &self.responses {
-            Responses::One(response) => Responses::One(seen(response)),
-            Responses::Pair(first, second) => Responses::Pair(seen(first), seen(second)),
-        };
-        Self { responses, ..self.clone() }
+        Self { responses: self.responses.map(|text| visible(text).collect()), ..self.clone() }
     }
 }
 

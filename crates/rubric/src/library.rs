@@ -1,10 +1,10 @@
 //! The rubrics, critic profiles and forms known to a server: those compiled in, and those of a folder.
 
-mod reading;
+mod file_content;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use reading::read;
+use file_content::read;
 
 use crate::{
     Form, Kind, Problem, Problems, Profile, Rubric, RubricError, form::form_of, nearest::nearest,
@@ -159,31 +159,29 @@ impl RubricLibrary {
 
     fn add_form(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
         let form = read::<Form>(file, text).right()?.prepare();
-        form.check().map_err(|(key, reason)| Problems(vec![Problem::at(file, key, reason)]))?;
+        form.check().map_err(|problem| Problems(vec![problem.in_file(file)]))?;
         let name = form.name.clone();
         insert(&mut self.forms, name, Entry { file: file.to_owned(), origin, value: form })
     }
 
     fn add_rubric(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
-        let mut reading = read::<Rubric>(file, text);
-        for KeyProblem { key, reason } in reading.value.as_ref().map(Rubric::problems).unwrap_or_default() {
+        let mut content = read::<Rubric>(file, text);
+        for KeyProblem { key, reason } in content.value.as_ref().map(Rubric::problems).unwrap_or_default() {
             // The validity of most keys depends on the kind, the answer and the scale; that of the name depends on
             // nothing.
             let others: &[&str] = if key == "name" { &[] } else { &["kind", "answer", "scale"] };
-            if !reading.hides(key, others) {
-                reading.tell(key, reason);
+            if !content.hides(key, others) {
+                content.tell(key, reason);
             }
         }
-        let rubric = reading.right()?;
+        let rubric = content.right()?;
         let name = rubric.name.clone();
         insert(&mut self.rubrics, name, Entry { file: file.to_owned(), origin, value: rubric })
     }
 
     fn add_profile(&mut self, file: &str, text: &str, origin: Origin) -> Result<(), Problems> {
         let profile = read::<Profile>(file, text).right()?;
-        let wrong =
-            |KeyProblem { key, reason }: KeyProblem<String>| Problems(vec![Problem::at(file, key, reason)]);
-        profile.check().map_err(wrong)?;
+        profile.check().map_err(|problem| Problems(vec![problem.in_file(file)]))?;
         let name = profile.name.clone();
         insert(&mut self.profiles, name, Entry { file: file.to_owned(), origin, value: profile })
     }

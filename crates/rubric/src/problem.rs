@@ -29,9 +29,20 @@ pub(crate) struct KeyProblem<K> {
     pub(crate) reason: String,
 }
 
-impl<K> KeyProblem<K> {
+impl<K: Into<String>> KeyProblem<K> {
     pub(crate) fn new(key: K, reason: impl Into<String>) -> Self {
         Self { key, reason: reason.into() }
+    }
+
+    /// The problem in `file`.
+    pub(crate) fn in_file(self, file: &str) -> Problem {
+        Problem::at(file, self.key, self.reason)
+    }
+}
+
+impl From<KeyProblem<&'static str>> for KeyProblem<String> {
+    fn from(KeyProblem { key, reason }: KeyProblem<&'static str>) -> Self {
+        Self { key: key.to_owned(), reason }
     }
 }
 

@@ -59,6 +59,10 @@ pub(crate) fn mass(logits: &[f32], largest: f32, temperature: f32) -> f64 {
 ///
 /// `exp(x) = 2^n * exp(r)`, where the integer `n` is nearest to `x / ln 2` and `|r| <= ln 2 / 2`, so that eight
 /// terms of the series are enough.
+///
+/// The CPU kernels have an exponential too, of the fused multiply-adds of their instruction sets. This one is plain
+/// arithmetic, since this crate has no instruction sets and knows no kernels: the logits may come from any backend. The
+/// standard library's is not vectorised, and has other bits on other systems.
 #[inline(always)]
 fn exp_of_none_above_zero(x: f32) -> f32 {
     /// Added to a small number, it leaves the nearest integer in the lowest bits of the sum.

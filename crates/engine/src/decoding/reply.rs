@@ -148,7 +148,7 @@ impl Reply {
                 self.read(logits, reading, subscribers)?
             }
             (ReplyState::Rating, StepOutput::Reward(reward)) => {
-                subscribers.tell(Event::Rated(*reward));
+                subscribers.tell(Event::Reward(*reward));
                 (Progress::Rated, self.go_on(subscribers))
             }
             (ReplyState::Rating, StepOutput::Logits(_))
@@ -288,16 +288,16 @@ impl Reply {
     fn begin_part(&mut self, subscribers: &mut Subscribers) -> bool {
         while let Some(part) = self.script.pop_front() {
             self.state = match part {
-                Part::Write(0) | Part::WriteBy { tokens: 0, .. } => continue,
-                Part::Write(tokens) => ReplyState::Writing(tokens),
-                Part::WriteBy { tokens, rules } => ReplyState::Following(tokens, rules.begin()),
-                Part::Say(tokens) => {
+                Part::Generate(0) | Part::GenerateBy { tokens: 0, .. } => continue,
+                Part::Generate(tokens) => ReplyState::Writing(tokens),
+                Part::GenerateBy { tokens, rules } => ReplyState::Following(tokens, rules.begin()),
+                Part::Fixed(tokens) => {
                     self.written.extend(&tokens);
-                    subscribers.tell(Event::Said(tokens));
+                    subscribers.tell(Event::Fixed(tokens));
                     continue;
                 }
-                Part::Rate => ReplyState::Rating,
-                Part::Choose { labels, distribution } => {
+                Part::Reward => ReplyState::Rating,
+                Part::Choice { labels, distribution } => {
                     // Sampling needs all probabilities, and a bias may favour any label.
                     let SamplingParams { temperature, logit_bias, .. } = &self.sampling;
                     let coverage = match distribution {

@@ -197,11 +197,23 @@ impl Plain {
     }
 }
 
-/// A running sequence: its keys and paths, and the number of them that it leases.
+/// A running sequence: its keys and paths, and the blocks of the first of them, which it leases.
 struct Lessee {
     keys: Vec<BlockKey>,
     paths: Vec<(Whose, Vec<u32>)>,
-    leased: usize,
+    leased: Vec<BlockId>,
+    is_withdrawn: bool,
+}
+
+impl Lessee {
+    /// Releases the blocks; returns those that can be allocated again.
+    fn release(self, cache: &mut PrefixCache) -> Vec<BlockId> {
+        if self.is_withdrawn {
+            return cache.release_withdrawn(self.leased);
+        }
+        cache.release(&self.keys[..self.leased.len()]);
+        Vec::new()
+    }
 }
 
 proptest! {
@@ -210,10 +222,12 @@ proptest! {
     /// Prompts over few tokens, which share prefixes in many ways: sequences start, compute block by block and end,
     /// and blocks are evicted in between.
     #[test]
-    fn the_cache_is_a_plain_tree_in_which_nothing_leased_is_given_up(
+    fn the_cache_is_a_plain_tree_in_which_nothing_leased_is_allocated_again(
         actions in proptest::collection::vec((0..5usize, whose(), proptest::collection::vec(0..2u32, 0..18)), 1..60)
     ) {
         let (mut cache, mut plain) = (PrefixCache::new(BLOCKS), Plain::default());
+        // Withdrawn blocks with the number of their leases.
+        let mut withdrawn: HashMap<BlockId, usize> = HashMap::new();
         let mut running: Vec<Lessee> = Vec::new();
         let mut next_block = 0;
         for (what, whose, tokens) in actions {
@@ -232,47 +246,60 @@ proptest! {
                         node.worth = worth;
                         wanted.push(node.block);
                     }
-                    let got = cache.lease(&keys);
-                    prop_assert_eq!(got.iter().map(|block| block.0).collect::<Vec<_>>(), wanted.clone());
-                    running.push(Lessee { keys, paths, leased: wanted.len() });
+                    let leased = cache.lease(&keys);
+                    prop_assert_eq!(leased.iter().map(|block| block.0).collect::<Vec<_>>(), wanted);
+                    running.push(Lessee { keys, paths, leased, is_withdrawn: false });
                 }
                 1 => {
                     // A sequence computed its next block, unless another one has added it in the meantime.
                     let Some(index) = tokens.len().checked_rem(running.len()) else { continue };
                     let lessee = &mut running[index];
-                    let Some(path) = lessee.paths.get(lessee.leased) else { continue };
-                    if plain.find(path).is_none() {
-                        cache.insert(&lessee.keys, lessee.leased, BlockId(next_block));
+                    let Some(path) = lessee.paths.get(lessee.leased.len()) else { continue };
+                    if !lessee.is_withdrawn && plain.find(path).is_none() {
+                        cache.insert(&lessee.keys, lessee.leased.len(), BlockId(next_block));
                         let worth = plain.clock;
                         plain.nodes.push(PlainNode { path: path.clone(), block: next_block, leases: 1, worth });
-                        lessee.leased += 1;
+                        lessee.leased.push(BlockId(next_block));
                         next_block += 1;
                     }
                 }
                 2 => {
                     let Some(index) = tokens.len().checked_rem(running.len()) else { continue };
-                    let Lessee { keys, paths, leased } = running.swap_remove(index);
-                    cache.release(&keys[..leased]);
-                    paths[..leased].iter().for_each(|path| plain.find(path).unwrap().leases -= 1);
+                    let lessee = running.swap_remove(index);
+                    let mut unused = Vec::new();
+                    for (path, block) in lessee.paths.iter().zip(&lessee.leased) {
+                        if !lessee.is_withdrawn {
+                            plain.find(path).unwrap().leases -= 1;
+                            continue;
+                        }
+                        let leases = withdrawn.get_mut(block).unwrap();
+                        *leases -= 1;
+                        if *leases == 0 {
+                            withdrawn.remove(block);
+                            unused.push(*block);
+                        }
+                    }
+                    prop_assert_eq!(lessee.release(&mut cache), unused);
                 }
                 3 => {
-                    // A sequence failed: its blocks without leases are removed, with all their descendants.
+                    // A sequence failed: its first block is withdrawn, with all its descendants.
                     let tokens = if whose.2.is_some() { vec![5; tokens.len()] } else { tokens };
-                    let keys = names_of(whose, &tokens);
-                    let mut gone: Vec<u32> = cache.give_up(&keys).into_iter().map(|(_, block)| block.0).collect();
-                    let mut paths = Plain::paths(whose, &tokens).into_iter();
-                    let first = paths.find(|path| plain.find(path).is_some_and(|node| node.leases == 0));
-                    let below = |node: &PlainNode| {
-                        first.as_ref().is_some_and(|(whose, path)| {
-                            node.path.0 == *whose && node.path.1.starts_with(path)
-                        })
-                    };
-                    let mut wanted: Vec<u32> =
-                        plain.nodes.iter().filter(|node| below(node)).map(|node| node.block).collect();
-                    plain.nodes.retain(|node| !below(node));
-                    gone.sort_unstable();
+                    let Some(first) = Plain::paths(whose, &tokens).into_iter().next() else { continue };
+                    let gone = cache.withdraw(&names_of(whose, &tokens)[0]);
+                    let below = |path: &(Whose, Vec<u32>)| path.0 == first.0 && path.1.starts_with(&first.1);
+                    let (doomed, kept): (Vec<_>, Vec<_>) =
+                        std::mem::take(&mut plain.nodes).into_iter().partition(|node| below(&node.path));
+                    plain.nodes = kept;
+                    prop_assert_eq!(gone.len(), doomed.len());
+                    let (leased, idle): (Vec<_>, Vec<_>) = doomed.into_iter().partition(|node| node.leases > 0);
+                    withdrawn.extend(leased.iter().map(|node| (BlockId(node.block), node.leases)));
+                    let mut unused: Vec<BlockId> = gone.into_iter().filter_map(|(_, block)| block).collect();
+                    let mut wanted: Vec<BlockId> = idle.iter().map(|node| BlockId(node.block)).collect();
+                    unused.sort_unstable();
                     wanted.sort_unstable();
-                    prop_assert_eq!(gone, wanted);
+                    prop_assert_eq!(unused, wanted);
+                    let lessees = running.iter_mut().filter(|lessee| !lessee.leased.is_empty());
+                    lessees.filter(|lessee| below(&lessee.paths[0])).for_each(|lessee| lessee.is_withdrawn = true);
                 }
                 _ => {
                     let oldest = plain.least_leaves();
@@ -287,9 +314,12 @@ proptest! {
             }
             prop_assert_eq!(cache.len(), plain.nodes.len());
             prop_assert_eq!(cache.idle_count(), plain.nodes.iter().filter(|node| node.leases == 0).count());
+            prop_assert_eq!(cache.withdrawn_count(), withdrawn.len());
+            prop_assert!(withdrawn.keys().all(|block| cache.is_withdrawn(*block)));
         }
-        // Without leases, everything can be evicted.
-        running.iter().for_each(|lessee| cache.release(&lessee.keys[..lessee.leased]));
+        // Without leases, everything can be evicted, and nothing withdrawn is kept.
+        running.into_iter().for_each(|lessee| drop(lessee.release(&mut cache)));
+        prop_assert_eq!(cache.withdrawn_count(), 0);
         let count = cache.len();
         prop_assert_eq!(std::iter::from_fn(|| cache.evict()).count(), count);
     }

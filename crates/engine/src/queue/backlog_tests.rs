@@ -120,7 +120,7 @@ fn what_is_made_ready_counts_before_it_joins() {
     assert!(matches!(full, EngineError::Overloaded { requests: 8, .. }), "{full}");
     assert_eq!(backlog.queue().shares.len(), 1, "whoever left is forgotten");
     drop(more);
-    let later = QueueClient { urgency: Urgency::Whenever, ..client(&b, 1.0) };
+    let later = QueueClient { urgency: Urgency::Background, ..client(&b, 1.0) };
     assert!(backlog.prepare(later, &config, 0).is_ok());
 }
 
@@ -190,8 +190,8 @@ fn whoever_may_wait_finds_half_of_the_queue() {
         let ticket = Ticket::default();
         backlog.join(entry(QueueClient { urgency, ..client(&ticket) }, 1, &[]), &config)
     };
-    let _places = [join(Urgency::Whenever).unwrap(), join(Urgency::Whenever).unwrap()];
-    assert!(join(Urgency::Whenever).is_err());
+    let _places = [join(Urgency::Background).unwrap(), join(Urgency::Background).unwrap()];
+    assert!(join(Urgency::Background).is_err());
     let _more = [join(Urgency::Now).unwrap(), join(Urgency::Now).unwrap()];
     assert!(join(Urgency::Now).is_err());
 }

@@ -107,7 +107,7 @@ impl QueueLimits {
         let Config { max_waiting, max_waiting_tokens, .. } = *config;
         let part = match client.urgency {
             Urgency::Now => 1,
-            Urgency::Whenever => 2,
+            Urgency::Background => 2,
         };
         let queue = Bounds { requests: (max_waiting / part).max(1), tokens: max_waiting_tokens / part };
         let own = |whole: usize| (whole as f64 * f64::from(client.share)) as usize;

@@ -83,12 +83,12 @@ impl Scheduler {
     pub(super) fn may_start(&self, sequence: &Sequence) -> bool {
         let has_room =
             sequence.lane() == Lane::Score || self.explaining() < self.config.max_explaining.max(1);
-        let waiting = |sequence: &&Sequence| sequence.urgency() == Urgency::Whenever;
+        let waiting = |sequence: &&Sequence| sequence.urgency() == Urgency::Background;
         let is_let_in = match sequence.urgency() {
             Urgency::Now => true,
             // At most half of the slots may run sequences of low urgency, so that an urgent one finds a slot at
             // once.
-            Urgency::Whenever => {
+            Urgency::Background => {
                 self.running.iter().filter(waiting).count() < self.config.max_sequences.div_ceil(2)
             }
         };
@@ -107,7 +107,7 @@ impl Scheduler {
         let total = self.allocator.total();
         let is_old = sequence.has_waited(self.config.max_age, now);
         match sequence.urgency() {
-            Urgency::Whenever if !self.running.is_empty() => (total / PART_FOR_URGENT, HeldUp::Everybody),
+            Urgency::Background if !self.running.is_empty() => (total / PART_FOR_URGENT, HeldUp::Everybody),
             Urgency::Now
                 if !is_old
                     && self.recent_tenants.has_others(tenant, now)
@@ -116,7 +116,7 @@ impl Scheduler {
                 let Limits { context_length, block_size, .. } = self.limits;
                 ((total / PART_FOR_OTHERS).min(context_length.div_ceil(block_size)), HeldUp::ItsTenant)
             }
-            Urgency::Now | Urgency::Whenever => (0, HeldUp::Everybody),
+            Urgency::Now | Urgency::Background => (0, HeldUp::Everybody),
         }
     }
 

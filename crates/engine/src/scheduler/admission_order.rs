@@ -14,14 +14,14 @@ use crate::{
 pub(crate) struct AdmissionOrder {
     old: VecDeque<usize>,
     now: ByTenant,
-    whenever: ByTenant,
+    background: ByTenant,
 }
 
 type ByTenant = HashMap<Tenant, VecDeque<usize>>;
 
 impl AdmissionOrder {
     pub(crate) fn new(waiting: &VecDeque<Box<Sequence>>, is_old: impl Fn(&Sequence) -> bool) -> Self {
-        let mut order = Self { old: VecDeque::new(), now: HashMap::new(), whenever: HashMap::new() };
+        let mut order = Self { old: VecDeque::new(), now: HashMap::new(), background: HashMap::new() };
         for (index, sequence) in waiting.iter().enumerate() {
             let by_tenant = match sequence.urgency() {
                 // The queue is in order of arrival, and so are these.
@@ -30,7 +30,7 @@ impl AdmissionOrder {
                     continue;
                 }
                 Urgency::Now => &mut order.now,
-                Urgency::Whenever => &mut order.whenever,
+                Urgency::Background => &mut order.background,
             };
             match by_tenant.get_mut(sequence.tenant()) {
                 Some(places) => places.push_back(index),
@@ -43,14 +43,14 @@ impl AdmissionOrder {
     /// Skips all further sequences of `tenant`, except old ones.
     pub(crate) fn pass_over(&mut self, tenant: &Tenant) {
         self.now.remove(tenant);
-        self.whenever.remove(tenant);
+        self.background.remove(tenant);
     }
 
     /// The next index: of the tenant that is furthest behind, and of several the one whose sequence has waited
     /// longest.
     pub(crate) fn next(&mut self, share: &FairShare) -> Option<usize> {
         let old = self.old.pop_front();
-        old.or_else(|| next_of(&mut self.now, share)).or_else(|| next_of(&mut self.whenever, share))
+        old.or_else(|| next_of(&mut self.now, share)).or_else(|| next_of(&mut self.background, share))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::request::Tenant;
 
 /// With more tenants than this, the half whose clocks are furthest behind is forgotten, which affects the others
 /// least.
-const MANY_TENANTS: usize = 1024;
+const MAX_TENANTS: usize = 1024;
 
 /// Clock units per token, so that the division by a weight does not round small requests to 0.
 const SCALE: u64 = 1 << 10;
@@ -33,9 +33,9 @@ impl FairShare {
     pub(crate) fn charge(&mut self, tenant: &Tenant, tokens: usize, weight: u32) {
         self.now = self.clock(tenant);
         self.clocks.insert(tenant.clone(), self.now + tokens as u64 * SCALE / u64::from(weight.max(1)));
-        if self.clocks.len() > MANY_TENANTS {
+        if self.clocks.len() > MAX_TENANTS {
             let mut clocks: Vec<u64> = self.clocks.values().copied().collect();
-            let (_, middle, _) = clocks.select_nth_unstable(MANY_TENANTS / 2);
+            let (_, middle, _) = clocks.select_nth_unstable(MAX_TENANTS / 2);
             let middle = *middle;
             self.clocks.retain(|_, clock| *clock > middle);
         }
@@ -112,10 +112,10 @@ mod tests {
     #[test]
     fn tenants_of_the_past_are_forgotten() {
         let mut share = FairShare::default();
-        for index in 0..5 * MANY_TENANTS {
+        for index in 0..5 * MAX_TENANTS {
             share.charge(&Tenant(index.to_string().into()), 1, 1);
         }
         share.charge(&Tenant("last".into()), 10, 1);
-        assert!(share.clocks.len() <= MANY_TENANTS);
+        assert!(share.clocks.len() <= MAX_TENANTS);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::request::Tenant;
 
 /// How long after its last request a tenant is expected to send another.
-const LATELY: Duration = Duration::from_secs(10);
+const RECENT_WINDOW: Duration = Duration::from_secs(10);
 
 /// The tenant of the latest request, and the time of the latest request of any other.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl RecentTenants {
             Some((latest, time)) if latest != tenant => Some(*time),
             Some(_) | None => self.other,
         };
-        came.is_some_and(|time| now.saturating_duration_since(time) <= LATELY)
+        came.is_some_and(|time| now.saturating_duration_since(time) <= RECENT_WINDOW)
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
         recent_tenants.note(&a, start);
         assert!(!recent_tenants.has_others(&a, start) && recent_tenants.has_others(&b, start));
         recent_tenants.note(&b, start);
-        let later = start + LATELY;
+        let later = start + RECENT_WINDOW;
         (0..3).for_each(|_| recent_tenants.note(&a, later));
         assert!(recent_tenants.has_others(&a, later) && recent_tenants.has_others(&b, later));
         let after = later + Duration::from_millis(1);

@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn enqueue(&mut self, prompt: &[u32], max_new_tokens: usize) {
-        self.ask(prompt, vec![Part::Write(max_new_tokens)], Traits::default());
+        self.ask(prompt, vec![Part::Generate(max_new_tokens)], Traits::default());
     }
 
     fn ask(&mut self, prompt: &[u32], script: Vec<Part>, traits: Traits) {
@@ -147,6 +147,11 @@ impl Bench {
     /// Runs one step, and checks that every chunk finds the earlier tokens of its sequence in its blocks. Returns
     /// the chunks as text.
     fn step(&mut self) -> Option<String> {
+        self.step_without(None)
+    }
+
+    /// The same, but the output of this client's sequence is not finite.
+    fn step_without(&mut self, failing: Option<u64>) -> Option<String> {
         let waiting: Vec<(u64, Instant)> = self.waiting().collect();
         let batch = self.scheduler.schedule(self.now)?;
         self.check_order(&waiting);
@@ -158,7 +163,11 @@ impl Bench {
             let name = char::from(b'A' + chunk.sequence.0 as u8);
             write!(line, " {name}[{}..{}]", chunk.start, chunk.end()).unwrap();
         }
-        let outcomes = batch.chunks.iter().map(|chunk| Ok(self.output(chunk))).collect();
+        let outcome = |chunk: &Chunk| match failing == Some(chunk.sequence.0) {
+            true => Err(Failure::Backend(Arc::new(critic::BackendError::NonFinite))),
+            false => Ok(self.output(chunk)),
+        };
+        let outcomes = batch.chunks.iter().map(outcome).collect();
         self.scheduler.commit(&batch, outcomes, self.now);
         let tokens = batch.token_count();
         self.scheduler.note_step(tokens, self.token_time * tokens as u32);
@@ -259,9 +268,9 @@ impl Bench {
                         (admitted, cached) = (true, cached_tokens);
                     }
                     Event::Token(_) => tokens += 1,
-                    Event::Said(said) => tokens += said.len(),
+                    Event::Fixed(said) => tokens += said.len(),
                     Event::Chosen(choice) => tokens += choice.tokens.len(),
-                    Event::Rated(_) => {}
+                    Event::Reward(_) => {}
                     Event::Finished(..) | Event::Failed(_) => finished = true,
                 }
             }
@@ -277,14 +286,7 @@ fn a_failed_chunk_leaves_nothing_behind_and_hurts_no_other() {
     let mut bench = Bench::new(8);
     bench.enqueue(&[1; 6], 2);
     bench.enqueue(&[2; 20], 2);
-    let batch = bench.scheduler.schedule(bench.now).unwrap();
-    assert_eq!(batch.chunks.len(), 2);
-    let outcomes = batch.chunks.iter().map(|chunk| match chunk.sequence.0 {
-        0 => Err(Failure::Backend(Arc::new(critic::BackendError::NonFinite))),
-        _ => Ok(None),
-    });
-    bench.memory.extend((0..4).map(|position| ((batch.chunks[1].block_table[0].0, position), 2)));
-    bench.scheduler.commit(&batch, outcomes.collect(), bench.now);
+    assert_eq!(bench.step_without(Some(0)).unwrap(), "A[0..6] B[0..4]");
     assert_eq!((bench.scheduler.running_count(), bench.scheduler.cached_blocks()), (1, 1));
     bench.drain();
     assert_eq!(bench.outcomes(), [Some((0, 0)), Some((2, 0))]);
@@ -292,7 +294,7 @@ fn a_failed_chunk_leaves_nothing_behind_and_hurts_no_other() {
 
 fn choose(texts: &[&[u32]], distribution: bool) -> Part {
     let texts = texts.iter().map(|text| text.iter().map(|id| TokenId(*id)).collect()).collect();
-    Part::Choose { labels: Labels::with_end_mark(texts, 1).unwrap(), distribution }
+    Part::Choice { labels: Labels::with_end_mark(texts, 1).unwrap(), distribution }
 }
 
 #[test]
@@ -301,7 +303,7 @@ fn labels_are_read_at_their_branches_and_the_chosen_one_goes_on_from_what_was_ru
     // The logits always favour 1, though most of the probability is on other tokens. Among "7.", "1.", "11.", "12."
     // and "77.", with 0 as the full stop, "1." is therefore chosen: after 1, another 1 or 2 is less likely than not.
     let labels = choose(&[&[7, 0], &[1, 0], &[1, 1, 0], &[1, 2, 0], &[7, 7, 0]], true);
-    bench.ask(&[5; 6], vec![labels, Part::Write(2)], Traits::default());
+    bench.ask(&[5; 6], vec![labels, Part::Generate(2)], Traits::default());
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
     // After the prompt: "1" to look ahead, "7" in its place, then "1." as a whole.
     assert_eq!(timeline, ["A[0..6]", "A[6..7]", "A[6..7]", "A[6..8]", "A[8..9]"]);
@@ -361,7 +363,8 @@ fn a_label_that_is_known_at_its_first_token_costs_no_step() {
 #[test]
 fn text_may_come_before_the_label() {
     let mut bench = Bench::new(8);
-    let script = vec![Part::Write(2), Part::Say(vec![TokenId(3), TokenId(4)]), choose(&[&[1], &[2]], false)];
+    let script =
+        vec![Part::Generate(2), Part::Fixed(vec![TokenId(3), TokenId(4)]), choose(&[&[1], &[2]], false)];
     bench.ask(&[5; 6], script, Traits::default());
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
     assert_eq!(timeline, ["A[0..6]", "A[6..7]", "A[7..10]"]);
@@ -373,8 +376,8 @@ fn a_piece_that_adds_nothing_leaves_its_last_token_to_the_next_one() {
     let mut bench = Bench::new(8);
     // The text ends at once, since its end token 1 is favoured; rewards add no tokens.
     let ends = Traits { end: Some(1), ..Traits::default() };
-    bench.ask(&[5; 6], vec![Part::Write(3), choose(&[&[2, 0], &[3, 0]], false)], ends);
-    bench.ask(&[6; 6], vec![Part::Rate, Part::Rate, Part::Write(2)], Traits::default());
+    bench.ask(&[5; 6], vec![Part::Generate(3), choose(&[&[2, 0], &[3, 0]], false)], ends);
+    bench.ask(&[6; 6], vec![Part::Reward, Part::Reward, Part::Generate(2)], Traits::default());
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
     assert_eq!(timeline, ["A[0..6] B[0..4]", "A[5..6] B[4..6]", "B[5..6]", "B[5..6]", "B[6..7]"]);
     assert_eq!(bench.outcomes(), [Some((2, 0)), Some((2, 0))]);
@@ -387,7 +390,7 @@ fn a_reward_after_the_last_token_has_a_place_whatever_follows_it() {
     // The ninth position needs a third block, although the pieces after the reward add none.
     bench.ask(
         &[5; 6],
-        vec![Part::Write(3), Part::Rate, Part::Write(0), Part::Say(Vec::new())],
+        vec![Part::Generate(3), Part::Reward, Part::Generate(0), Part::Fixed(Vec::new())],
         Traits::default(),
     );
     bench.drain();
@@ -411,9 +414,9 @@ fn room_is_kept_for_scores() {
 fn what_somebody_waits_for_is_wanted_now() {
     let mut bench = Bench::new(1);
     let traits = |name, urgency| Traits { name: Some(name), urgency, ..Traits::default() };
-    bench.ask(&[1; 3], vec![Part::Write(1)], traits(1, Urgency::Whenever));
-    bench.ask(&[2; 3], vec![Part::Write(1)], traits(2, Urgency::Whenever));
-    bench.ask(&[2; 3], vec![Part::Write(1)], traits(2, Urgency::Now));
+    bench.ask(&[1; 3], vec![Part::Generate(1)], traits(1, Urgency::Background));
+    bench.ask(&[2; 3], vec![Part::Generate(1)], traits(2, Urgency::Background));
+    bench.ask(&[2; 3], vec![Part::Generate(1)], traits(2, Urgency::Now));
     assert_eq!(bench.step().unwrap(), "B[0..3]");
     bench.drain();
     assert_eq!(bench.outcomes(), [Some((1, 0)); 3]);
@@ -425,9 +428,9 @@ fn what_an_engine_may_have_died_of_runs_alone_and_lets_nobody_past() {
     let suspect = Traits { runs_alone: true, ..Traits::default() };
     bench.enqueue(&[1; 3], 2);
     assert_eq!(bench.step().unwrap(), "A[0..3]");
-    bench.ask(&[2; 3], vec![Part::Write(2)], suspect.clone());
+    bench.ask(&[2; 3], vec![Part::Generate(2)], suspect.clone());
     bench.enqueue(&[3; 3], 1);
-    bench.ask(&[4; 3], vec![Part::Write(1)], suspect);
+    bench.ask(&[4; 3], vec![Part::Generate(1)], suspect);
     bench.enqueue(&[5; 3], 1);
     bench.enqueue(&[6; 3], 1);
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
@@ -467,8 +470,8 @@ fn steps_are_as_long_as_they_may_last_and_keep_the_device_busy() {
 fn nobody_works_for_those_whose_time_is_up() {
     let mut bench = Bench::new(1);
     let deadline = Some(bench.now + Duration::from_secs(1));
-    bench.ask(&[1; 12], vec![Part::Write(3)], Traits { deadline, ..Traits::default() });
-    bench.ask(&[2; 12], vec![Part::Write(3)], Traits { deadline, ..Traits::default() });
+    bench.ask(&[1; 12], vec![Part::Generate(3)], Traits { deadline, ..Traits::default() });
+    bench.ask(&[2; 12], vec![Part::Generate(3)], Traits { deadline, ..Traits::default() });
     assert_eq!(bench.step().unwrap(), "A[0..10]");
     bench.now += Duration::from_secs(1);
     assert!(bench.step().is_none());
@@ -482,10 +485,10 @@ fn nobody_works_for_those_whose_time_is_up() {
 fn equal_requests_run_once_and_all_their_clients_hear_everything() {
     let mut bench = Bench::new(8);
     let equal = || Traits { name: Some(1), ..Traits::default() };
-    bench.ask(&[1; 6], vec![Part::Write(3)], equal());
+    bench.ask(&[1; 6], vec![Part::Generate(3)], equal());
     bench.step();
-    bench.ask(&[1; 6], vec![Part::Write(3)], equal());
-    bench.ask(&[1; 6], vec![Part::Write(3)], equal());
+    bench.ask(&[1; 6], vec![Part::Generate(3)], equal());
+    bench.ask(&[1; 6], vec![Part::Generate(3)], equal());
     bench.clients[0].stream = None; // the others keep the work alive
     assert_eq!(bench.step().unwrap(), "A[6..7]");
     bench.drain();

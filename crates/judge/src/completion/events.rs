@@ -80,11 +80,11 @@ pub enum CompletionEvent {
     /// More text that the critic wrote.
     Piece(Piece),
     /// A fixed text of the script, up to the token that it shares with what follows.
-    Said(Piece),
+    Fixed(Piece),
     /// One of the texts among which the critic had to choose.
     Chosen(Chosen),
     /// The reward head's number for everything so far.
-    Rated(f32),
+    Reward(f32),
     /// The end; no event follows.
     Finished(FinishReason, Usage),
 }

@@ -10,7 +10,15 @@ pub(super) struct HeldToken {
     /// The place of its text among all that the critic writes, in bytes.
     pub(super) place: Range<usize>,
     pub(super) bytes: Vec<u8>,
+    pub(super) report: TokenReport,
+}
+
+/// What is reported about a token.
+#[derive(Debug)]
+pub(super) struct TokenReport {
+    /// Natural logarithm of its probability.
     pub(super) logprob: f32,
+    /// The bytes and log-probabilities of alternatives.
     pub(super) top: Vec<(Vec<u8>, f32)>,
 }
 
@@ -53,7 +61,8 @@ impl HeldTokens {
         let mut taken = Vec::new();
         while self.tokens.front().is_some_and(|token| is_shown(&token.place)) {
             let Some(start) = self.starts.pop_front() else { break };
-            let Some(HeldToken { bytes, logprob, top, .. }) = self.tokens.pop_front() else { break };
+            let Some(HeldToken { bytes, report, .. }) = self.tokens.pop_front() else { break };
+            let TokenReport { logprob, top } = report;
             taken.push(TokenLogprob { bytes, start, logprob, top });
             self.begun -= 1;
         }

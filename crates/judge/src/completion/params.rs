@@ -71,7 +71,7 @@ impl CompletionParams {
             min_tokens: 0,
             max_tokens,
             stop: Vec::new(),
-            script: vec![ReplyPart::Write],
+            script: vec![ReplyPart::Generate],
             bound: Bound::default(),
             restraint: Restraint::default(),
             top_logprobs: None,

@@ -174,26 +174,31 @@ impl Grammars {
         runtime: Handle,
     ) -> Result<Guided, GrammarError> {
         let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::of(processor).map(Arc::new)).clone()?;
-        let compiled = compile_on_deep_stack(shape, vocabulary, runtime)?;
+        let compiled = compile_on_deep_stack(shape, vocabulary, runtime);
         let guided = compiled.map(|compiled| Guided::new(key.name, Arc::new(compiled)));
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.put(key, guided.clone(), shape_bytes(shape));
+        // A later attempt may find a thread.
+        if !matches!(guided, Err(GrammarError::NoThread)) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.put(key, guided.clone(), shape_bytes(shape));
+        }
         guided
     }
 }
 
-/// Compiles the rules for `shape` on a thread with a stack that is deep enough for the compiler's recursion. The outer
-/// error is [`GrammarError::NoThread`].
+/// Compiles the rules for `shape` on a thread with a stack that is deep enough for the compiler's recursion.
+///
+/// # Errors
+/// [`GrammarError::NoThread`] when the system starts no such thread, and the reasons why the shape has no rules.
 fn compile_on_deep_stack(
     shape: &Shape,
     vocabulary: Arc<Vocabulary>,
     runtime: Handle,
-) -> Result<Result<Compiled, GrammarError>, GrammarError> {
+) -> Result<Compiled, GrammarError> {
     thread::scope(|scope| {
         let builder = thread::Builder::new().name("grammar".into()).stack_size(STACK_BYTES);
         let compiling = builder.spawn_scoped(scope, move || compile(shape, vocabulary, runtime));
         let compiled = compiling.map_err(|_| GrammarError::NoThread)?.join();
-        Ok(compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        compiled.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 

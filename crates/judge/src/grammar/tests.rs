@@ -208,7 +208,7 @@ async fn references_that_lead_far_are_followed_on_a_deep_stack_or_refused() {
     for part in parts {
         let levels = schema::depth(&part(json!({ "$ref": "" })));
         let compile = |count: usize| {
-            compile_on_deep_stack(&chain(count, part), vocabulary.clone(), Handle::current()).unwrap().err()
+            compile_on_deep_stack(&chain(count, part), vocabulary.clone(), Handle::current()).err()
         };
         assert_eq!(compile(900 / levels), None, "{levels} levels each");
         assert_eq!(compile(1001 / levels), Some(GrammarError::TooDeep { most: 1000 }));

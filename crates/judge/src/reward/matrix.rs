@@ -99,15 +99,16 @@ impl Matrix {
 
     /// The rewards of LLaVA-Critic (arXiv 2410.02712): r_i = sum over k of a_ki minus sum over l of a_il, where
     /// a_ij is the advantage of j in second place over i in first. This is twice the sum of the leads over all
-    /// others. `None` for a response without a complete pair.
+    /// others. Where pairs lack a result, it is twice the mean of the known leads, times the number of others: with a
+    /// plain sum, a failed comparison would move a response towards the middle. `None` for a response without a
+    /// complete pair.
     pub(crate) fn rewards(&self) -> Vec<Option<f64>> {
         let reward = |i: usize| {
-            let terms: Vec<f64> = (0..self.size)
-                .filter(|k| *k != i)
-                .filter_map(|k| self.lead(k, i))
-                .map(|lead| 2.0 * lead)
-                .collect();
-            (!terms.is_empty()).then(|| rounded(terms.iter().sum(), 12))
+            let others = (0..self.size).filter(|k| *k != i);
+            let terms: Vec<f64> =
+                others.clone().filter_map(|k| self.lead(k, i)).map(|lead| 2.0 * lead).collect();
+            let share_known = terms.len() as f64 / others.count() as f64;
+            (!terms.is_empty()).then(|| rounded(terms.iter().sum::<f64>() / share_known, 12))
         };
         (0..self.size).map(reward).collect()
     }
@@ -186,9 +187,18 @@ mod tests {
     #[test]
     fn a_pair_that_lacks_one_order_counts_for_nothing() {
         let partial = matrix([[NO, 1.0, NO], [-1.0, NO, NO], [0.5, 0.5, NO]]);
-        assert_eq!(partial.rewards(), [Some(-2.0), Some(2.0), None]);
+        assert_eq!(partial.rewards(), [Some(-4.0), Some(4.0), None]);
         assert_eq!(partial.bradley_terry()[2], None);
         assert_eq!(Matrix::new(2, Signal::Probability, 1.0).position_bias(), None);
+    }
+
+    #[test]
+    fn a_failed_pair_moves_nobody_towards_the_middle() {
+        // 0 beats 1, and 1 beats 2.
+        let whole = matrix([[NO, -1.0, -1.0], [1.0, NO, -1.0], [1.0, 1.0, NO]]);
+        let failed = matrix([[NO, -1.0, NO], [1.0, NO, -1.0], [1.0, 1.0, NO]]);
+        assert_eq!(whole.rewards(), [Some(4.0), Some(0.0), Some(-4.0)]);
+        assert_eq!(failed.rewards(), whole.rewards());
     }
 
     #[test]

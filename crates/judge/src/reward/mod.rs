@@ -27,7 +27,7 @@ pub use ranking::Pick;
 
 /// Maximum number of concurrent comparisons of one call: enough to fill any step, and far below the limit of the
 /// queue.
-const AT_A_TIME: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 
 /// A failed verdict: on the response `first` alone, or on the pair of `first` and `second` in this order.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct FailedVerdict {
 #[derive(Debug)]
 pub struct Reward {
     /// The reward of each response; `None` where too many of its verdicts failed. A pair is ignored when one of its
-    /// orders failed.
+    /// orders failed, and sums of wins minus losses are scaled to all pairs.
     pub rewards: Vec<Option<f64>>,
     /// Indices of the responses with a reward, best first; equal ones in their original order.
     pub ranking: Vec<usize>,
@@ -252,7 +252,7 @@ impl Asking<'_> {
     /// The number of concurrent judgements of this many responses each.
     fn concurrency(&self, responses: usize) -> usize {
         let longest = self.candidates.responses.iter().map(String::len).max().unwrap_or_default();
-        concurrency(AT_A_TIME, self.candidates.case.text_bytes() + responses * longest)
+        concurrency(MAX_CONCURRENT, self.candidates.case.text_bytes() + responses * longest)
     }
 
     /// Compares `pairs` and records the results.

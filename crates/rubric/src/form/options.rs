@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::problem::KeyProblem;
+
 /// Where a prompt shows the options, and how the chosen one is written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,15 +29,18 @@ fn letter_alone() -> String {
 }
 
 impl Options {
-    /// Validates the definition; returns the key at fault and the reason.
-    pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
+    /// Validates the definition; the error is its first problem.
+    pub(super) fn check(&self) -> Result<(), KeyProblem<&'static str>> {
         if self.after.is_empty() {
-            return Some(("options.after", "it has no words"));
+            return Err(KeyProblem::new("options.after", "it has no words"));
         }
         if self.after.iter().chain([&self.before]).any(|words| words.trim().is_empty()) {
-            return Some(("options", "every prompt has an empty text"));
+            return Err(KeyProblem::new("options", "every prompt has an empty text"));
         }
-        (!self.text.contains("{letter}")).then_some(("options.text", "it needs {letter}"))
+        if !self.text.contains("{letter}") {
+            return Err(KeyProblem::new("options.text", "it needs {letter}"));
+        }
+        Ok(())
     }
 
     /// The texts of all choices for a prompt, whose lines must be as they were sent. `None` if the prompt shows no
@@ -124,14 +129,14 @@ mod tests {
 
     #[test]
     fn options_need_their_places() {
-        assert_eq!(options().problem(), None);
+        assert_eq!(options().check(), Ok(()));
         let wrong = |change: fn(&mut Options)| {
             let mut options = options();
             change(&mut options);
-            options.problem().map(|(key, _)| key)
+            options.check().unwrap_err().key
         };
-        assert_eq!(wrong(|options| options.after.clear()), Some("options.after"));
-        assert_eq!(wrong(|options| options.before = " ".into()), Some("options"));
-        assert_eq!(wrong(|options| options.text = "letter".into()), Some("options.text"));
+        assert_eq!(wrong(|options| options.after.clear()), "options.after");
+        assert_eq!(wrong(|options| options.before = " ".into()), "options");
+        assert_eq!(wrong(|options| options.text = "letter".into()), "options.text");
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::problem::KeyProblem;
+
 /// How a prompt states the worth of each part, and how the points are written.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,19 +25,23 @@ pub struct Points {
 const MOST: usize = 256;
 
 impl Points {
-    /// Validates the definition; returns the key at fault and the reason.
-    pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
+    /// Validates the definition; the error is its first problem.
+    pub(super) fn check(&self) -> Result<(), KeyProblem<&'static str>> {
+        let wrong = |key, reason: &str| Err(KeyProblem::new(key, reason));
         if [&self.after, &self.before].iter().any(|words| words.trim().is_empty()) {
-            return Some(("points", "every prompt has an empty text"));
+            return wrong("points", "every prompt has an empty text");
         }
         let lacks = |text: &str, places: &[&str]| places.iter().any(|place| !text.contains(place));
         if lacks(&self.part, &["{part}", "{points}"]) {
-            return Some(("points.part", "it needs {part} and {points}"));
+            return wrong("points.part", "it needs {part} and {points}");
         }
         if !ends_points(&self.part) {
-            return Some(("points.part", "{points} needs a character after it that is no digit"));
+            return wrong("points.part", "{points} needs a character after it that is no digit");
         }
-        lacks(&self.total, &["{points}"]).then_some(("points.total", "it needs {points}"))
+        if lacks(&self.total, &["{points}"]) {
+            return wrong("points.total", "it needs {points}");
+        }
+        Ok(())
     }
 
     /// The texts of all combinations of points for a prompt with collapsed white space. `None` if the prompt does
@@ -137,27 +143,27 @@ mod tests {
 
     #[test]
     fn points_need_their_places() {
-        assert_eq!(points().problem(), None);
+        assert_eq!(points().check(), Ok(()));
         let wrong = |change: fn(&mut Points)| {
             let mut points = points();
             change(&mut points);
-            points.problem().map(|(key, _)| key)
+            points.check().unwrap_err().key
         };
-        assert_eq!(wrong(|points| points.after = " ".into()), Some("points"));
-        assert_eq!(wrong(|points| points.part = "{points}".into()), Some("points.part"));
-        assert_eq!(wrong(|points| points.total.clear()), Some("points.total"));
+        assert_eq!(wrong(|points| points.after = " ".into()), "points");
+        assert_eq!(wrong(|points| points.part = "{points}".into()), "points.part");
+        assert_eq!(wrong(|points| points.total.clear()), "points.total");
     }
 
     #[test]
     fn it_is_clear_where_points_end() {
-        let problem = |part: &str| Points { part: part.into(), ..points() }.problem();
+        let check = |part: &str| Points { part: part.into(), ..points() }.check();
         // 1 of 11 points is the beginning of 11 of 11, and "1=1" + "11" may be "1=11" + "1".
         for part in ["{part}={points}", "{part}={points}1", "{part}={points}{worth}", "{points}{part}. "] {
-            assert_eq!(problem(part).map(|(key, _)| key), Some("points.part"), "{part}");
+            assert_eq!(check(part).unwrap_err().key, "points.part", "{part}");
         }
         for part in ["{part}={points} ", "{points} for {part}", "{part}{points}/{worth}", "{part}:{points}{x"]
         {
-            assert_eq!(problem(part), None, "{part}");
+            assert_eq!(check(part), Ok(()), "{part}");
             let texts =
                 Points { part: part.into(), ..points() }.texts("depends on it. 11 and 11 List").unwrap();
             let begins =

@@ -10,7 +10,7 @@ use super::{
     quotations::Quotations,
     regex,
 };
-use crate::{Confidence, Outcome, Preference, VerdictError, choices::GRADES};
+use crate::{Confidence, Outcome, Preference, VerdictError, answer::GRADES};
 
 /// Reads the bracketed labels and the full sentence for a tie, which must agree. Without a label, a complete text
 /// is also searched for remarks that the responses are equally good and for other wordings that may be a verdict;

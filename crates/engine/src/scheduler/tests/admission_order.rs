@@ -7,14 +7,14 @@ fn tenants_take_turns_and_the_old_go_first() {
     let mut bench =
         Bench::with(Config { max_sequences: 1, max_age: Duration::from_secs(5), ..Config::default() });
     for id in 0..3 {
-        bench.ask(&[id; 4], vec![Part::Write(1)], Traits { tenant: "many", ..Traits::default() });
+        bench.ask(&[id; 4], vec![Part::Generate(1)], Traits { tenant: "many", ..Traits::default() });
     }
-    bench.ask(&[6; 4], vec![Part::Write(1)], Traits { tenant: "one", ..Traits::default() });
+    bench.ask(&[6; 4], vec![Part::Generate(1)], Traits { tenant: "one", ..Traits::default() });
     assert_eq!(bench.step().unwrap(), "A[0..4]");
     assert_eq!(bench.step().unwrap(), "D[0..4]", "a tenant with one request passes one with many");
-    bench.ask(&[7; 4], vec![Part::Write(1)], Traits { tenant: "new", ..Traits::default() });
+    bench.ask(&[7; 4], vec![Part::Generate(1)], Traits { tenant: "new", ..Traits::default() });
     bench.now += Duration::from_secs(6);
-    bench.ask(&[8; 4], vec![Part::Write(1)], Traits { tenant: "last", ..Traits::default() });
+    bench.ask(&[8; 4], vec![Part::Generate(1)], Traits { tenant: "last", ..Traits::default() });
     let timeline: Vec<String> = std::iter::from_fn(|| bench.step()).collect();
     assert_eq!(timeline, ["B[0..4]", "C[0..4]", "E[0..4]", "F[0..4]"]);
 }
@@ -24,7 +24,7 @@ fn prompts_of_tenants_are_read_by_turns() {
     let mut bench = Bench::within(Limits { block_count: 40, ..LIMITS }, Config::default());
     let ask = |bench: &mut Bench, tenant, first: u32| {
         let prompt: Vec<u32> = (0..6).map(|queue_slot| (first + queue_slot) % 8).collect();
-        bench.ask(&prompt, vec![Part::Write(1)], Traits { tenant, ..Traits::default() });
+        bench.ask(&prompt, vec![Part::Generate(1)], Traits { tenant, ..Traits::default() });
     };
     (0..4).for_each(|first| ask(&mut bench, "flood", first));
     assert_eq!(bench.step().unwrap(), "A[0..6] B[0..4]");
@@ -44,7 +44,7 @@ fn a_short_prompt_does_not_wait_for_a_long_one_unless_that_has_waited_long() {
     let ask = |bench: &mut Bench, tenant, length: u32| {
         let first = bench.clients.len() as u32;
         let prompt: Vec<u32> = (0..length).map(|queue_slot| (first + queue_slot * queue_slot) % 8).collect();
-        bench.ask(&prompt, vec![Part::Write(1)], Traits { tenant, ..Traits::default() });
+        bench.ask(&prompt, vec![Part::Generate(1)], Traits { tenant, ..Traits::default() });
     };
     ask(&mut bench, "one", 38);
     assert_eq!(bench.step().unwrap(), "A[0..10]");
@@ -65,8 +65,8 @@ fn a_prompt_that_may_wait_does_not_grow_old() {
     let limits = Limits { block_count: 60, ..LIMITS };
     let mut bench = Bench::within(limits, Config { max_age: Duration::from_secs(5), ..Config::default() });
     let prompt: Vec<u32> = (0..38).map(|place| place * place % 8).collect();
-    let whenever = Traits { urgency: Urgency::Whenever, ..Traits::default() };
-    bench.ask(&prompt, vec![Part::Write(1)], whenever);
+    let background = Traits { urgency: Urgency::Background, ..Traits::default() };
+    bench.ask(&prompt, vec![Part::Generate(1)], background);
     assert_eq!(bench.step().unwrap(), "A[0..10]");
     bench.now += Duration::from_secs(6);
     bench.enqueue(&[7; 6], 1);
@@ -82,7 +82,7 @@ fn a_tenant_that_runs_leaves_memory_for_others_who_came_lately() {
         let serial = bench.clients.len() as u32;
         let prompt: Vec<u32> =
             (0..8).map(|queue_slot| (serial >> (queue_slot % 4 * 2) & 3) + queue_slot / 4).collect();
-        bench.ask(&prompt, vec![Part::Write(4)], Traits { tenant, ..Traits::default() });
+        bench.ask(&prompt, vec![Part::Generate(4)], Traits { tenant, ..Traits::default() });
     };
     let flood = |bench: &mut Bench| {
         (0..12).for_each(|_| ask(bench, "flood"));
@@ -109,9 +109,9 @@ fn a_tenant_that_runs_leaves_memory_for_others_who_came_lately() {
 fn those_that_may_wait_come_last_and_leave_room() {
     let mut bench =
         Bench::with(Config { max_sequences: 2, max_age: Duration::from_secs(5), ..Config::default() });
-    let whenever = || Traits { urgency: Urgency::Whenever, ..Traits::default() };
+    let background = || Traits { urgency: Urgency::Background, ..Traits::default() };
     for id in [1, 2] {
-        bench.ask(&[id; 3], vec![Part::Write(2)], whenever());
+        bench.ask(&[id; 3], vec![Part::Generate(2)], background());
     }
     bench.enqueue(&[3; 3], 1);
     // Even after a long wait.
@@ -124,7 +124,7 @@ fn those_that_may_wait_come_last_and_leave_room() {
     // A quarter of the 12 blocks stays free for others, unless nothing else runs.
     let mut bench = Bench::new(4);
     bench.enqueue(&[1; 4], 4);
-    bench.ask(&[2; 20], vec![Part::Write(13)], whenever());
+    bench.ask(&[2; 20], vec![Part::Generate(13)], background());
     assert_eq!(bench.step().unwrap(), "A[0..4]");
     bench.enqueue(&[3; 20], 1);
     assert_eq!(bench.step().unwrap(), "A[4..5] C[0..9]");
@@ -143,15 +143,15 @@ fn who_is_not_begun_in_time_is_refused_and_who_is_begun_in_part_waits_on() {
     let alone = Traits { queue_timeout: Some(queue_timeout()), ..Traits::default() };
     let equal = |queue_timeout| Traits { name: Some(1), queue_timeout, ..Traits::default() };
     let with_an_equal = queue_timeout();
-    bench.ask(&[1; 6], vec![Part::Write(9)], equal(None));
-    bench.ask(&[2; 6], vec![Part::Write(9)], in_parts.clone());
+    bench.ask(&[1; 6], vec![Part::Generate(9)], equal(None));
+    bench.ask(&[2; 6], vec![Part::Generate(9)], in_parts.clone());
     bench.step();
-    bench.ask(&[3; 6], vec![Part::Write(2)], alone);
-    bench.ask(&[4; 6], vec![Part::Write(2)], in_parts);
-    bench.ask(&[1; 6], vec![Part::Write(9)], equal(Some(with_an_equal.clone())));
+    bench.ask(&[3; 6], vec![Part::Generate(2)], alone);
+    bench.ask(&[4; 6], vec![Part::Generate(2)], in_parts);
+    bench.ask(&[1; 6], vec![Part::Generate(9)], equal(Some(with_an_equal.clone())));
     bench.ask(
         &[5; 6],
-        vec![Part::Write(2)],
+        vec![Part::Generate(2)],
         Traits { queue_timeout: Some(with_an_equal), ..Traits::default() },
     );
     bench.step();
@@ -170,7 +170,7 @@ fn who_is_not_begun_in_time_is_refused_and_who_is_begun_in_part_waits_on() {
     bench.drain();
     bench.ask(
         &[6; 6],
-        vec![Part::Write(2)],
+        vec![Part::Generate(2)],
         Traits { queue_timeout: Some(queue_timeout()), ..Traits::default() },
     );
     bench.drain();
@@ -188,16 +188,16 @@ fn a_part_that_comes_after_its_request_was_refused_is_not_started() {
     let queue_timeout = Some(QueueTimeout::new(bench.now, Duration::from_secs(1)));
     let in_parts = Traits { queue_timeout, ..Traits::default() };
     let equal = Traits { name: Some(1), ..Traits::default() };
-    bench.ask(&[1; 6], vec![Part::Write(9)], equal.clone());
+    bench.ask(&[1; 6], vec![Part::Generate(9)], equal.clone());
     bench.step();
-    bench.ask(&[2; 6], vec![Part::Write(2)], in_parts.clone());
+    bench.ask(&[2; 6], vec![Part::Generate(2)], in_parts.clone());
     bench.step();
     bench.now += Duration::from_secs(2);
     bench.step();
     // Neither beside an equal request, which is running, nor when there is room.
-    bench.ask(&[1; 6], vec![Part::Write(9)], Traits { name: Some(1), ..in_parts.clone() });
+    bench.ask(&[1; 6], vec![Part::Generate(9)], Traits { name: Some(1), ..in_parts.clone() });
     bench.drain();
-    bench.ask(&[3; 6], vec![Part::Write(2)], in_parts);
+    bench.ask(&[3; 6], vec![Part::Generate(2)], in_parts);
     assert!(bench.step().is_none());
     for client in &mut bench.clients[1..] {
         let events: Vec<Event> = std::iter::from_fn(|| client.stream.as_mut().unwrap().try_next()).collect();
@@ -236,7 +236,7 @@ fn whoever_waits_for_the_place_of_a_request_finds_that_it_has_begun() {
     bench.queue_slot = Some(backlog.join(entry, &bench.scheduler.config).unwrap());
     let queue_timeout = QueueTimeout::new(bench.now, Duration::from_secs(1));
     let traits = Traits { queue_timeout: Some(queue_timeout.clone()), ..Traits::default() };
-    bench.ask(&[1; 6], vec![Part::Write(1)], traits);
+    bench.ask(&[1; 6], vec![Part::Generate(1)], traits);
     let woken = Arc::new(Woken { queue_timeout, has_begun: std::sync::Mutex::default() });
     let mut wakes = std::pin::pin!(ticket.woken());
     assert!(wakes.as_mut().poll(&mut std::task::Context::from_waker(&woken.clone().into())).is_pending());

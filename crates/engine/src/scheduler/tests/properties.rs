@@ -19,9 +19,9 @@ fn script(how: usize, output: usize) -> Vec<Part> {
     let labels = |distribution| choose(&[&[1, 1], &[1, 2], &[2, 1]], distribution);
     match how {
         0 => vec![labels(true)],
-        1 => vec![labels(false), Part::Write(output)],
-        2 => vec![Part::Write(output), Part::Say(vec![TokenId(3)]), labels(true)],
-        _ => vec![Part::Write(output)],
+        1 => vec![labels(false), Part::Generate(output)],
+        2 => vec![Part::Generate(output), Part::Fixed(vec![TokenId(3)]), labels(true)],
+        _ => vec![Part::Generate(output)],
     }
 }
 
@@ -85,12 +85,12 @@ fn replies(asked: &[Asked], order: &[usize], (limits, config): (Limits, Config))
         while let Some(event) = client.stream.as_mut().unwrap().try_next() {
             match event {
                 Event::Token(sampled) => replies[*index].push(sampled.token.0),
-                Event::Said(said) => replies[*index].extend(said.iter().map(|token| token.0)),
+                Event::Fixed(said) => replies[*index].extend(said.iter().map(|token| token.0)),
                 Event::Chosen(choice) => {
                     replies[*index].extend(choice.tokens.iter().map(|(token, _)| token.0));
                     replies[*index].extend(choice.logprobs.iter().flatten().map(|logprob| logprob.to_bits()));
                 }
-                Event::Admitted { .. } | Event::Rated(_) | Event::Finished(..) | Event::Failed(_) => {}
+                Event::Admitted { .. } | Event::Reward(_) | Event::Finished(..) | Event::Failed(_) => {}
             }
         }
     }

@@ -34,6 +34,28 @@ fn a_follower_leads_when_its_leader_leaves() {
     assert_eq!(bench.outcomes()[1], Some((4, 8)));
 }
 
+#[test]
+fn blocks_of_a_sequence_that_failed_are_found_by_nobody_though_another_still_runs_on_them() {
+    let mut bench = Bench::within(Limits { block_count: 24, ..LIMITS }, Config::default());
+    let shared: Vec<u32> = (0..16).map(|id| id % 7).collect();
+    let prompt = |own: u32, count: usize| [&shared[..], &vec![own; count]].concat();
+    bench.enqueue(&prompt(5, 2), 4);
+    assert_eq!(bench.step().unwrap(), "A[0..10]");
+    bench.enqueue(&prompt(6, 13), 4);
+    assert_eq!(bench.step().unwrap(), "A[10..18]");
+    // B computes two blocks after those of A.
+    assert_eq!(bench.step_without(Some(0)).unwrap(), "A[18..19] B[16..25]");
+    assert_eq!(bench.scheduler.cached_blocks(), 0);
+    bench.enqueue(&prompt(5, 2), 4);
+    bench.enqueue(&prompt(6, 13), 1);
+    // C computes the same blocks again, and D waits for them.
+    assert_eq!(bench.step().unwrap(), "B[25..29] C[0..6]");
+    bench.drain();
+    assert_eq!(bench.outcomes(), [Some((1, 0)), Some((4, 16)), Some((4, 0)), Some((1, 16))]);
+    let scheduler = &bench.scheduler;
+    assert_eq!((scheduler.free_blocks(), scheduler.cached_blocks()), (24, 4 + 3), "none of A and B");
+}
+
 /// The uncached length of a prompt must be its whole length again when its blocks are no longer going to be
 /// computed.
 #[test]

@@ -12,7 +12,7 @@ use crate::{Problem, Problems};
 const MOST: usize = 200;
 
 /// The content of a file as far as it could be deserialised.
-pub(super) struct Reading<T> {
+pub(super) struct FileContent<T> {
     file: String,
     /// The value, with stand-ins for whatever was invalid; `None` if the file could not be repaired.
     pub(super) value: Option<T>,
@@ -28,7 +28,7 @@ enum Step {
     Index(usize),
 }
 
-impl<T> Reading<T> {
+impl<T> FileContent<T> {
     /// Whether the value at `key`, or at one of the keys `others` on which it depends, was changed by a repair, so
     /// that nothing is known about it.
     pub(super) fn hides(&self, key: &str, others: &[&str]) -> bool {
@@ -54,19 +54,19 @@ impl<T> Reading<T> {
 }
 
 /// Reads `text`, the content of `file`.
-pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Reading<T> {
-    let mut reading =
-        Reading { file: file.to_owned(), value: None, problems: Vec::new(), changed: BTreeSet::new() };
+pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> FileContent<T> {
+    let mut content =
+        FileContent { file: file.to_owned(), value: None, problems: Vec::new(), changed: BTreeSet::new() };
     let table = match toml::from_str::<Table>(text) {
         Ok(table) => table,
         Err(error) => {
             let reason = error.to_string().trim().to_owned();
-            reading.problems.push(Problem { file: file.to_owned(), key: None, reason });
-            return reading;
+            content.problems.push(Problem { file: file.to_owned(), key: None, reason });
+            return content;
         }
     };
-    Repair::new(table).run(&mut reading);
-    reading
+    Repair::new(table).run(&mut content);
+    content
 }
 
 /// A file that is deserialised repeatedly, each time with one more invalid value removed or one more missing value
@@ -87,11 +87,11 @@ impl Repair {
         Self { root: Value::Table(table), stand_ins, taken, gaps }
     }
 
-    fn run<T: DeserializeOwned>(mut self, reading: &mut Reading<T>) {
+    fn run<T: DeserializeOwned>(mut self, content: &mut FileContent<T>) {
         for _ in 0..MOST {
             let error = match serde_path_to_error::deserialize(self.root.clone()) {
                 Ok(value) => {
-                    reading.value = Some(value);
+                    content.value = Some(value);
                     return;
                 }
                 Err(error) => error,
@@ -105,20 +105,20 @@ impl Repair {
                     let put_in = self.stand_ins.keys().any(|known| path.starts_with(known));
                     path.push(Step::Key(field.to_owned()));
                     if !put_in && !self.taken.contains(&path) {
-                        reading.problems.push(problem(&reading.file, &place, reason.clone()));
+                        content.problems.push(problem(&content.file, &place, reason.clone()));
                     }
                     self.put(&path, 0)
                 }
                 None => match self.stand_ins.get(&path).copied() {
                     Some(tried) => self.put(&path, tried + 1),
                     None => {
-                        reading.problems.push(problem(&reading.file, &self.in_file(&path), reason));
+                        content.problems.push(problem(&content.file, &self.in_file(&path), reason));
                         self.take(&path)
                     }
                 },
             };
             if let Some(Step::Key(top)) = path.first() {
-                reading.changed.insert(top.clone());
+                content.changed.insert(top.clone());
             }
             if found.is_none() {
                 return;
