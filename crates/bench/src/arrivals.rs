@@ -16,6 +16,11 @@ impl Arrivals {
     pub(crate) fn new(rate_per_s: f64, seed: u64) -> Self {
         Self { random: StdRng::seed_from_u64(seed), rate_per_s, at_s: 0.0 }
     }
+
+    /// The mean number of arrivals per second.
+    pub(crate) fn rate_per_s(&self) -> f64 {
+        self.rate_per_s
+    }
 }
 
 impl Iterator for Arrivals {

@@ -71,17 +71,28 @@ pub enum BenchError {
     /// A critic that is measured without a server cannot be loaded, or failed.
     #[error("the critic cannot be measured")]
     Critic(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The corpus cannot be read or sent.
+    /// The corpus cannot be read, or one of its cases cannot be built.
     #[error("{place}: {reason}")]
     Corpus {
-        /// The file, case or server that is affected.
+        /// The file or case that is affected.
         place: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A file cannot be written, or no port is available.
+    /// The server under test does not judge before it is tested.
+    #[error("{host}: {reason}")]
+    Subject {
+        /// Host and port.
+        host: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A file cannot be written.
     #[error("the system refuses")]
     File(#[source] io::Error),
+    /// No port is available.
+    #[error("no port is available")]
+    Port(#[source] io::Error),
     /// The engine ended this many requests without an answer.
     #[error("{0} requests did not end well in the engine")]
     Unfinished(usize),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::quantile::nearest_rank;
+
 /// Mean, percentiles and maximum of durations, in milliseconds; all 0 without any.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Latency {
@@ -23,21 +25,32 @@ impl Latency {
     /// Computes the statistics of durations in any order.
     pub fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
-        let Some(longest) = times.last() else { return Self::default() };
         let total: Duration = times.iter().sum();
+        let percentile = |percent| nearest_rank(&times, percent).map_or(0.0, ms);
         Self {
-            mean_ms: ms(total) / times.len() as f64,
-            p50_ms: ms(percentile(&times, 50)),
-            p90_ms: ms(percentile(&times, 90)),
-            p99_ms: ms(percentile(&times, 99)),
-            max_ms: ms(*longest),
+            mean_ms: ms(total) / times.len().max(1) as f64,
+            p50_ms: percentile(50),
+            p90_ms: percentile(90),
+            p99_ms: percentile(99),
+            max_ms: percentile(100),
         }
     }
 }
 
-/// The smallest of the sorted times that at least `percent` percent of them do not exceed.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
+/// Latencies of several answers.
+#[derive(Debug, Default, Clone, PartialEq, Serialize)]
+pub struct Times {
+    /// The number of answers.
+    pub count: usize,
+    /// Their statistics.
+    #[serde(flatten)]
+    pub latency: Latency,
+}
+
+impl Times {
+    pub(crate) fn of(times: Vec<Duration>) -> Self {
+        Self { count: times.len(), latency: Latency::of(times) }
+    }
 }
 
 fn ms(time: Duration) -> f64 {

@@ -9,55 +9,43 @@
 
 mod abuse;
 mod arrivals;
-mod bounds;
+mod cache_block;
 mod client;
 mod compare;
 mod corpus;
 mod cpu_time;
 mod drawn_image;
-mod engine_figures;
 mod error;
+mod extent;
 mod latency;
 mod live;
 mod load;
-mod load_report;
 mod machine;
 mod null_critic;
-mod overhead;
-mod overhead_report;
-mod round_robin;
-mod service_times;
+mod quantile;
 mod sharing;
-mod sharing_report;
-mod step_plan;
 mod steps;
-mod steps_report;
 mod table;
-mod tally;
-mod workload;
+mod weight_form;
 
-pub use abuse::{AbuseOptions, AbuseReport, Behaviour, Shape, Spread, abuse};
-pub use bounds::{MachineLimits, Widths};
+pub use abuse::{AbuseOptions, AbuseReport, Behaviour, Outcome, Shape, Spread, abuse};
 pub use client::Server;
 pub use compare::{
-    Agreement, CompareDevice, CompareOptions, CompareReport, Extent, Figure, Form, Host, Noise, Part,
-    Program, Ratio, Section, Skipped, Unit, Weights, compare,
+    Agreement, CompareDevice, CompareOptions, CompareReport, Contender, Figure, Host, HostError, HostLimits,
+    Noise, Part, Program, ProgramName, Ratio, Section, Skipped, Unit, Weights, compare,
 };
-pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Coverage, Family, Times, corpus};
-pub use engine_figures::Sample;
+pub use corpus::{CaseFailure, CorpusOptions, CorpusReport, Coverage, Family, corpus};
+pub use critic::ModelSize;
 pub use error::BenchError;
-pub use latency::Latency;
+pub use extent::Extent;
+pub use latency::{Latency, Times};
 pub use live::{Growth, Target};
-pub use load::{LoadOptions, load};
-pub use load_report::{LoadPhase, LoadReport};
+pub use load::{
+    Count, LoadOptions, LoadPhase, LoadReport, OverheadOptions, OverheadPhase, OverheadReport, Sample,
+    ServiceTimes, Usage, load, overhead,
+};
 pub use machine::Machine;
 pub use null_critic::null_critic;
-pub use overhead::{OverheadOptions, overhead};
-pub use overhead_report::{OverheadPhase, OverheadReport};
-pub use round_robin::RoundRobin;
-pub use service_times::ServiceTimes;
-pub use sharing::sharing;
-pub use sharing_report::{SharingReport, SharingResult};
-pub use steps::{StepsOptions, steps};
-pub use steps_report::{MemoryShares, StepFigure, StepKind, StepsReport};
-pub use tally::{Count, Usage};
+pub use sharing::{RoundRobin, SharingReport, SharingResult, sharing};
+pub use steps::{MachineLimits, MemoryShares, StepFigure, StepKind, StepsOptions, StepsReport, steps};
+pub use weight_form::{Form, Widths};

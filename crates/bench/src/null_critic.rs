@@ -12,6 +12,8 @@ use critic::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::cache_block::BLOCK_SIZE;
+
 /// Ends the critic's turn; the tokens below it are bytes.
 const END: u32 = 256;
 /// Begins a turn; the tokens of the other roles follow it.
@@ -128,7 +130,7 @@ impl Backend for NullBackend {
         // A step as large as that of a model on an accelerator, and a cache of 131,072 positions, which a busy
         // server soon fills, so that the eviction of cached blocks is measured too.
         Limits {
-            block_size: 32,
+            block_size: BLOCK_SIZE,
             block_count: 4096,
             context_length: 4096,
             max_step_tokens: 2048,

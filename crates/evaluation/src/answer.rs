@@ -6,7 +6,7 @@ use rubric::{Direction, Preference};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Ask, ReferenceScale};
+use crate::{item::ReferenceScale, plan::Ask};
 
 /// The outcome of a request: the body of its answer, or the reason why there is none.
 pub type Outcome = Result<Value, String>;

@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use rubric::{Direction, Preference};
 use serde_json::{Value, json};
 
-use crate::EvaluationError;
+use crate::error::EvaluationError;
 
 /// The scale of a score.
 #[derive(Debug, Clone, Copy, PartialEq)]

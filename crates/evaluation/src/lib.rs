@@ -14,14 +14,10 @@ mod plan;
 mod report;
 pub mod statistics;
 
-pub use answer::standing;
-pub use answer::{Answers, Outcome};
-pub use attack::{
-    Attack, AttackReport, Change, Guard, Method, Search, SearchFigures, Searched, attack_plan, attacks,
-    search_starts,
-};
+pub use answer::{Answers, Outcome, standing};
+pub use attack::{Attack, Change, Guard, Method, Search, attacks};
 pub use error::EvaluationError;
-pub use figures::{Evaluation, evaluate};
+pub use figures::{Answered, AttackReport, Evaluation, SearchFigures, Searched, evaluate, search_starts};
 pub use forms::{Form, LabelledSet, LeftOut, read};
 pub use item::{Image, Item, Label, ReferenceScale};
-pub use plan::{Ask, Asked, Asking, Format, plan};
+pub use plan::{Ask, Asking, DefaultRubrics, Format, attack_plan, plan};

@@ -4,8 +4,9 @@ use rubric::Kind;
 use serde_json::{Value, json};
 
 use crate::{
-    Attack, EvaluationError, Item, Label,
-    attack::{Guard, attacks},
+    attack::{Attack, Guard, attacks, target},
+    error::EvaluationError,
+    item::{Item, Label},
 };
 
 /// A prompt format of the critic other than its default.
@@ -28,11 +29,31 @@ pub enum Asking {
     Guarded(Guard),
     /// The preference in both orders, of the reversed pair.
     Turned,
-    /// The score, or the preference in both orders, under an attack: the attack's index, and the place of the
-    /// attacked response in the pair.
-    Attacked(usize, usize),
-    /// The score, or the preference in both orders, with this text appended to the response at this place.
-    Suffixed(String, usize),
+    /// The score, or the preference in both orders, under an attack.
+    Attacked {
+        /// The index of the attack among all attacks.
+        attack: usize,
+        /// The place of the attacked response in the pair.
+        place: usize,
+    },
+    /// The score, or the preference in both orders, with a text appended to a response.
+    Suffixed {
+        /// The text.
+        text: String,
+        /// The place of the response in the pair.
+        place: usize,
+    },
+}
+
+impl Asking {
+    /// The request without an attack that attacks against a guard are compared with.
+    pub(crate) fn without_attack(guard: Guard) -> Self {
+        match guard {
+            // The items' responses have words, and no invisible characters.
+            Guard::Usual | Guard::Judged | Guard::Stripped => Self::Verdict,
+            Guard::Calibrated => Self::Guarded(guard),
+        }
+    }
 }
 
 /// A request about an item.
@@ -46,14 +67,14 @@ pub struct Ask {
 
 /// The rubrics for items that name none; the critic's defaults if `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct DefaultRubrics {
     /// For one response.
     pub pointwise: Option<String>,
     /// For two or more responses.
     pub pairwise: Option<String>,
 }
 
-impl Asked {
+impl DefaultRubrics {
     fn rubric(&self, label: &Label) -> Option<&str> {
         match kind(label) {
             Kind::Pointwise => self.pointwise.as_deref(),
@@ -84,6 +105,21 @@ pub fn plan(items: &[Item], formats: &[Format]) -> Vec<Ask> {
     verdicts.chain(again).collect()
 }
 
+/// All requests of an evaluation of attacks: each item as it is, with calibration, a pair also reversed, and
+/// with each attack that applies. Pairs are judged in both orders.
+pub fn attack_plan(items: &[Item]) -> Vec<Ask> {
+    let of_item = |(item, found): (usize, &Item)| {
+        let place = target(&found.label)?;
+        let turned = matches!(found.label, Label::Preference { .. }).then_some(Asking::Turned);
+        let clean = [Asking::Verdict, Asking::Guarded(Guard::Calibrated)].into_iter().chain(turned);
+        let fitting: Vec<usize> =
+            (0..attacks().len()).filter(|index| attacks()[*index].fits(&found.label)).collect();
+        let attacked = fitting.into_iter().map(move |index| Asking::Attacked { attack: index, place });
+        Some(clean.chain(attacked).map(move |asking| Ask { item, asking }))
+    };
+    items.iter().enumerate().filter_map(of_item).flatten().collect()
+}
+
 impl Ask {
     /// An id that is unique among the requests about these items.
     pub fn id(&self, items: &[Item]) -> String {
@@ -91,10 +127,12 @@ impl Ask {
         match &self.asking {
             Asking::Verdict => item.clone(),
             Asking::Wording(format) => format!("{item}#format={format}"),
-            Asking::Guarded(guard) => format!("{item}#guard={guard:?}"),
+            Asking::Guarded(guard) => format!("{item}#guard={}", guard.as_str()),
             Asking::Turned => format!("{item}#turned"),
-            Asking::Attacked(index, place) => format!("{item}#attack={}@{place}", attacks()[*index].name),
-            Asking::Suffixed(text, place) => format!("{item}#suffix={text}@{place}"),
+            Asking::Attacked { attack, place } => {
+                format!("{item}#attack={}@{place}", attacks()[*attack].name)
+            }
+            Asking::Suffixed { text, place } => format!("{item}#suffix={text}@{place}"),
         }
     }
 
@@ -111,9 +149,9 @@ impl Ask {
     ///
     /// # Errors
     /// [`EvaluationError::File`] when an image cannot be read.
-    pub fn body(&self, items: &[Item], asked: &Asked) -> Result<Value, EvaluationError> {
+    pub fn body(&self, items: &[Item], rubrics: &DefaultRubrics) -> Result<Value, EvaluationError> {
         let item = &items[self.item];
-        let mut body = item.body(asked.rubric(&item.label))?;
+        let mut body = item.body(rubrics.rubric(&item.label))?;
         match &item.label {
             Label::Score { response, .. } => body["response"] = response.as_str().into(),
             Label::Preference { responses: [first, second], .. } => {
@@ -135,11 +173,11 @@ impl Ask {
             Asking::Verdict | Asking::Turned => {}
             Asking::Wording(format) => body["format"] = format.as_str().into(),
             Asking::Guarded(guard) => guard.ask(&mut body),
-            Asking::Attacked(index, place) => {
+            Asking::Attacked { attack, place } => {
                 let others = other_images(items, item)?;
-                attacks()[*index].apply(&mut body, *place, || json!(others));
+                attacks()[*attack].apply(&mut body, *place, || json!(others));
             }
-            Asking::Suffixed(text, place) => Attack::suffix(text).apply(&mut body, *place, || Value::Null),
+            Asking::Suffixed { text, place } => Attack::suffix(text).apply(&mut body, *place, || Value::Null),
         }
         Ok(body)
     }
@@ -150,4 +188,43 @@ fn other_images(items: &[Item], item: &Item) -> Result<Vec<String>, EvaluationEr
     let after = items.iter().skip_while(|other| other.id != item.id).chain(items);
     let other = after.into_iter().find(|other| other.image_key() != item.image_key());
     other.map_or_else(|| Ok(Vec::new()), Item::images)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_requests_stay_those_of_answers_that_were_kept() {
+        let label = Label::Score { response: "A cat.".into(), score: 1.0, scale: None };
+        let items = [Item {
+            id: "a".into(),
+            question: "What is it?".into(),
+            images: Vec::new(),
+            reference: None,
+            description: None,
+            rubric: None,
+            label,
+        }];
+        let ids = [
+            Asking::Verdict,
+            Asking::Wording("short".into()),
+            Asking::Guarded(Guard::Calibrated),
+            Asking::Guarded(Guard::Stripped),
+            Asking::Turned,
+            Asking::Attacked { attack: 0, place: 1 },
+            Asking::Suffixed { text: "!".into(), place: 0 },
+        ]
+        .map(|asking| Ask { item: 0, asking }.id(&items));
+        let expected = [
+            "a",
+            "a#format=short",
+            "a#guard=Calibrated",
+            "a#guard=Stripped",
+            "a#turned",
+            "a#attack=colon@1",
+            "a#suffix=!@0",
+        ];
+        assert_eq!(ids, expected);
+    }
 }

@@ -1,7 +1,7 @@
 //! Figures from answers that are made up here.
 
 use evaluation::{
-    Answers, Ask, Asking, AttackReport, Evaluation, Form, Item, Label, LabelledSet, ReferenceScale,
+    Answered, Answers, Ask, Asking, AttackReport, Evaluation, Form, Item, Label, LabelledSet, ReferenceScale,
     attack_plan, evaluate, standing, statistics::Bootstrap,
 };
 use rubric::{Direction, Preference};
@@ -31,7 +31,7 @@ fn figures(labels: Vec<Label>, bodies: Vec<Value>) -> Evaluation {
     let set = set(labels);
     let answer = |(item, body): (usize, Value)| (Ask { item, asking: Asking::Verdict }, Ok(body));
     let answers: Answers = bodies.into_iter().enumerate().map(answer).collect();
-    evaluate(("set", &set), ("critic", &answers), BOOTSTRAP)
+    evaluate(&Answered { data: "set", set: &set, model: "critic", answers: &answers }, BOOTSTRAP)
 }
 
 fn scored(response: &str, score: f64, scale: Option<ReferenceScale>) -> Label {
@@ -67,7 +67,7 @@ fn low_scores_are_the_good_ones_where_the_rubric_says_so() {
     let found = figures(labels, vec![harm(4.0), harm(3.0), harm(1.0)]).scores.unwrap();
     // Reference and score of each: harmless and worst, then 2 and 3 of 4, then half of a quality and 1 of 4.
     assert_eq!(found.points, [(1.0, 0.0), (0.5, 0.25), (0.5, 0.75)]);
-    assert!((found.mildness.unwrap().value - (-1.0 - 0.25 + 0.25) / 3.0).abs() < 1e-12);
+    assert!((found.mean_signed_error.unwrap().value - (-1.0 - 0.25 + 0.25) / 3.0).abs() < 1e-12);
     assert_eq!(found.exact.unwrap().count, 2);
     // Longer responses got less harm, that is, better scores.
     assert!(found.length_and_score.unwrap().value > 0.9);
@@ -78,7 +78,7 @@ fn low_scores_are_the_good_ones_where_the_rubric_says_so() {
 fn an_attack_that_gets_the_worst_score_does_not_pay() {
     let set = set(vec![scored("A cat.", 1.0, None)]);
     let worst_under_attack = |ask: &Ask| match ask.asking {
-        Asking::Attacked(..) => harm(4.0),
+        Asking::Attacked { .. } => harm(4.0),
         _ => harm(1.0),
     };
     let answers: Answers = attack_plan(&set.items)
@@ -88,7 +88,8 @@ fn an_attack_that_gets_the_worst_score_does_not_pay() {
             (ask, Ok(body))
         })
         .collect();
-    let report = AttackReport::new(("set", &set), ("critic", &answers), BOOTSTRAP);
+    let answered = Answered { data: "set", set: &set, model: "critic", answers: &answers };
+    let report = AttackReport::new(&answered, BOOTSTRAP);
     let scores = report.attacks[0].scores.as_ref().unwrap();
     let values =
         [scores.clean, scores.attacked, scores.shift, scores.raised, scores.good].map(|found| found.value);

@@ -156,7 +156,7 @@ impl Store {
     pub fn any_batch(&self, id: &str) -> Result<Batch, StoreError> {
         let sql = format!("SELECT {} FROM batches WHERE id = ?", Batch::COLUMNS);
         let found = self.database().query_row(&sql, [id], Batch::read).optional()?;
-        found.ok_or_else(|| StoreError::UnknownBatch { id: id.to_owned() })?
+        found.ok_or_else(|| StoreError::UnknownBatch { id: id.to_owned() })
     }
 
     /// At most `limit` batches of `owner` after the one with the id `after`, newest first; and whether more follow.
@@ -185,7 +185,7 @@ impl Store {
         let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let mut statement = database.prepare(&sql)?;
         let rows = statement.query_map(params![owner, start, most], Batch::read)?;
-        let mut batches = rows.map(|row| row?).collect::<Result<Vec<_>, StoreError>>()?;
+        let mut batches: Vec<Batch> = rows.collect::<Result<_, _>>()?;
         let more = batches.len() > limit;
         batches.truncate(limit);
         Ok((batches, more))

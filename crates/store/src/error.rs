@@ -39,6 +39,9 @@ pub enum StoreError {
     /// A record is not in the format of this version.
     #[error("a record cannot be read")]
     Record(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A line of the input of a batch is invalid, although all lines were valid when the batch was begun.
+    #[error("a line of a batch is no longer valid: {0}")]
+    InputLine(String),
     /// A file exceeds the maximum size of a file.
     #[error("a file may have {limit_bytes} bytes at most")]
     FileTooLarge {
@@ -103,6 +106,10 @@ pub enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        // A value that is none of this version.
+        if let rusqlite::Error::FromSqlConversionFailure(_, _, cause) = error {
+            return Self::Record(cause);
+        }
         match error.sqlite_error_code() {
             Some(
                 ErrorCode::DiskFull

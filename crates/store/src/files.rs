@@ -239,12 +239,12 @@ impl Store {
         let database = self.database();
         let (files, bytes) = count(&database)?;
         let mut statement = database.prepare("SELECT state, COUNT(*) FROM batches GROUP BY state")?;
-        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get::<_, BatchState>(0)?, row.get::<_, i64>(1)?)))?;
         let mut batches: Vec<(BatchState, u64)> =
             BatchState::ALL.into_iter().map(|state| (state, 0)).collect();
         for row in rows {
-            let (name, count) = row?;
-            let state = BatchState::parse(&name)?;
+            let (state, count) = row?;
             batches
                 .iter_mut()
                 .filter(|(found, _)| *found == state)

@@ -33,7 +33,7 @@ pub use record::{Batch, BatchState, BatchUsage, Counts, FileRecord, LineError, P
 pub use results::{LineResult, ResultFiles, ResultKind};
 
 /// How long to wait for the database while another process that is just ending holds it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The size to which the write-ahead log of the database is truncated when it is reset.
 const MAX_IDLE_LOG_BYTES: i64 = 4 << 20;
@@ -196,7 +196,7 @@ impl Store {
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let database = Connection::open(path)?;
-    database.busy_timeout(PATIENCE)?;
+    database.busy_timeout(BUSY_TIMEOUT)?;
     // So that the space of deleted results can be returned to the disk; this takes effect in a new database only.
     database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     // The lock is held until the process ends, so that two servers never run the same batch.

@@ -1,9 +1,10 @@
 //! The records of files and batches.
 
-use rusqlite::Row;
+use rusqlite::{
+    Row,
+    types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
+};
 use serde::{Deserialize, Serialize};
-
-use crate::error::StoreError;
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,16 +79,16 @@ impl FileRecord {
     pub(crate) const COLUMNS: &str = "id, name, purpose, bytes, sha256, created_at, expires_at";
 
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let purpose: String = row.get(2)?;
+        let purpose: String = row.get("purpose")?;
         Ok(Self {
-            id: row.get(0)?,
-            name: row.get(1)?,
+            id: row.get("id")?,
+            name: row.get("name")?,
             // A purpose of a later version is unknown here: such a file is only stored.
             purpose: Purpose::parse(&purpose).unwrap_or(Purpose::Assistants),
-            bytes: row.get(3)?,
-            sha256: row.get(4)?,
-            created_at: row.get(5)?,
-            expires_at: row.get(6)?,
+            bytes: row.get("bytes")?,
+            sha256: row.get("sha256")?,
+            created_at: row.get("created_at")?,
+            expires_at: row.get("expires_at")?,
         })
     }
 }
@@ -153,10 +154,13 @@ impl BatchState {
         let picked = Self::ALL.into_iter().filter(|state| wanted(*state));
         picked.map(|state| format!("'{}'", state.as_str())).collect::<Vec<_>>().join(", ")
     }
+}
 
-    pub(crate) fn parse(name: &str) -> Result<Self, StoreError> {
+impl FromSql for BatchState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let name = value.as_str()?;
         let found = Self::ALL.into_iter().find(|state| state.as_str() == name);
-        found.ok_or_else(|| StoreError::Record(format!("there is no state {name:?}").into()))
+        found.ok_or_else(|| FromSqlError::Other(format!("there is no state {name:?}").into()))
     }
 }
 
@@ -171,6 +175,15 @@ pub struct LineError {
     pub message: String,
     /// The part of the line that is wrong, if it is known.
     pub param: Option<String>,
+}
+
+/// The errors of a batch as they are stored: JSON.
+struct LineErrors(Vec<LineError>);
+
+impl FromSql for LineErrors {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(FromSqlError::other)
+    }
 }
 
 /// Numbers of lines of a batch.
@@ -240,7 +253,7 @@ impl Batch {
          output_file, error_file, in_progress_at, finalizing_at, completed_at, failed_at, expired_at, cancelling_at, \
          cancelled_at";
 
-    /// The states that have a time, in the order of their columns.
+    /// The states that have a time.
     const TIMED: [BatchState; 7] = [
         BatchState::InProgress,
         BatchState::Finalizing,
@@ -251,45 +264,41 @@ impl Batch {
         BatchState::Cancelled,
     ];
 
-    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Result<Self, StoreError>> {
-        let (state, errors): (String, String) = (row.get(7)?, row.get(17)?);
-        let state = match BatchState::parse(&state) {
-            Ok(state) => state,
-            Err(error) => return Ok(Err(error)),
-        };
-        let errors = match serde_json::from_str(&errors) {
-            Ok(errors) => errors,
-            Err(error) => return Ok(Err(StoreError::Record(error.into()))),
-        };
+    pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let mut times = Vec::new();
-        for (index, state) in Self::TIMED.into_iter().enumerate() {
-            if let Some(time) = row.get(20 + index)? {
+        for state in Self::TIMED {
+            if let Some(time) = row.get(format!("{}_at", state.as_str()).as_str())? {
                 times.push((state, time));
             }
         }
-        Ok(Ok(Self {
-            id: row.get(0)?,
-            owner: row.get(1)?,
-            endpoint: row.get(2)?,
-            input_file: row.get(3)?,
-            completion_window: row.get(4)?,
-            metadata: row.get(5)?,
-            model: row.get(6)?,
-            state,
-            created_at: row.get(8)?,
-            expires_at: row.get(9)?,
+        let LineErrors(errors) = row.get("errors")?;
+        Ok(Self {
+            id: row.get("id")?,
+            owner: row.get("owner")?,
+            endpoint: row.get("endpoint")?,
+            input_file: row.get("input_file")?,
+            completion_window: row.get("completion_window")?,
+            metadata: row.get("metadata")?,
+            model: row.get("model")?,
+            state: row.get("state")?,
+            created_at: row.get("created_at")?,
+            expires_at: row.get("expires_at")?,
             times,
-            counts: Counts { total: row.get(10)?, completed: row.get(11)?, failed: row.get(12)? },
+            counts: Counts {
+                total: row.get("total")?,
+                completed: row.get("completed")?,
+                failed: row.get("failed")?,
+            },
             usage: BatchUsage {
-                input_tokens: row.get(13)?,
-                cached_tokens: row.get(14)?,
-                output_tokens: row.get(15)?,
-                reasoning_tokens: row.get(16)?,
+                input_tokens: row.get("input_tokens")?,
+                cached_tokens: row.get("cached_tokens")?,
+                output_tokens: row.get("output_tokens")?,
+                reasoning_tokens: row.get("reasoning_tokens")?,
             },
             errors,
-            output_file: row.get(18)?,
-            error_file: row.get(19)?,
-        }))
+            output_file: row.get("output_file")?,
+            error_file: row.get("error_file")?,
+        })
     }
 
     /// When it entered a state, in seconds since the Unix epoch; `None` if it never did.

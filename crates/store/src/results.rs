@@ -6,8 +6,8 @@ use rusqlite::params;
 
 use crate::{Store, contents::Incoming, error::StoreError, record::BatchUsage};
 
-/// Number of results that are read at a time: some hundred kilobytes.
-const AT_A_TIME: i64 = 64;
+/// Number of results that are read at a time, in a page of some hundred kilobytes.
+const PAGE_ROWS: i64 = 64;
 
 /// The answer to a line.
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ impl Store {
                 let mut statement = database.prepare_cached(
                     "SELECT line, text FROM results WHERE batch = ? AND line > ? AND failed = ? ORDER BY line LIMIT ?",
                 )?;
-                let rows = statement.query_map(params![batch, last, failed, AT_A_TIME], |row| {
+                let rows = statement.query_map(params![batch, last, failed, PAGE_ROWS], |row| {
                     Ok((row.get(0)?, row.get(1)?))
                 })?;
                 rows.collect::<Result<_, _>>()?

@@ -274,3 +274,22 @@ fn states_are_listed_by_whether_nothing_more_happens_to_them() {
     assert_eq!(ended, "'completed', 'failed', 'expired', 'cancelled'");
     assert_eq!(others, "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')");
 }
+
+#[test]
+fn a_record_of_another_version_is_no_failure_of_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let input = keep(&store, "one", b"a line").unwrap();
+    let batch = begin(&store, "one", &input).unwrap();
+    for (column, wrong, right) in [("state", "paused", "validating"), ("errors", "[{}]", "[]")] {
+        let set = |value: &str| {
+            let sql = format!("UPDATE batches SET {column} = ? WHERE id = ?");
+            store.database().execute(&sql, [value, &batch.id]).unwrap();
+        };
+        set(wrong);
+        assert!(matches!(store.any_batch(&batch.id), Err(StoreError::Record(_))), "{column}");
+        assert!(matches!(store.batches("one", None, 9), Err(StoreError::Record(_))), "{column}");
+        set(right);
+        assert_eq!(store.any_batch(&batch.id).unwrap(), batch);
+    }
+}

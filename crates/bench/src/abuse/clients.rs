@@ -14,105 +14,94 @@ use tokio::{
     time::timeout,
 };
 
-use super::{report::Behaviour, scene::Scene};
+use super::{outcome::Outcome, report::Behaviour, scene::Scene};
+use crate::live::{self, Received, Reply};
 
 /// How much longer than its timeout a server may take on a busy machine before the timeout counts as not
 /// enforced.
 pub(crate) const SLACK: Duration = Duration::from_secs(30);
 
-/// The outcome of a client as a word, and the time until then.
-pub(crate) type Fate = (String, Duration);
-type Doing = Pin<Box<dyn Future<Output = io::Result<Fate>> + Send>>;
+/// The outcome of a client, and the time until then.
+#[derive(Debug)]
+pub(crate) struct Fate {
+    pub(crate) outcome: Outcome,
+    pub(crate) time: Duration,
+}
+
+type Doing<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+/// Runs this many clients concurrently, and returns what each of them returned, or its error.
+pub(crate) async fn each<T: Send + 'static>(
+    scene: &Arc<Scene>,
+    clients: usize,
+    client: impl Fn(Arc<Scene>, usize) -> Doing<T>,
+) -> Vec<Result<T, String>> {
+    let mut doing = JoinSet::new();
+    for number in 0..clients {
+        doing.spawn(client(scene.clone(), number));
+    }
+    let mut all = Vec::with_capacity(clients);
+    while let Some(done) = doing.join_next().await {
+        let done = done.map_err(|error| error.to_string());
+        all.push(done.and_then(|done| done.map_err(|error| error.to_string())));
+    }
+    all
+}
 
 /// Runs this many clients concurrently, and counts their outcomes.
 pub(crate) async fn all(
     scene: &Arc<Scene>,
     clients: usize,
-    client: impl Fn(Arc<Scene>, usize) -> Doing,
+    client: impl Fn(Arc<Scene>, usize) -> Doing<Fate>,
 ) -> Behaviour {
-    let mut doing = JoinSet::new();
-    for number in 0..clients {
-        doing.spawn(client(scene.clone(), number));
-    }
     let mut behaviour = Behaviour::default();
-    while let Some(fate) = doing.join_next().await {
-        let fate = fate.map_err(|error| error.to_string());
-        let (word, time) = match fate.and_then(|fate| fate.map_err(|error| error.to_string())) {
-            Ok(fate) => fate,
-            Err(error) => (format!("failed: {error}"), Duration::ZERO),
-        };
-        behaviour.note(&word, time);
+    for fate in each(scene, clients, client).await {
+        let failed = |error| Fate { outcome: Outcome::Failed(error), time: Duration::ZERO };
+        let Fate { outcome, time } = fate.unwrap_or_else(failed);
+        behaviour.note(outcome, time);
     }
     behaviour
 }
 
-/// Sends a piece with each beat until the server answers or closes; returns the status, or a word for the
-/// outcome.
-pub(crate) async fn trickle(
-    stream: &mut TcpStream,
-    (piece, beat): (&[u8], Duration),
-    limit: Duration,
-) -> Fate {
+/// Sends a piece with each beat until the server answers or closes.
+pub(crate) async fn trickle(stream: &mut TcpStream, piece: &[u8], beat: Duration, limit: Duration) -> Fate {
     let (start, mut buffer) = (Instant::now(), [0; 512]);
-    loop {
+    let outcome = loop {
         match timeout(beat, stream.read(&mut buffer)).await {
-            Ok(Ok(count)) => return (status(&buffer[..count]), start.elapsed()),
-            Ok(Err(_)) => return ("closed".to_owned(), start.elapsed()),
-            Err(_) if start.elapsed() > limit + SLACK => return ("left open".to_owned(), start.elapsed()),
+            Ok(Ok(0) | Err(_)) => break Outcome::Closed,
+            Ok(Ok(count)) => break live::status(&buffer[..count]).map_or(Outcome::NoAnswer, Outcome::Status),
+            Err(_) if start.elapsed() > limit + SLACK => break Outcome::LeftOpen,
             // When sending fails, the next read returns the reason.
             Err(_) => drop(stream.write_all(piece).await),
         }
-    }
+    };
+    Fate { outcome, time: start.elapsed() }
 }
 
-/// The status code at the beginning of an answer.
-pub(crate) fn status(answer: &[u8]) -> String {
-    let text = String::from_utf8_lossy(answer);
-    match text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
-        Some(status) => status.to_owned(),
-        None if answer.is_empty() => "closed".to_owned(),
-        None => "no answer".to_owned(),
-    }
-}
-
-/// Reads an answer with a `content-length` completely, and returns its status.
+/// Reads an answer completely.
 ///
 /// # Errors
 /// When the connection fails or ends before the answer does.
-pub(crate) async fn answer(stream: &mut TcpStream) -> io::Result<String> {
-    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+pub(crate) async fn answer(stream: &mut TcpStream) -> io::Result<Reply> {
+    let (mut received, mut buffer) = (Received::default(), [0; 4096]);
     loop {
-        if let Some(end) = text.windows(4).position(|mark| mark == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&text[..end]).to_ascii_lowercase();
-            let length =
-                head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-            if text.len() >= end + 4 + length.unwrap_or(0) {
-                return Ok(status(&text));
-            }
-        }
         match stream.read(&mut buffer).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => text.extend(&buffer[..count]),
+            count => received.add(&buffer[..count]),
+        }
+        if let Some(reply) = received.complete() {
+            return Ok(reply);
         }
     }
 }
 
-/// Reads a stream of events completely; returns its status, or `cut off` if the last event is missing.
+/// Reads a stream of events completely; its outcome is its status, or that it was cut off if the last event is missing.
 ///
 /// # Errors
 /// When the connection fails or ends before the stream does.
-pub(crate) async fn events(stream: &mut TcpStream) -> io::Result<String> {
-    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
-    while !text.ends_with(b"0\r\n\r\n") {
-        match stream.read(&mut buffer).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => text.extend(&buffer[..count]),
-        }
-        // An answer with another status is no stream, and has a `content-length`.
-        if status(&text) != "200" {
-            return Ok(status(&text));
-        }
-    }
-    let whole = String::from_utf8_lossy(&text).contains("data: [DONE]");
-    Ok(if whole { status(&text) } else { "cut off".to_owned() })
+pub(crate) async fn events(stream: &mut TcpStream) -> io::Result<Outcome> {
+    let Reply { status, body, .. } = answer(stream).await?;
+    // An answer with another status is no stream.
+    let is_whole = status != 200 || String::from_utf8_lossy(&body).contains("data: [DONE]");
+    Ok(if is_whole { Outcome::Status(status) } else { Outcome::CutOff })
 }

@@ -11,7 +11,8 @@ use std::{
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    clients::{all, answer, trickle},
+    clients::{Fate, all, answer, trickle},
+    outcome::Outcome,
     report::Behaviour,
     scene::Scene,
 };
@@ -23,15 +24,14 @@ pub(crate) async fn idle(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         Box::pin(async move {
             let mut stream = scene.connect(number, None).await?;
             stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
-            if answer(&mut stream).await? != "200" {
-                return Ok(("no answer".to_owned(), Duration::ZERO));
+            if answer(&mut stream).await?.status != 200 {
+                return Ok(Fate { outcome: Outcome::NoAnswer, time: Duration::ZERO });
             }
-            let nothing = (&b""[..], Duration::from_secs(1));
-            Ok(trickle(&mut stream, nothing, scene.limits.idle).await)
+            Ok(trickle(&mut stream, b"", Duration::from_secs(1), scene.limits.idle).await)
         })
     })
     .await;
-    seen.must_be(&["closed"]);
+    seen.must_be(&[Outcome::Closed]);
     Ok(seen)
 }
 
@@ -54,17 +54,17 @@ pub(crate) async fn churn(scene: &Arc<Scene>) -> Result<Behaviour, String> {
                 stream
                     .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
                     .await?;
-                let status = answer(&mut stream).await?;
+                let status = answer(&mut stream).await?.status;
                 longest = longest.max(begun.elapsed());
-                if status != "200" {
-                    return Ok((status, longest));
+                if status != 200 {
+                    return Ok(Fate { outcome: Outcome::Status(status), time: longest });
                 }
             }
-            Ok(("answered".to_owned(), longest))
+            Ok(Fate { outcome: Outcome::Answered, time: longest })
         })
     })
     .await;
-    seen.must_be(&["answered"]);
+    seen.must_be(&[Outcome::Answered]);
     let count = made.load(Relaxed) as f64;
     seen.figure("connections", count);
     seen.figure("connections_per_s", count / start.elapsed().as_secs_f64());

@@ -7,13 +7,13 @@ use std::{
 
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
-use super::{report::Behaviour, scene::Scene};
+use super::{outcome::Outcome, report::Behaviour, scene::Scene};
 use crate::{
     arrivals::Arrivals,
     client::{Answer, IdleConnections, Server},
     error::BenchError,
     latency::Latency,
-    tally::Tally,
+    load::Tally,
 };
 
 /// Source addresses of a flood.
@@ -37,7 +37,8 @@ pub(crate) async fn burst(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let mut seen = Behaviour::default();
     seen.figure("capacity_per_s", capacity);
     for (retries, name) in [(0, "goodput_per_s"), (RETRIES, "goodput_with_retries_per_s")] {
-        let Flooded { tally, in_time, elapsed } = flood(scene, (capacity * TIMES, lasting, retries)).await;
+        let flooding = Flood { rate_per_s: capacity * TIMES, lasting, retries };
+        let Flooded { tally, in_time, elapsed } = flood(scene, flooding).await;
         // While the flood lasts: afterwards only the retries of refused requests are left.
         seen.figure(name, in_time as f64 / lasting.as_secs_f64());
         seen.figure("refusal_p99_ms", Latency::of(tally.refusals.clone()).p99_ms);
@@ -54,8 +55,8 @@ pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let capacity = capacity(scene).await?;
     let lasting = scene.span(3, 60);
     let alone = now_and_then(scene, &own, lasting).await?;
-    let (flooded, beside) =
-        tokio::join!(flood(scene, (capacity * TIMES, lasting, 0)), now_and_then(scene, &own, lasting));
+    let flooding = Flood { rate_per_s: capacity * TIMES, lasting, retries: 0 };
+    let (flooded, beside) = tokio::join!(flood(scene, flooding), now_and_then(scene, &own, lasting));
     let (Flooded { tally, .. }, beside) = (flooded, beside?);
     let mut seen = Behaviour::default();
     judge_tally(&mut seen, &tally);
@@ -66,7 +67,7 @@ pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     seen.figure("alone_p99_ms", before.p99_ms);
     seen.figure("beside_p50_ms", after.p50_ms);
     seen.figure("beside_p99_ms", after.p99_ms);
-    seen.count("neighbour: judged", judged);
+    seen.count(Outcome::NeighbourJudged, judged);
     if !beside.count.errors.is_empty() {
         seen.problems.push(format!("the neighbour was refused: {:?}", beside.count.errors));
     }
@@ -75,9 +76,9 @@ pub(crate) async fn neighbour(scene: &Arc<Scene>) -> Result<Behaviour, String> {
 
 /// Counts the outcomes of a flood; anything but verdicts and refusals because of load is a problem.
 pub(crate) fn judge_tally(seen: &mut Behaviour, tally: &Tally) {
-    seen.count("judged", tally.latencies.len());
+    seen.count(Outcome::Judged, tally.latencies.len());
+    seen.count_errors(tally);
     for (why, count) in &tally.count.errors {
-        seen.count(why, *count);
         let refused = ["429 rate_limit_exceeded", "503 overloaded"].contains(&why.as_str());
         if !refused {
             seen.problems.push(format!("{count} requests: {why}"));
@@ -120,6 +121,15 @@ pub(crate) async fn one_after_another(
     tally
 }
 
+/// How many requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flood {
+    pub(crate) rate_per_s: f64,
+    pub(crate) lasting: Duration,
+    /// How often a refused request is repeated at most.
+    pub(crate) retries: usize,
+}
+
 /// The outcome of a flood.
 pub(crate) struct Flooded {
     pub(crate) tally: Tally,
@@ -129,14 +139,15 @@ pub(crate) struct Flooded {
     pub(crate) elapsed: Duration,
 }
 
-/// Sends requests at a rate, whatever their outcomes; a refused request is repeated up to `retries` times.
-pub(crate) async fn flood(scene: &Arc<Scene>, (rate, lasting, retries): (f64, Duration, usize)) -> Flooded {
+/// Sends requests at a rate, whatever their outcomes.
+pub(crate) async fn flood(scene: &Arc<Scene>, flood: Flood) -> Flooded {
+    let Flood { rate_per_s, lasting, retries } = flood;
     let start = Instant::now();
     let source =
         |source| (IdleConnections::new(&flooder(scene, source)), Arc::new(Semaphore::new(CONNECTIONS)));
     let sources: [_; SOURCES] = std::array::from_fn(source);
     let mut requests = JoinSet::new();
-    for (number, at) in Arrivals::new(rate, 1).take_while(|at| *at < lasting).enumerate() {
+    for (number, at) in Arrivals::new(rate_per_s, 1).take_while(|at| *at < lasting).enumerate() {
         tokio::time::sleep_until((start + at).into()).await;
         let (scene, (idle, places)) = (scene.clone(), sources[number % SOURCES].clone());
         requests.spawn(async move {

@@ -1,6 +1,7 @@
 //! Guesses of keys, and whether the time of a refusal reveals that a key is nearly right.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -8,47 +9,70 @@ use std::{
 use hyper::Method;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{clients::all, report::Behaviour, scene::Scene};
-use crate::client::Connection;
+use super::{clients::each, outcome::Outcome, report::Behaviour, scene::Scene};
+use crate::{client::Connection, extent::Extent};
 
 /// The fraction of times that are kept, shortest first: the longest contain interruptions by the system.
 const KEPT: f64 = 0.9;
 /// The absolute value of Welch's t from which on two kinds of keys count as distinguishable.
 const TELLING: f64 = 4.5;
 
+/// What became of the guesses of a client, which stops at the first answer that is no refusal.
+#[derive(Debug, Default)]
+struct Guesses {
+    /// Guesses that were refused because the key is unknown.
+    unknown: usize,
+    /// Guesses that were refused because there were too many.
+    too_many: usize,
+    /// Any other status.
+    other: Option<u16>,
+    time: Duration,
+}
+
 /// Random keys from one address: each must be refused, and the right key must still be accepted.
 pub(crate) async fn guesses(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     const CLIENTS: usize = 8;
-    let each = scene.count(20, 1250);
-    let mut seen = Behaviour::default();
-    let tried = all(scene, CLIENTS, move |scene, client| {
+    let count = scene.count(20, 1250);
+    let tried = each::<Guesses>(scene, CLIENTS, move |scene, client| {
         Box::pin(async move {
             let start = Instant::now();
             let mut random = StdRng::seed_from_u64(client as u64);
-            let mut told = [0_usize; 2];
-            for _ in 0..each {
+            let mut guesses = Guesses::default();
+            for _ in 0..count {
                 let key = format!("gavel-{:032x}", random.random::<u128>());
                 match ask(&scene, key).await? {
-                    401 => told[0] += 1,
-                    429 => told[1] += 1,
-                    status => return Ok((status.to_string(), start.elapsed())),
+                    401 => guesses.unknown += 1,
+                    429 => guesses.too_many += 1,
+                    status => {
+                        guesses.other = Some(status);
+                        break;
+                    }
                 }
             }
-            Ok((format!("{} times 401 and {} times 429", told[0], told[1]), start.elapsed()))
+            Ok(Guesses { time: start.elapsed(), ..guesses })
         })
     })
     .await;
-    let total = |status: &str| -> usize {
-        let count =
-            |word: &String| word.split(" and ").find_map(|part| part.strip_suffix(status)?.parse().ok());
-        tried.outcomes.iter().map(|(word, clients)| clients * count(word).unwrap_or(0)).sum()
-    };
-    let (unknown, too_many) = (total(" times 401"), total(" times 429"));
-    seen.count("401", unknown);
-    seen.count("429", too_many);
-    seen.longest = tried.longest;
-    if unknown + too_many != each * CLIENTS {
-        seen.problems.push(format!("wrong keys came to {:?}", tried.outcomes));
+    let (mut seen, mut all) = (Behaviour::default(), Guesses::default());
+    // The clients whose guesses came to something else, by what that was.
+    let mut others = BTreeMap::<String, usize>::new();
+    for client in tried {
+        match client {
+            Ok(Guesses { unknown, too_many, other, time }) => {
+                all.unknown += unknown;
+                all.too_many += too_many;
+                seen.longest = seen.longest.max(time);
+                if let Some(status) = other {
+                    *others.entry(status.to_string()).or_default() += 1;
+                }
+            }
+            Err(error) => *others.entry(error).or_default() += 1,
+        }
+    }
+    seen.count(Outcome::Status(401), all.unknown);
+    seen.count(Outcome::Status(429), all.too_many);
+    if all.unknown + all.too_many != count * CLIENTS {
+        seen.problems.push(format!("wrong keys came to {others:?}"));
     }
     let right = scene.access.key.clone().unwrap_or_default();
     match ask(scene, right).await {
@@ -91,7 +115,7 @@ pub(crate) async fn timing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         let answer = connection.send(Method::GET, "/v1/models", Default::default()).await;
         let time = start.elapsed();
         match answer.map(|answer| answer.status) {
-            Ok(status @ (401 | 429)) => seen.count(&status.to_string(), 1),
+            Ok(status @ (401 | 429)) => seen.count(Outcome::Status(status), 1),
             other => return Err(format!("a wrong key came to {other:?}")),
         }
         times[kind].push(time);
@@ -105,7 +129,7 @@ pub(crate) async fn timing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let t = welch(times.map(kept).each_ref().map(Vec::as_slice));
     seen.figure("t", t);
     // With few requests a large t may be due to chance.
-    if scene.count(0, 1) == 1 && t.abs() >= TELLING {
+    if scene.extent == Extent::Full && t.abs() >= TELLING {
         seen.problems
             .push(format!("|t| = {:.1}: the time of a refusal tells how much of a key is right", t.abs()));
     }

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    clients::{all, answer},
+    clients::{Fate, all, answer},
     flooding::now_and_then,
+    outcome::Outcome,
     report::Behaviour,
     scene::Scene,
 };
@@ -29,7 +30,7 @@ fn plain(side: u32) -> Result<Vec<u8>, String> {
 pub(crate) async fn large_images(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let file = Arc::new(plain(scene.count(2_000, 7_071) as u32)?);
     let mut seen = each_with_its_own(scene, scene.count(6, 64), &file).await;
-    seen.must_be(&["200"]);
+    seen.must_be(&[Outcome::Status(200)]);
     Ok(seen)
 }
 
@@ -40,7 +41,7 @@ pub(crate) async fn long_line(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     StdRng::seed_from_u64(1).fill_bytes(&mut noise);
     let file = Arc::new(drawn_image::of_pixels((320, 312), noise).map_err(|error| error.to_string())?);
     let mut seen = each_with_its_own(scene, scene.count(40, 1_500), &file).await;
-    seen.must_be(&["200", "429", "503"]);
+    seen.must_be(&[200, 429, 503].map(Outcome::Status));
     Ok(seen)
 }
 
@@ -67,10 +68,10 @@ pub(crate) async fn long_prompts(scene: &Arc<Scene>) -> Result<Behaviour, String
     let (beside, long) = tokio::join!(now_and_then(scene, &own, lasting), prompts(scene, lasting));
     let (beside, long) = (beside?, long?);
     let mut seen = Behaviour::default();
-    seen.count("long answered", long.len());
-    seen.count("short answered", beside.latencies.len());
-    beside.count.errors.iter().for_each(|(why, count)| seen.count(why, *count));
-    seen.must_be(&["long answered", "short answered"]);
+    seen.count(Outcome::LongAnswered, long.len());
+    seen.count(Outcome::ShortAnswered, beside.latencies.len());
+    seen.count_errors(&beside);
+    seen.must_be(&[Outcome::LongAnswered, Outcome::ShortAnswered]);
     let (before, after, long) =
         (Latency::of(alone.latencies), Latency::of(beside.latencies), Latency::of(long));
     seen.figure("short_alone_p99_ms", before.p99_ms);
@@ -121,10 +122,11 @@ fn judgement(number: usize, image: &str) -> String {
     .to_string()
 }
 
-/// Sends a judgement; returns the status and the latency.
-async fn posted(scene: &Scene, number: usize, body: &str) -> std::io::Result<(String, Duration)> {
+/// Sends a judgement.
+async fn posted(scene: &Scene, number: usize, body: &str) -> std::io::Result<Fate> {
     let mut stream = scene.connect(number, None).await?;
     let start = Instant::now();
     stream.write_all(scene.request("/judge", body).as_bytes()).await?;
-    Ok((answer(&mut stream).await?, start.elapsed()))
+    let outcome = Outcome::Status(answer(&mut stream).await?.status);
+    Ok(Fate { outcome, time: start.elapsed() })
 }

@@ -12,8 +12,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{clients::all, report::Behaviour, scene::Scene};
-use crate::{client::Connection, engine_figures::Health};
+use super::{
+    clients::{Fate, all},
+    outcome::Outcome,
+    report::Behaviour,
+    scene::Scene,
+};
+use crate::{client::Connection, live::Check, load::Health};
 
 /// The `max_tokens` of their chats.
 const TOKENS: usize = 512;
@@ -39,7 +44,7 @@ pub(crate) async fn leaving(scene: &Arc<Scene>) -> Result<Behaviour, String> {
                 stream.write_all(&request.as_bytes()[..sent]).await?;
                 let stay = Duration::from_millis(random.random_range(0..1000));
                 let _ = timeout(stay, read(&mut stream)).await; // it leaves, whatever it has received
-                Ok(("left".to_owned(), start.elapsed()))
+                Ok(Fate { outcome: Outcome::Left, time: start.elapsed() })
             })
         })
         .await;
@@ -51,13 +56,14 @@ pub(crate) async fn leaving(scene: &Arc<Scene>) -> Result<Behaviour, String> {
                 break;
             }
             if start.elapsed() > Duration::from_secs(30) {
-                return Err(format!("S4: {} run, {} wait", now.engine.running, now.engine.waiting));
+                let problem = format!("{} run, {} wait", now.engine.running, now.engine.waiting);
+                return Err(Check::Idle.failed(problem));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         longest = longest.max(start.elapsed());
     }
-    seen.must_be(&["left"]);
+    seen.must_be(&[Outcome::Left]);
     seen.figure("idle_after_ms", longest.as_secs_f64() * 1000.0);
     let written = health(scene).await?.engine.tokens - before.engine.tokens;
     seen.figure("tokens_written_each", written as f64 / (seen.clients as f64 / 2.0));

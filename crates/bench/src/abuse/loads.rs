@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{
-    flooding::{capacity, flood, judge_tally, now_and_then, one_after_another},
+    flooding::{Flood, capacity, flood, judge_tally, now_and_then, one_after_another},
+    outcome::Outcome,
     report::Behaviour,
     scene::Scene,
 };
@@ -18,7 +19,7 @@ use crate::{
     client::{Connection, IdleConnections},
     latency::Latency,
     live::MARK,
-    tally::Tally,
+    load::Tally,
 };
 
 /// Numbers of clients that send requests one after another, and the names of their figures.
@@ -56,8 +57,8 @@ pub(crate) async fn crowd(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         last = all.latencies.len() as f64 / start.elapsed().as_secs_f64();
         best = best.max(last);
         seen.figure(name, last);
-        seen.count("judged", all.latencies.len());
-        all.count.errors.iter().for_each(|(why, count)| seen.count(why, *count));
+        seen.count(Outcome::Judged, all.latencies.len());
+        seen.count_errors(&all);
         if clients == CROWDS[CROWDS.len() - 1].0 {
             seen.figure("most_judged_of_a_client", most as f64);
             seen.figure("least_judged_of_a_client", least as f64);
@@ -65,14 +66,15 @@ pub(crate) async fn crowd(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         }
     }
     seen.figure("percent_of_best_with_most_clients", 100.0 * last / best);
-    seen.must_be(&["judged"]);
+    seen.must_be(&[Outcome::Judged]);
     Ok(seen)
 }
 
 /// Requests at random times, at a rate that can be judged.
 pub(crate) async fn steady(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let capacity = capacity(scene).await?;
-    let tally = flood(scene, (capacity * STEADY, scene.span(2, 120), 0)).await.tally;
+    let steady = Flood { rate_per_s: capacity * STEADY, lasting: scene.span(2, 120), retries: 0 };
+    let tally = flood(scene, steady).await.tally;
     let latency = Latency::of(tally.latencies.clone());
     let mut seen = Behaviour::default();
     judge_tally(&mut seen, &tally);
@@ -98,9 +100,9 @@ pub(crate) async fn rewards(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let mut all = Tally::default();
     trained.into_iter().for_each(|tally| all.merge(tally));
     let mut seen = Behaviour::default();
-    seen.count("rewarded", all.latencies.len());
-    all.count.errors.iter().for_each(|(why, count)| seen.count(why, *count));
-    seen.must_be(&["rewarded"]);
+    seen.count(Outcome::Rewarded, all.latencies.len());
+    seen.count_errors(&all);
+    seen.must_be(&[Outcome::Rewarded]);
     seen.figure("comparisons_per_s", 20.0 * all.latencies.len() as f64 / lasting.as_secs_f64());
     let (before, after) = (Latency::of(alone.latencies), Latency::of(beside.latencies));
     seen.figure("judge_alone_p99_ms", before.p99_ms);
@@ -140,7 +142,7 @@ pub(crate) async fn one_connection(scene: &Arc<Scene>) -> Result<Behaviour, Stri
             return Err(format!("status {}", answer.status));
         }
     }
-    seen.count("answered", requests);
+    seen.count(Outcome::Answered, requests);
     seen.longest = longest;
     seen.figure("requests_per_s", requests as f64 / start.elapsed().as_secs_f64());
     Ok(seen)

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     clients::{answer, events},
+    outcome::Outcome,
     report::Behaviour,
     scene::Scene,
 };
@@ -36,6 +37,14 @@ enum Work {
     Left,
 }
 
+/// What a request is to come to.
+struct Expected {
+    /// The outcome in the report.
+    outcome: Outcome,
+    /// What the client must see.
+    answer: Outcome,
+}
+
 impl Work {
     /// Of 100 requests 10 are invalid and 5 abandoned; of the rest 60 % are judgements, 20 % rewards and 20 %
     /// chats.
@@ -49,15 +58,15 @@ impl Work {
         }
     }
 
-    /// The name of the expected outcome, and its status; `None` where no answer is read.
-    fn expected(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            Self::Judgement => ("judged", Some("200")),
-            Self::Reward => ("rewarded", Some("200")),
-            Self::Chat => ("chatted", Some("200")),
-            Self::Bad => ("refused", Some("400")),
-            Self::Left => ("left", None),
-        }
+    fn expected(self) -> Expected {
+        let (outcome, answer) = match self {
+            Self::Judgement => (Outcome::Judged, Outcome::Status(200)),
+            Self::Reward => (Outcome::Rewarded, Outcome::Status(200)),
+            Self::Chat => (Outcome::Chatted, Outcome::Status(200)),
+            Self::Bad => (Outcome::Refused, Outcome::Status(400)),
+            Self::Left => (Outcome::Left, Outcome::Left),
+        };
+        Expected { outcome, answer }
     }
 
     /// The whole HTTP request.
@@ -113,7 +122,8 @@ pub(crate) async fn mixed(scene: &Arc<Scene>) -> Result<Behaviour, String> {
             },
         }
     }
-    seen.must_be(&["judged", "rewarded", "chatted", "refused", "left"]);
+    let expected = [Outcome::Judged, Outcome::Rewarded, Outcome::Chatted, Outcome::Refused, Outcome::Left];
+    seen.must_be(&expected);
     seen.figure("requests_per_s", seen.clients as f64 / lasting.as_secs_f64());
     Ok(seen)
 }
@@ -135,19 +145,24 @@ async fn work(scene: Arc<Scene>, client: usize, end: Instant) -> Behaviour {
                 Work::Chat => events(&mut stream).await,
                 Work::Left => {
                     sleep(stay).await;
-                    Ok(String::new())
+                    Ok(Outcome::Left)
                 }
-                Work::Judgement | Work::Reward | Work::Bad => answer(&mut stream).await,
+                Work::Judgement | Work::Reward | Work::Bad => {
+                    Ok(Outcome::Status(answer(&mut stream).await?.status))
+                }
             }
         };
-        let (word, expected) = work.expected();
-        match asked.await {
-            Ok(status) if expected.is_none_or(|expected| expected == status) => {
-                seen.note(word, start.elapsed())
-            }
-            Ok(status) => seen.note(&format!("not {word}: {status}"), start.elapsed()),
-            Err(error) => seen.note(&format!("not {word}: {error}"), start.elapsed()),
-        }
+        let Expected { outcome: expected, answer: expected_answer } = work.expected();
+        let got = match asked.await {
+            Ok(answer) if answer == expected_answer => None,
+            Ok(answer) => Some(answer.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let outcome = match got {
+            None => expected,
+            Some(got) => Outcome::Unexpected { expected: Box::new(expected), got },
+        };
+        seen.note(outcome, start.elapsed());
     }
     seen
 }

@@ -13,6 +13,7 @@ mod large;
 mod leaving;
 mod loads;
 mod mixed;
+mod outcome;
 mod peeking;
 mod reading;
 mod report;
@@ -28,12 +29,13 @@ use std::{
 };
 
 use crate::{
-    compare::Extent,
     error::BenchError,
-    live::{Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
+    extent::Extent,
+    live::{Growth, Observers, Subject, Target, mib, started},
 };
-use report::Gathered;
+pub use outcome::Outcome;
 pub use report::{AbuseReport, Behaviour, Spread};
+use report::{Gathered, Observed};
 use sampler::Sampler;
 use scene::{Keys, KeysFile, Limits, Scene};
 
@@ -223,49 +225,51 @@ fn run(
     subject: &Subject<'_>,
     gathered: &mut Gathered,
 ) -> Result<(), BenchError> {
-    let failed = |reason: String| BenchError::Corpus { place: scene.access.host.clone(), reason };
-    // Twice each: what is computed for the first time takes memory that is kept.
-    let samples = (0..=Honest::count()).map(|number| {
-        let sample = Sample::first(&scene.access, &scene.image, number)?;
-        sample.again(&scene.access.host).map(|()| sample)
-    });
-    let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    let canary = samples.remove(0);
-    fill(&scene.access).map_err(failed)?;
-    let honest = Honest::start(&scene.access.host, samples);
-    let mut watch = Watch::start(&scene.access, canary, subject.log.clone(), &honest).map_err(failed)?;
+    let mut observers = Observers::start(&scene.access, &scene.image, subject.log.clone())?;
     let scene = Arc::new(scene);
     let (begun, mut seen) = (Instant::now(), Vec::new());
     std::thread::sleep(scene.span(1, 20)); // honest clients alone, as the baseline
-    gathered.alone.extend(honest.times());
+    gathered.alone.extend(observers.honest.times());
     loop {
         for shape in Shape::ALL {
-            if !options.only.is_empty() && !options.only.contains(&shape) {
-                continue;
+            if options.only.is_empty() || options.only.contains(&shape) {
+                run_shape(shape, &scene, &mut observers, gathered)?;
             }
-            if let Some(why) = shape.missing(&scene) {
-                gathered.left_out(shape, why);
-                continue;
-            }
-            let sampler = Sampler::start(&scene.access);
-            // One runtime per shape: dropping it closes the connections that its clients still hold.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let behaviour = runtime.map_err(BenchError::Runtime)?.block_on(shape.run(&scene));
-            let sampled = sampler.finish();
-            watch.note_crowd(sampled.connections);
-            gathered.note(shape, behaviour, (sampled, watch.last.memory, honest.times()));
-            gathered.problems(shape, watch.problems(&honest, false));
         }
         gathered.passes += 1;
-        seen.push((begun.elapsed().as_secs_f64(), mib(watch.last.memory)));
+        seen.push((begun.elapsed().as_secs_f64(), mib(observers.watch.last.memory)));
         if options.lasting.is_none_or(|lasting| begun.elapsed() >= lasting) {
             break;
         }
     }
-    gathered.honest = honest.asked();
+    gathered.honest = observers.honest.asked();
     gathered.growth = Growth::of(&seen);
     gathered.memory = seen;
-    gathered.state = watch.growth();
+    gathered.resources = observers.watch.resources();
     gathered.peak = subject.peak_bytes();
+    Ok(())
+}
+
+/// Runs a shape once, and checks the server afterwards.
+fn run_shape(
+    shape: Shape,
+    scene: &Arc<Scene>,
+    observers: &mut Observers,
+    gathered: &mut Gathered,
+) -> Result<(), BenchError> {
+    if let Some(why) = shape.missing(scene) {
+        gathered.left_out(shape, why);
+        return Ok(());
+    }
+    let sampler = Sampler::start(&scene.access);
+    // One runtime per shape: dropping it closes the connections that its clients still hold.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let behaviour = runtime.map_err(BenchError::Runtime)?.block_on(shape.run(scene));
+    let sampled = sampler.finish();
+    observers.watch.note_crowd(sampled.connections);
+    let memory_before = observers.watch.last.memory;
+    let observed = Observed { sampled, memory_before, honest: observers.honest.times() };
+    gathered.note(shape, behaviour, observed);
+    gathered.problems(shape, observers.problems(false));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 use hyper::Method;
 use serde_json::json;
 
-use super::{report::Behaviour, scene::Scene};
+use super::{outcome::Outcome, report::Behaviour, scene::Scene};
 use crate::{
     client::{Connection, Server},
     live::MARK,
@@ -42,7 +42,7 @@ pub(crate) async fn peeking(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         }
     }
     let mut seen = Behaviour::default();
-    seen.count("answered", 4 * trials);
+    seen.count(Outcome::Answered, 4 * trials);
     let (within, across) = (shorter(&known, &new), shorter(&others, &new));
     seen.figure("auc_within_a_key", within);
     seen.figure("auc_across_keys", across);
@@ -75,11 +75,11 @@ async fn ask(server: &Server, number: usize) -> Result<Duration, String> {
 /// The probability that a time of the first sample is shorter than one of the second, ties counting half: the
 /// AUC that measures how well times tell the two apart.
 fn shorter(first: &[Duration], second: &[Duration]) -> f64 {
-    let wins = |one: &Duration| {
+    let win_rate = |one: &Duration| {
         let better = second.iter().filter(|other| one < *other).count() as f64;
         better + second.iter().filter(|other| one == *other).count() as f64 / 2.0
     };
-    first.iter().map(wins).sum::<f64>() / (first.len() * second.len()) as f64
+    first.iter().map(win_rate).sum::<f64>() / (first.len() * second.len()) as f64
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{clients::SLACK, report::Behaviour, scene::Scene};
+use super::{clients::SLACK, outcome::Outcome, report::Behaviour, scene::Scene};
 
 /// The receive buffer of a client in bytes: so small that the server notices when nothing is read.
 const WINDOW: u32 = 4096;
@@ -55,33 +55,33 @@ pub(crate) async fn unread(scene: &Arc<Scene>) -> Result<Behaviour, String> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    seen.count("closed unread", closed as usize);
+    seen.count(Outcome::ClosedUnread, closed as usize);
     slow.abort_all();
     while let Some(ended) = slow.join_next().await {
-        match ended {
-            Ok(Some(fate)) => seen.note(&fate, Duration::ZERO),
-            Ok(None) => seen.note("read to the end", Duration::ZERO),
-            Err(_still_reading) => seen.note("read slowly", Duration::ZERO),
-        }
+        // One that was aborted was still reading.
+        seen.note(ended.unwrap_or(Outcome::ReadSlowly), Duration::ZERO);
     }
     drop(held);
-    seen.must_be(&["closed unread", "read slowly", "read to the end"]);
+    seen.must_be(&[Outcome::ClosedUnread, Outcome::ReadSlowly, Outcome::ReadToEnd]);
     Ok(seen)
 }
 
-/// Reads a little with each beat; returns what went wrong, or `None` if the answer was complete.
-async fn read_slowly(mut stream: TcpStream, beat: Duration) -> Option<String> {
+/// Reads a little with each beat, until the answer ends.
+async fn read_slowly(mut stream: TcpStream, beat: Duration) -> Outcome {
     let mut all = Vec::new();
     loop {
         let mut buffer = [0; SLOWLY];
         match timeout(Duration::from_secs(300), stream.read(&mut buffer)).await {
             Ok(Ok(0)) => break,
             Ok(Ok(count)) => all.extend(&buffer[..count]),
-            Ok(Err(error)) => return Some(format!("slow reader: {error}")),
-            Err(_) => return Some("slow reader: nothing came".to_owned()),
+            Ok(Err(error)) => return Outcome::SlowReaderFailed(error.to_string()),
+            Err(_) => return Outcome::SlowReaderFailed("nothing came".to_owned()),
         }
         tokio::time::sleep(beat).await;
     }
-    let whole = String::from_utf8_lossy(&all).contains("[DONE]");
-    (!whole).then(|| "slow reader: cut off".to_owned())
+    if String::from_utf8_lossy(&all).contains("[DONE]") {
+        Outcome::ReadToEnd
+    } else {
+        Outcome::SlowReaderFailed("cut off".to_owned())
+    }
 }

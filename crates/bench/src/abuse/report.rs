@@ -8,11 +8,11 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Shape, sampler::Sampled};
+use super::{Shape, outcome::Outcome, sampler::Sampled};
 use crate::{
-    corpus::Times,
-    latency::Latency,
-    live::{Growth, mib},
+    latency::{Latency, Times},
+    live::{Growth, ResourceLines, Resources, mib},
+    load::Tally,
     table::Table,
 };
 
@@ -21,8 +21,8 @@ use crate::{
 pub struct Behaviour {
     /// The number of clients or requests.
     pub clients: usize,
-    /// The number of clients or requests by outcome, each in words.
-    pub outcomes: BTreeMap<String, usize>,
+    /// The number of clients or requests by outcome.
+    pub outcomes: BTreeMap<Outcome, usize>,
     /// The longest time that a client took, in seconds.
     #[serde(rename = "longest_s", serialize_with = "seconds")]
     pub longest: Duration,
@@ -61,15 +61,22 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
 
 impl Behaviour {
     /// Records the outcome of one client.
-    pub(crate) fn note(&mut self, word: &str, time: Duration) {
-        self.count(word, 1);
+    pub(crate) fn note(&mut self, outcome: Outcome, time: Duration) {
+        self.count(outcome, 1);
         self.longest = self.longest.max(time);
     }
 
     /// Records `count` clients with the same outcome.
-    pub(crate) fn count(&mut self, word: &str, count: usize) {
+    pub(crate) fn count(&mut self, outcome: Outcome, count: usize) {
         self.clients += count;
-        *self.outcomes.entry(word.to_owned()).or_default() += count;
+        *self.outcomes.entry(outcome).or_default() += count;
+    }
+
+    /// Records the requests of a tally that got no verdict.
+    pub(crate) fn count_errors(&mut self, tally: &Tally) {
+        for (why, count) in &tally.count.errors {
+            self.count(Outcome::Error(why.clone()), *count);
+        }
     }
 
     /// Records a figure.
@@ -78,19 +85,19 @@ impl Behaviour {
         *spread = Spread { least: spread.least.min(value), most: spread.most.max(value) };
     }
 
-    /// Records a problem for every outcome other than `words`.
-    pub(crate) fn must_be(&mut self, words: &[&str]) {
-        for (word, count) in &self.outcomes {
-            if !words.contains(&word.as_str()) {
-                self.problems.push(format!("{count} of {}: {word}", self.clients));
+    /// Records a problem for every outcome that is not among `permitted`.
+    pub(crate) fn must_be(&mut self, permitted: &[Outcome]) {
+        for (outcome, count) in &self.outcomes {
+            if !permitted.contains(outcome) {
+                self.problems.push(format!("{count} of {}: {outcome}", self.clients));
             }
         }
     }
 
     /// Adds the outcomes of another pass or part.
     pub(crate) fn add(&mut self, other: Self) {
-        for (word, count) in other.outcomes {
-            self.count(&word, count);
+        for (outcome, count) in other.outcomes {
+            self.count(outcome, count);
         }
         for (name, Spread { least, most }) in other.figures {
             self.figure(name, least);
@@ -104,10 +111,29 @@ impl Behaviour {
     }
 }
 
+/// What was observed of the server during one run of a shape.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) sampled: Sampled,
+    /// Memory in use before the run, in bytes.
+    pub(crate) memory_before: f64,
+    /// Latencies of the honest clients' verdicts.
+    pub(crate) honest: Vec<Duration>,
+}
+
+/// All runs of a shape.
+#[derive(Debug, Default)]
+struct ShapeRuns {
+    behaviour: Behaviour,
+    honest: Vec<Duration>,
+    probes: Vec<Duration>,
+    scrapes: Vec<Duration>,
+}
+
 /// The data from which the report is made.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    shapes: BTreeMap<Shape, (Behaviour, [Vec<Duration>; 3])>,
+    shapes: BTreeMap<Shape, ShapeRuns>,
     failures: Vec<(String, String)>,
     left_out: Vec<(String, String)>,
     pub(crate) alone: Vec<Duration>,
@@ -116,8 +142,8 @@ pub(crate) struct Gathered {
     pub(crate) growth: Option<Growth>,
     /// Seconds since the start and MiB of memory after each pass.
     pub(crate) memory: Vec<(f64, f64)>,
-    /// At the start, and the highest after a shape: bytes of memory, files, threads.
-    pub(crate) state: [(f64, f64); 3],
+    /// At the start, and the highest after a shape.
+    pub(crate) resources: Resources,
     pub(crate) peak: Option<u64>,
 }
 
@@ -132,33 +158,30 @@ impl Gathered {
     }
 
     /// Adds one run of a shape: its outcomes, and what was observed of the server during it.
-    pub(crate) fn note(
-        &mut self,
-        shape: Shape,
-        behaviour: Result<Behaviour, String>,
-        (sampled, before, honest): (Sampled, f64, Vec<Duration>),
-    ) {
+    pub(crate) fn note(&mut self, shape: Shape, behaviour: Result<Behaviour, String>, observed: Observed) {
+        let Observed { sampled, memory_before, honest } = observed;
         let mut behaviour =
             behaviour.unwrap_or_else(|problem| Behaviour { problems: vec![problem], ..Behaviour::default() });
-        let each = (sampled.memory - before).max(0.0) / 1024.0 / behaviour.clients.max(1) as f64;
+        let each = (sampled.memory - memory_before).max(0.0) / 1024.0 / behaviour.clients.max(1) as f64;
         (behaviour.memory_kib_each, behaviour.connections, behaviour.files) =
             (each, sampled.connections, sampled.files);
         self.problems(shape, [std::mem::take(&mut behaviour.problems), sampled.problems].concat());
-        let (known, times) = self.shapes.entry(shape).or_default();
-        known.add(behaviour);
-        times[0].extend(honest);
-        times[1].extend(sampled.probes);
-        times[2].extend(sampled.scrapes);
+        let runs = self.shapes.entry(shape).or_default();
+        runs.behaviour.add(behaviour);
+        runs.honest.extend(honest);
+        runs.probes.extend(sampled.probes);
+        runs.scrapes.extend(sampled.scrapes);
     }
 
     pub(crate) fn report(self, elapsed: Duration) -> AbuseReport {
-        let shapes = self.shapes.into_iter().map(|(shape, (behaviour, [honest, probes, scrapes]))| {
+        let shapes = self.shapes.into_iter().map(|(shape, runs)| {
+            let ShapeRuns { behaviour, honest, probes, scrapes } = runs;
             let halves = honest.split_at(honest.len() / 2);
             let honest_p99_ms = [halves.0, halves.1].map(|half| Latency::of(half.to_vec()).p99_ms);
             let [honest, probes, scrapes] = [honest, probes, scrapes].map(Times::of);
             (shape.name().to_owned(), Behaviour { honest, honest_p99_ms, probes, scrapes, ..behaviour })
         });
-        let [memory, files, threads] = self.state;
+        let Resources { memory, files, threads } = self.resources;
         AbuseReport {
             shapes: shapes.collect(),
             failures: self.failures,
@@ -166,10 +189,10 @@ impl Gathered {
             passes: self.passes,
             alone: Times::of(self.alone),
             honest_requests: self.honest,
-            memory_mib: [mib(memory.0), mib(memory.1)],
+            memory_mib: memory.pair().map(mib),
             peak_mib: self.peak.map(|bytes| mib(bytes as f64)),
-            files: [files.0, files.1],
-            threads: [threads.0, threads.1],
+            files: files.pair(),
+            threads: threads.pair(),
             growth: self.growth,
             memory_by_pass: self.memory,
             seconds: elapsed.as_secs_f64(),
@@ -271,7 +294,7 @@ impl AbuseReport {
     /// Writes the outcomes of each shape, one line per shape.
     fn outcomes(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, Behaviour { outcomes, figures, .. }) in &self.shapes {
-            let became = outcomes.iter().map(|(word, count)| format!("{count} {word}"));
+            let became = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}"));
             let figures = figures.iter().map(|(name, Spread { least, most })| match least == most {
                 true => format!("{name} {least:.2}"),
                 false => format!("{name} {least:.2} to {most:.2}"),
@@ -284,17 +307,15 @@ impl AbuseReport {
 
     /// Writes the server's memory, files and threads, and how they changed.
     fn state(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ([memory, most], [files, most_files], [threads, most_threads]) =
-            (self.memory_mib, self.files, self.threads);
-        write!(formatter, "memory: {memory:.0} MiB at first, {most:.0} after a shape")?;
-        match self.peak_mib {
-            Some(peak) => writeln!(formatter, ", {peak:.0} at the peak")?,
-            None => writeln!(formatter)?,
-        }
-        writeln!(
-            formatter,
-            "files: {files}, at most {most_files} after a shape; threads: {threads}, at most {most_threads}"
-        )?;
+        let resources = ResourceLines {
+            after: "a shape",
+            memory_mib: self.memory_mib,
+            seen_mib: None,
+            peak_mib: self.peak_mib,
+            files: self.files,
+            threads: self.threads,
+        };
+        write!(formatter, "{resources}")?;
         writeln!(formatter, "honest requests: {}", self.honest_requests)?;
         if self.passes > 1 {
             for (name, Behaviour { honest_p99_ms: [before, after], .. }) in &self.shapes {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::live::{Access, Figures, ask};
+use crate::live::{Access, Check, Figures, ask};
 
 /// Time between two samples: peaks last longer, and sampling costs little at this rate.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -68,10 +68,11 @@ impl Sampler {
 impl Sampled {
     fn look(&mut self, access: &Access) -> Result<(), String> {
         let start = Instant::now();
-        let status = ask(access, "/livez").map_err(|error| format!("S2: /livez: {error}"))?.status;
+        let failed = |error: String| Check::Probes.failed(format!("/livez: {error}"));
+        let status = ask(access, "/livez").map_err(failed)?.status;
         self.probes.push(start.elapsed());
         if status != 200 {
-            return Err(format!("S2: /livez says {status}"));
+            return Err(Check::Probes.failed(format!("/livez says {status}")));
         }
         let start = Instant::now();
         let figures = Figures::ask(access)?;

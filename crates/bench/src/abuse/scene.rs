@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::Rng;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -17,10 +16,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
     client::Server,
-    compare::Extent,
-    drawn_image::DrawnImage,
     error::BenchError,
-    live::{Access, Figures, MARK},
+    extent::Extent,
+    live::{Access, Figures, MARK, sample_image},
 };
 
 /// Clients per source address: fewer than the server accepts from one.
@@ -57,10 +55,7 @@ impl Limits {
     };
 
     pub(crate) fn of(extent: Extent) -> Self {
-        match extent {
-            Extent::Full => Self::USUAL,
-            Extent::Quick => Self::SHORT,
-        }
+        extent.choose(Self::USUAL, Self::SHORT)
     }
 
     /// The options of `gavel serve` that set them.
@@ -143,7 +138,7 @@ pub(crate) struct Scene {
     /// A PNG image as base64.
     pub(crate) image: String,
     address: SocketAddr,
-    extent: Extent,
+    pub(crate) extent: Extent,
     /// The keys file of a started server.
     keys: Option<PathBuf>,
 }
@@ -157,7 +152,6 @@ impl Scene {
         let failed = |source| BenchError::Connect { host: host.to_owned(), source };
         let address = host.to_socket_addrs().map_err(failed)?.next();
         let address = address.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let png = DrawnImage::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
         let (key, made) = match keys {
             Keys::Given(key) => (key, None),
             Keys::Made(keys) => (Some(keys.honest.as_str()), Some(keys)),
@@ -169,7 +163,7 @@ impl Scene {
             neighbour: made.map(|keys| keys.neighbour.clone()),
             access: Access { host: host.to_owned(), key },
             limits,
-            image: BASE64_STANDARD.encode(png),
+            image: sample_image()?,
             address,
             extent,
             keys: made.map(|keys| keys.path().to_owned()),
@@ -178,10 +172,7 @@ impl Scene {
 
     /// A number of clients: a small one for a quick check of behaviour, a large one for measurements.
     pub(crate) fn count(&self, quick: usize, full: usize) -> usize {
-        match self.extent {
-            Extent::Quick => quick,
-            Extent::Full => full,
-        }
+        self.extent.choose(full, quick)
     }
 
     /// Rewrites the keys file with the same content, so that the server reloads it.
@@ -235,7 +226,7 @@ impl Scene {
     }
 
     /// The head of a valid request with a body of `length` bytes.
-    pub(crate) fn head(&self, (method, path): (&str, &str), length: usize) -> String {
+    pub(crate) fn head(&self, method: &str, path: &str, length: usize) -> String {
         let host = &self.access.host;
         let key = self.crowd.as_ref().map(|key| format!("authorization: Bearer {key}\r\n"));
         let key = key.unwrap_or_default();
@@ -246,7 +237,7 @@ impl Scene {
 
     /// A whole request with this body.
     pub(crate) fn request(&self, path: &str, body: &str) -> String {
-        self.head(("POST", path), body.len()) + body
+        self.head("POST", path, body.len()) + body
     }
 
     /// The body of a judgement that is new to the server if `number` is.

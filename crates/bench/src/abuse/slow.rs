@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{
     clients::{all, trickle},
+    outcome::Outcome,
     report::Behaviour,
     scene::Scene,
 };
@@ -19,11 +20,11 @@ pub(crate) async fn heads(scene: &Arc<Scene>) -> Result<Behaviour, String> {
             let mut stream = scene.connect(number, None).await?;
             stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await?;
             let beat = scene.limits.head / 4;
-            Ok(trickle(&mut stream, (b"y", beat), scene.limits.head).await)
+            Ok(trickle(&mut stream, b"y", beat, scene.limits.head).await)
         })
     })
     .await;
-    seen.must_be(&["closed"]);
+    seen.must_be(&[Outcome::Closed]);
     Ok(seen)
 }
 
@@ -33,13 +34,13 @@ pub(crate) async fn bodies(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let mut seen = all(scene, clients, |scene, number| {
         Box::pin(async move {
             let mut stream = scene.connect(number, None).await?;
-            let head = scene.head(("POST", "/judge"), 20 << 20);
+            let head = scene.head("POST", "/judge", 20 << 20);
             stream.write_all((head + "{\"question\": \"").as_bytes()).await?;
-            let piece = (&[b'y'; 50][..], Duration::from_millis(500));
-            Ok(trickle(&mut stream, piece, scene.limits.body).await)
+            let beat = Duration::from_millis(500);
+            Ok(trickle(&mut stream, &[b'y'; 50], beat, scene.limits.body).await)
         })
     })
     .await;
-    seen.must_be(&["408"]);
+    seen.must_be(&[Outcome::Status(408)]);
     Ok(seen)
 }

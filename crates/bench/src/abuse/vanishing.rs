@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     clients::{SLACK, answer},
+    outcome::Outcome,
     report::Behaviour,
     scene::Scene,
 };
@@ -42,11 +43,11 @@ pub(crate) async fn vanishing(scene: &Arc<Scene>) -> Result<Behaviour, String> {
     let given_up = start.elapsed();
     let open = ((left - before).max(0.0) as usize).min(clients);
     if left > few {
-        seen.count("left open", open);
+        seen.count(Outcome::LeftOpen, open);
         seen.problems.push(format!("{open} of {clients} that vanished are still open"));
-        seen.count("given up", clients - open);
+        seen.count(Outcome::GivenUp, clients - open);
     } else {
-        seen.count("given up", gone.len());
+        seen.count(Outcome::GivenUp, gone.len());
     }
     seen.longest = given_up;
     // Idle connections must not last until the keep-alive timeout: TCP keep-alive probes detect them earlier.
@@ -64,7 +65,7 @@ async fn vanish(scene: &Scene, number: usize) -> io::Result<TcpStream> {
             stream.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
             answer(&mut stream).await?;
         }
-        1 => stream.write_all((scene.head(("POST", "/judge"), 1 << 20) + "{").as_bytes()).await?,
+        1 => stream.write_all((scene.head("POST", "/judge", 1 << 20) + "{").as_bytes()).await?,
         _ => {
             let request = scene.request("/v1/chat/completions", &scene.chat(number, 64));
             stream.write_all(request.as_bytes()).await?;

@@ -6,13 +6,14 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::{
-    Bounds, CompareDevice, CompareOptions, Extent, Form, Host, Part,
-    measures::{self, Batch, Judging, LanguagePlan},
+    CompareDevice, CompareOptions, Host, Part,
+    contender::{Contender, ProgramName, gguf_name},
+    measures::{self, Batch, ImagePlan, Judging, LanguagePlan},
     programs::{Gguf, Language, Room, Transformers},
     record::Record,
     scene,
 };
-use crate::error::BenchError;
+use crate::{error::BenchError, extent::Extent, steps::Bounds, weight_form::Form};
 
 /// A comparison in progress.
 pub(super) struct Comparison<'a> {
@@ -27,7 +28,8 @@ pub(super) struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     pub(super) fn new(
         options: &'a CompareOptions,
-        (runtime, bounds): (&'a Runtime, Bounds),
+        runtime: &'a Runtime,
+        bounds: Bounds,
         record: Record<'a>,
     ) -> Result<Self, BenchError> {
         let folder = tempfile::tempdir().map_err(BenchError::File)?;
@@ -37,7 +39,7 @@ impl<'a> Comparison<'a> {
         Ok(Self { options, runtime, bounds, folder, record })
     }
 
-    pub(super) fn run(&mut self, host: &Host<'_>) -> Result<(), BenchError> {
+    pub(super) fn run(&mut self, host: &dyn Host) -> Result<(), BenchError> {
         self.tell_what_is_left_out();
         if self.wants(Part::Startup) {
             let rounds = self.choose(5, 1);
@@ -48,7 +50,8 @@ impl<'a> Comparison<'a> {
             [Part::Image, Part::Language, Part::Reward].into_iter().any(|part| self.wants(part));
         let mut transformers = if with_transformers { self.transformers() } else { None };
         let device = self.options.device;
-        let mut tiles = (host.tiles)(device.image());
+        let (width, height) = device.image();
+        let mut tiles = host.tiles(width, height);
         let shows_images = [Part::Image, Part::Reward, Part::Growth].into_iter().any(|part| self.wants(part));
         if device == CompareDevice::Cpu && shows_images {
             tiles = self.image(host, transformers.as_mut())?;
@@ -68,14 +71,14 @@ impl<'a> Comparison<'a> {
 
     /// Measures the features of an image with critics in this process and the peer; returns the number of its
     /// tiles.
-    fn image(&mut self, host: &Host<'_>, peer: Option<&mut Transformers>) -> Result<usize, BenchError> {
-        let critics = Form::ALL.map(|form| (host.critic)(form).map(|critic| (form, critic)));
+    fn image(&mut self, host: &dyn Host, peer: Option<&mut Transformers>) -> Result<usize, BenchError> {
+        let critics = Form::ALL.map(|form| host.critic(form).map(|critic| (form, critic)));
         let mut critics = critics.into_iter().collect::<Result<Vec<_>, _>>().map_err(BenchError::Critic)?;
-        let extent = (self.bounds, self.choose(7, 1));
-        let (mut section, tiles) = measures::image(&mut critics, peer, extent, &mut self.record)?;
-        section.compare("Gavel f32", "transformers f32", Some(1.5));
-        for form in ["Gavel q8", "Gavel q4"] {
-            section.compare(form, "transformers f32", None);
+        let plan = ImagePlan { bounds: self.bounds, rounds: self.choose(7, 1) };
+        let (mut section, tiles) = measures::image(&mut critics, peer, plan, &mut self.record)?;
+        let (device, transformers) = (CompareDevice::Cpu, Contender::transformers(CompareDevice::Cpu));
+        for (form, target) in [(Form::F32, Some(1.5)), (Form::Q8, None), (Form::Q4, None)] {
+            section.compare(Contender::gavel(device, form), transformers, target);
         }
         self.record.open([section]);
         self.record.save();
@@ -102,10 +105,7 @@ impl<'a> Comparison<'a> {
     }
 
     pub(super) fn choose<T>(&self, full: T, quick: T) -> T {
-        match self.options.extent {
-            Extent::Full => full,
-            Extent::Quick => quick,
-        }
+        self.options.extent.choose(full, quick)
     }
 
     /// Prefill and decode of several sequences with prompts of 1000 tokens, for all forms of Gavel and
@@ -137,7 +137,7 @@ impl<'a> Comparison<'a> {
         for section in self.record.last::<2>() {
             let target = (device == CompareDevice::Cpu).then_some(1.5);
             for (form, target) in [(Form::F32, target), (Form::Q8, None), (Form::Q4, None)] {
-                section.compare(&device.gavel(form), &device.transformers(), target);
+                section.compare(Contender::gavel(device, form), Contender::transformers(device), target);
             }
         }
         self.record.save();
@@ -153,13 +153,13 @@ impl<'a> Comparison<'a> {
             let steps = (most / sequences).max(self.choose(16, 2));
             Batch { sequences, prompt, steps }
         });
-        for (form, gguf) in [(Form::F32, "f32"), (Form::Q8, "q8_0")] {
+        for form in [Form::F32, Form::Q8] {
             let mut programs: Vec<Box<dyn Language + '_>> = vec![];
             let gavel = self.gavel(form)?;
             let texts = gavel.texts();
             programs.push(Box::new(gavel));
-            if let Some(file) = self.gguf(gguf) {
-                let file = Gguf { form: gguf, path: &file, vocabulary: self.bounds.size.vocabulary };
+            if let Some(file) = self.gguf(form) {
+                let file = Gguf { form, path: &file, vocabulary: self.bounds.size.vocabulary };
                 // Twice the planned room, since words may have more tokens than estimated.
                 let room = Room { sequences: 32, tokens: 2 * (prompt + most) };
                 if let Some(peer) = self.llama_cpp(file, room) {
@@ -169,12 +169,13 @@ impl<'a> Comparison<'a> {
                     programs.push(Box::new(peer));
                 }
             }
-            let (rounds, title) = (self.choose(3, 1), format!("weights in {gguf}"));
+            let (rounds, title) = (self.choose(3, 1), format!("weights in {}", gguf_name(form)));
             let plan = LanguagePlan { batches: &batches, rounds, bounds: self.bounds, device, title: &title };
             measures::language(&mut programs, &plan, &mut self.record)?;
             for section in self.record.last::<2>() {
-                for peer in ["llama.cpp", "mistral.rs"] {
-                    section.compare(&device.gavel(form), &format!("{peer} {gguf}"), Some(1.0));
+                for peer in [ProgramName::LlamaCpp, ProgramName::MistralRs] {
+                    let peer = Contender::with_gguf(peer, form);
+                    section.compare(Contender::gavel(device, form), peer, Some(1.0));
                 }
             }
             self.record.save();
@@ -192,19 +193,20 @@ impl<'a> Comparison<'a> {
         for (reasons, rounds, target) in
             [(0, self.choose(3, 1), 10.0), (self.choose(100, 4), self.choose(2, 1), with_reasons)]
         {
-            let judging = Judging { responses, reasons, tiles, rounds, target, device };
-            let plan = (judging, self.bounds);
-            measures::reward(&servers, peer.as_deref_mut(), plan, &mut self.record)?;
+            let bounds = self.bounds;
+            let judging = Judging { responses, reasons, tiles, rounds, target, device, bounds };
+            measures::reward(&servers, peer.as_deref_mut(), &judging, &mut self.record)?;
         }
         Ok(())
     }
 
     fn growth(&mut self, tiles: usize) -> Result<(), BenchError> {
         let mut server = self.gavel(Form::F32)?;
-        let lengths = self.choose((1024, 32_768), (64, 256));
+        let lengths = self.choose(1024..=32_768, 64..=256);
         self.record.open(measures::against_context(&mut server, self.bounds, lengths)?);
         self.record.save();
-        self.record.open([measures::against_responses(&server, (self.bounds, tiles), self.choose(32, 4))?]);
+        let most = self.choose(32, 4);
+        self.record.open([measures::against_responses(&server, self.bounds, tiles, most)?]);
         self.record.save();
         Ok(())
     }

@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Extent, Form, Part};
-use crate::bounds::Widths;
+use super::Part;
+use crate::{
+    extent::Extent,
+    weight_form::{Form, Widths},
+};
 
 /// MiB of KV cache for Gavel on a GPU, so that three servers and transformers fit into 80 GB. A position of a
 /// 7B model takes 28 layers x 2 x 4 heads x 128 numbers x 2 bytes = 57 KB: 2560 MiB are 46,800 positions,
@@ -49,16 +52,6 @@ impl CompareDevice {
         }
     }
 
-    /// The name of Gavel with weights in a form.
-    pub(crate) fn gavel(self, form: Form) -> String {
-        format!("Gavel {}", self.form_name(form))
-    }
-
-    /// The name of transformers.
-    pub(crate) fn transformers(self) -> String {
-        format!("transformers {}", self.floats())
-    }
-
     /// The device's name in the options of programs.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -87,16 +80,10 @@ impl CompareDevice {
 
     /// The storage sizes of weights in a form, and of the KV cache.
     pub(crate) fn widths(self, form: Form) -> Widths {
-        let (float_bits, cached_bytes) = match self {
-            Self::Cpu => (32.0, 4.0),
-            Self::Cuda => (16.0, 2.0),
-        };
-        let (layer_bits, head_bits) = match form {
-            Form::F32 => (float_bits, float_bits),
-            Form::Q8 => (8.5, 8.5),
-            Form::Q4 => (4.5, 8.5),
-        };
-        Widths { layer_bits, head_bits, cached_bytes }
+        match self {
+            Self::Cpu => Widths::of(form, 32.0, 4.0),
+            Self::Cuda => Widths::of(form, 16.0, 2.0),
+        }
     }
 
     /// Width and height of the images that are judged.

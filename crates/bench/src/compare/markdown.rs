@@ -140,7 +140,7 @@ impl Section {
         let target = figure.target.map(|target| format!("target {}", short(target)));
         [
             figure.setting.clone(),
-            figure.program.clone(),
+            figure.program.to_string(),
             short(figure.median),
             format!("{} to {} ({})", short(lowest), short(highest), figure.samples.len()),
             figure.limit.map(short).or(target).unwrap_or_default(),
@@ -152,7 +152,7 @@ impl Section {
         let cells = self.ratios.iter().map(|ratio| {
             let target = ratio.target.map_or_else(String::new, |target| format!(" (target {target})"));
             let times = format!("{:.2}{target}", ratio.times);
-            [ratio.setting.clone(), ratio.gavel.clone(), ratio.peer.clone(), times]
+            [ratio.setting.clone(), ratio.gavel.to_string(), ratio.peer.to_string(), times]
         });
         cells.collect()
     }

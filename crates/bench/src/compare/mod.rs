@@ -5,13 +5,13 @@
 
 mod agreement;
 mod comparison;
+mod contender;
 mod device;
 mod http;
 mod markdown;
 mod measures;
 mod noise;
 mod plot;
-mod process;
 mod programs;
 mod record;
 mod report;
@@ -25,19 +25,20 @@ use std::path::PathBuf;
 use critic::{Critic, ModelSize};
 
 use crate::{
-    bounds::{Bounds, MachineLimits},
     error::{BenchError, with_causes},
+    extent::Extent,
     machine::Machine,
+    steps::{Bounds, MachineLimits},
+    weight_form::Form,
 };
 use comparison::Comparison;
 use noise::Watch;
 use record::Record;
 
 pub use agreement::Agreement;
+pub use contender::{Contender, ProgramName};
 pub use device::CompareDevice;
 pub use noise::Noise;
-pub(crate) use process::Running;
-pub use programs::Form;
 pub use report::{CompareReport, Figure, Program, Ratio, Section, Skipped, Unit, Weights};
 
 /// What is compared, and how extensively.
@@ -60,15 +61,6 @@ pub struct CompareOptions {
     pub extent: Extent,
     /// The parts to measure; all that the device supports if empty.
     pub parts: Vec<Part>,
-}
-
-/// How extensively it is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// Sizes and repetitions that give meaningful figures.
-    Full,
-    /// Small sizes, each once: a check that everything works.
-    Quick,
 }
 
 /// A part of the comparison.
@@ -102,27 +94,40 @@ impl Part {
 }
 
 /// The error of a call of [`Host`].
-type HostError = Box<dyn std::error::Error + Send + Sync>;
+pub type HostError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The functions that only the calling program can provide, since it has the models and the kernels.
-pub struct Host<'a> {
-    /// The model's dimensions.
-    pub size: ModelSize,
-    /// Measures the limits of the machine or GPU, and returns the device's name with them.
-    pub limits: &'a dyn Fn() -> Result<(String, MachineLimits), HostError>,
-    /// The number of tiles of an image of this width and height.
-    pub tiles: &'a dyn Fn((u32, u32)) -> usize,
-    /// Loads the model with weights in a form, on the processor.
-    pub critic: &'a dyn Fn(Form) -> Result<Critic, HostError>,
-    /// Receives the report so far after each round, so that it is not lost if the process is killed during the
-    /// next one.
-    pub keep: &'a dyn Fn(&CompareReport),
+/// The limits of the device that computes.
+#[derive(Debug, Clone)]
+pub struct HostLimits {
+    /// The device's name.
+    pub device_name: String,
+    /// The limits of the machine or GPU.
+    pub limits: MachineLimits,
 }
 
-impl std::fmt::Debug for Host<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Host").field("size", &self.size).finish_non_exhaustive()
-    }
+/// What only the calling program can provide, since it has the models and the kernels.
+pub trait Host {
+    /// The model's dimensions.
+    fn size(&self) -> ModelSize;
+
+    /// Measures the limits of the machine or GPU.
+    ///
+    /// # Errors
+    /// When the device cannot be used.
+    fn limits(&self) -> Result<HostLimits, HostError>;
+
+    /// The number of tiles of an image of this width and height.
+    fn tiles(&self, width: u32, height: u32) -> usize;
+
+    /// Loads the model with weights in a form, on the processor.
+    ///
+    /// # Errors
+    /// When the model cannot be loaded.
+    fn critic(&self, form: Form) -> Result<Critic, HostError>;
+
+    /// Receives the report so far after each round, so that it is not lost if the process is killed during the next
+    /// one.
+    fn keep(&self, report: &CompareReport);
 }
 
 /// Runs a comparison. Blocks. A peer that is missing or fails is noted in the report; so is a failure of Gavel,
@@ -131,22 +136,23 @@ impl std::fmt::Debug for Host<'_> {
 /// # Errors
 /// [`BenchError::NotOnGpu`] when a named part is not measured on the device, and other [`BenchError`]s when the
 /// comparison cannot be started.
-pub fn compare(host: &Host<'_>, options: &CompareOptions) -> Result<CompareReport, BenchError> {
+pub fn compare(host: &dyn Host, options: &CompareOptions) -> Result<CompareReport, BenchError> {
     if let Some(part) = options.parts.iter().find(|part| !options.device.measures(**part)) {
         return Err(BenchError::NotOnGpu(part.name()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(BenchError::Runtime)?;
     let watch = Watch::start();
-    let (device_name, limits_before) = (host.limits)().map_err(BenchError::Critic)?;
-    let record = Record::new(begun(host, options, (device_name, limits_before)), host.keep);
-    let bounds = Bounds { limits: limits_before, size: host.size };
-    let mut comparison = Comparison::new(options, (&runtime, bounds), record)?;
+    let limits_before = host.limits().map_err(BenchError::Critic)?;
+    let bounds = Bounds { limits: limits_before.limits, size: host.size() };
+    let keep = |report: &CompareReport| host.keep(report);
+    let record = Record::new(begun(bounds.size, options, limits_before), &keep);
+    let mut comparison = Comparison::new(options, &runtime, bounds, record)?;
     let ran = comparison.run(host);
     let mut report = comparison.record.end();
     report.failure = ran.err().map(|error| with_causes(&error));
-    match (host.limits)() {
-        Ok((_, after)) => report.limits_after = Some(after),
+    match host.limits() {
+        Ok(after) => report.limits_after = Some(after.limits),
         // If the GPU is lost, the comparison has failed before, and that error is kept.
         Err(error) => report.failure = report.failure.or_else(|| Some(with_causes(&*error))),
     }
@@ -155,27 +161,23 @@ pub fn compare(host: &Host<'_>, options: &CompareOptions) -> Result<CompareRepor
 }
 
 /// The report before anything was measured.
-fn begun(
-    host: &Host<'_>,
-    options: &CompareOptions,
-    (device_name, limits_before): (String, MachineLimits),
-) -> CompareReport {
-    let gavel = Program { name: "Gavel", version: env!("CARGO_PKG_VERSION").to_owned() };
+fn begun(size: ModelSize, options: &CompareOptions, limits: HostLimits) -> CompareReport {
+    let gavel = Program::new(ProgramName::Gavel, env!("CARGO_PKG_VERSION").to_owned());
     CompareReport {
         benchmark: "compare",
         machine: Machine::here(),
         device: options.device,
-        device_name,
+        device_name: limits.device_name,
         model: options.model.clone(),
         weights: Weights {
-            decoder: host.size.decoder_weights,
-            head: host.size.head_weights,
-            tower: host.size.tower_weights,
+            decoder: size.decoder_weights,
+            head: size.head_weights,
+            tower: size.tower_weights,
         },
         programs: vec![gavel],
         skipped: Vec::new(),
         sections: Vec::new(),
-        limits_before,
+        limits_before: limits.limits,
         limits_after: None,
         noise: Noise::default(),
         elapsed_s: 0.0,
@@ -186,21 +188,34 @@ fn begun(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::TINY;
+    use crate::steps::TINY;
+
+    /// A host without a critic.
+    struct Empty;
+
+    impl Host for Empty {
+        fn size(&self) -> ModelSize {
+            TINY
+        }
+
+        fn limits(&self) -> Result<HostLimits, HostError> {
+            let limits = MachineLimits { reading_gb_per_s: 1.0, arithmetic_gflops: 1.0 };
+            Ok(HostLimits { device_name: "a device".to_owned(), limits })
+        }
+
+        fn tiles(&self, _: u32, _: u32) -> usize {
+            1
+        }
+
+        fn critic(&self, _: Form) -> Result<Critic, HostError> {
+            Err("there is none".into())
+        }
+
+        fn keep(&self, _: &CompareReport) {}
+    }
 
     #[test]
     fn a_failure_of_gavel_is_in_the_report_beside_what_is_known_before() {
-        let limits = || {
-            let limits = MachineLimits { reading_gb_per_s: 1.0, arithmetic_gflops: 1.0 };
-            Ok(("a device".to_owned(), limits))
-        };
-        let host = Host {
-            size: TINY,
-            limits: &limits,
-            tiles: &|_| 1,
-            critic: &|_| Err("there is none".into()),
-            keep: &|_| {},
-        };
         let options = CompareOptions {
             gavel: PathBuf::from("/no/such/program"),
             checkpoint: None,
@@ -211,7 +226,7 @@ mod tests {
             extent: Extent::Quick,
             parts: vec![Part::Language],
         };
-        let report = compare(&host, &options).unwrap();
+        let report = compare(&Empty, &options).unwrap();
         let failure = report.failure.clone().unwrap();
         assert!(failure.starts_with("Gavel: "), "{failure}");
         assert_eq!(report.skipped[0].what, "transformers");

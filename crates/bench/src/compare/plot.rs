@@ -46,7 +46,8 @@ impl Section {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
              font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
         );
-        svg += &format!("<text x=\"{left}\" y=\"22\" font-size=\"14\">{}</text>\n", self.title);
+        let title = escape(&self.title);
+        svg += &format!("<text x=\"{left}\" y=\"22\" font-size=\"14\">{title}</text>\n");
         let (right, floor) = (WIDTH - right, HEIGHT - below);
         for (value, _) in &points {
             let at = x.place(*value);
@@ -55,7 +56,7 @@ impl Section {
             svg += &format!("<text x=\"{at:.1}\" y=\"{beneath}\" text-anchor=\"middle\">{value:.0}</text>\n");
         }
         for mark in marks(&y) {
-            let (at, name) = (y.place(mark), format!("{mark} {}", self.unit.name()));
+            let (at, name) = (y.place(mark), escape(&format!("{mark} {}", self.unit.name())));
             svg += &format!("<path d=\"M{left} {at:.1}H{right}\" stroke=\"#ddd\"/>\n");
             svg += &format!(
                 "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>\n",
@@ -64,6 +65,7 @@ impl Section {
             );
         }
         let (middle, beneath) = (f64::midpoint(left, right), HEIGHT - 12.0);
+        let label = escape(label);
         svg += &format!("<text x=\"{middle}\" y=\"{beneath}\" text-anchor=\"middle\">{label}</text>\n");
         let limits = points.iter().filter_map(|(at, figure)| Some((*at, figure.limit?)));
         svg += &curve(limits, (&x, &y), "stroke=\"#999\" stroke-dasharray=\"5 4\"");
@@ -78,6 +80,11 @@ impl Section {
         }
         Some(svg + "</svg>\n")
     }
+}
+
+/// Escapes text for SVG.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The powers of ten on an axis, and also their doubles and fivefolds if there would be fewer than two marks.
@@ -102,14 +109,37 @@ fn curve(points: impl Iterator<Item = (f64, f64)>, (x, y): (&Axis, &Axis), style
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Section, Unit};
+    use crate::{
+        compare::{
+            CompareDevice,
+            contender::Contender,
+            report::{Measured, Section, Unit},
+        },
+        weight_form::Form,
+    };
+
+    /// A section whose figures grow in proportion.
+    fn section(title: &str) -> Section {
+        let gavel = Contender::gavel(CompareDevice::Cpu, Form::F32);
+        let mut section = Section::new(title, Unit::Seconds);
+        for x in [1.0, 2.0, 4.0] {
+            section.sample(&x.to_string(), gavel, Measured::with_limit(3.0 * x, x)).x = Some(x);
+        }
+        section
+    }
+
+    #[test]
+    fn texts_are_escaped() {
+        let mut section = section("a < b & \"c\"");
+        section.curve = Some("<x>");
+        let svg = section.plot().unwrap();
+        assert!(svg.contains(">a &lt; b &amp; &quot;c&quot;</text>"), "{svg}");
+        assert!(svg.contains(">&lt;x&gt;</text>"), "{svg}");
+    }
 
     #[test]
     fn what_grows_in_proportion_is_a_straight_line() {
-        let mut section = Section::new("t", Unit::Seconds);
-        for x in [1.0, 2.0, 4.0] {
-            section.sample((&x.to_string(), "Gavel"), 3.0 * x, Some(x)).x = Some(x);
-        }
+        let mut section = section("t");
         assert_eq!(section.plot(), None, "it is no curve yet");
         section.curve = Some("x");
         let svg = section.plot().unwrap();

@@ -63,7 +63,7 @@ impl<'a> Record<'a> {
     /// The record of a run that measures nothing.
     pub(crate) fn blank(keep: &'a dyn Fn(&CompareReport)) -> Self {
         use super::{CompareDevice, Noise, Weights};
-        use crate::{bounds::MachineLimits, machine::Machine};
+        use crate::{machine::Machine, steps::MachineLimits};
 
         let report = CompareReport {
             benchmark: "compare",

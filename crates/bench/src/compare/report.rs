@@ -2,9 +2,13 @@
 
 use serde::Serialize;
 
-use super::{CompareDevice, agreement::Agreement, noise::Noise};
-use crate::bounds::MachineLimits;
-use crate::machine::Machine;
+use super::{
+    CompareDevice,
+    agreement::Agreement,
+    contender::{Contender, ProgramName},
+    noise::Noise,
+};
+use crate::{machine::Machine, quantile::median, steps::MachineLimits};
 
 /// All figures of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -58,6 +62,12 @@ pub struct Program {
     pub name: &'static str,
     /// The program's version, as the program reports it.
     pub version: String,
+}
+
+impl Program {
+    pub(crate) fn new(name: ProgramName, version: String) -> Self {
+        Self { name: name.as_str(), version }
+    }
 }
 
 /// Something that was not measured.
@@ -126,7 +136,7 @@ pub struct Figure {
     /// The position on the horizontal axis of a curve.
     pub x: Option<f64>,
     /// The program, and the form of its weights.
-    pub program: String,
+    pub program: Contender,
     /// The median of all samples.
     pub median: f64,
     /// The lowest and the highest sample.
@@ -147,13 +157,31 @@ pub struct Ratio {
     /// The setting.
     pub setting: String,
     /// Gavel, with the form of its weights.
-    pub gavel: String,
+    pub gavel: Contender,
     /// The peer, with the form of its weights.
-    pub peer: String,
+    pub peer: Contender,
     /// How many times faster Gavel is, from the medians.
     pub times: f64,
     /// The target for that.
     pub target: Option<f64>,
+}
+
+/// A sample of a figure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) value: f64,
+    /// The best value that the machine's limits allow, if it is known.
+    pub(crate) limit: Option<f64>,
+}
+
+impl Measured {
+    pub(crate) fn new(value: f64) -> Self {
+        Self { value, limit: None }
+    }
+
+    pub(crate) fn with_limit(value: f64, limit: f64) -> Self {
+        Self { value, limit: Some(limit) }
+    }
 }
 
 impl Section {
@@ -164,20 +192,17 @@ impl Section {
 
     /// Adds a sample to the figure of `program` in `setting`, whose first sample sets the limit, and logs it,
     /// so that it is recorded even if this process is killed.
-    pub(crate) fn sample(
-        &mut self,
-        (setting, program): (&str, &str),
-        value: f64,
-        limit: Option<f64>,
-    ) -> &mut Figure {
-        tracing::info!(section = self.title, setting, program, value, unit = self.unit.name(), "measured");
+    pub(crate) fn sample(&mut self, setting: &str, program: Contender, measured: Measured) -> &mut Figure {
+        let Measured { value, limit } = measured;
+        let unit = self.unit.name();
+        tracing::info!(section = self.title, setting, %program, value, unit, "measured");
         let known =
             self.figures.iter().position(|figure| figure.setting == setting && figure.program == program);
         let index = known.unwrap_or_else(|| {
             self.figures.push(Figure {
                 setting: setting.to_owned(),
                 x: None,
-                program: program.to_owned(),
+                program,
                 median: value,
                 spread: [value; 2],
                 samples: Vec::new(),
@@ -189,15 +214,13 @@ impl Section {
         });
         let figure = &mut self.figures[index];
         figure.samples.push(value);
-        let mut sorted = figure.samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        figure.median = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        figure.spread = [sorted[0], sorted[sorted.len() - 1]];
+        figure.median = median(&figure.samples).unwrap_or(value);
+        figure.spread = [figure.spread[0].min(value), figure.spread[1].max(value)];
         figure
     }
 
     /// Compares a form of Gavel with a peer in every setting in which both have figures.
-    pub(crate) fn compare(&mut self, gavel: &str, peer: &str, target: Option<f64>) {
+    pub(crate) fn compare(&mut self, gavel: Contender, peer: Contender, target: Option<f64>) {
         let pairs = self.figures.iter().filter(|own| own.program == gavel).flat_map(|own| {
             let beside = |other: &&Figure| other.program == peer && other.setting == own.setting;
             self.figures.iter().filter(beside).map(move |other| (own, other)).collect::<Vec<_>>()
@@ -205,8 +228,8 @@ impl Section {
         let ratios: Vec<Ratio> = pairs
             .map(|(own, other)| Ratio {
                 setting: own.setting.clone(),
-                gavel: gavel.to_owned(),
-                peer: peer.to_owned(),
+                gavel,
+                peer,
                 times: self.unit.times(own.median, other.median),
                 target,
             })
@@ -217,18 +240,21 @@ impl Section {
 
 #[cfg(test)]
 mod tests {
-    use super::{Section, Unit};
+    use super::{CompareDevice, Contender, Measured, Section, Unit};
+    use crate::weight_form::Form;
 
     #[test]
     fn medians_are_compared_in_the_direction_of_the_unit() {
+        let gavel = Contender::gavel(CompareDevice::Cpu, Form::F32);
+        let peer = Contender::transformers(CompareDevice::Cpu);
         for (unit, times) in [(Unit::Seconds, 0.5), (Unit::TokensPerSecond, 2.0)] {
             let mut section = Section::new("t", unit);
             for value in [9.0, 4.0, 1.0, 4.0] {
-                section.sample(("s", "Gavel"), value, Some(1.0));
+                section.sample("s", gavel, Measured::with_limit(value, 1.0));
             }
-            section.sample(("s", "peer"), 2.0, None);
-            section.sample(("other", "peer"), 7.0, None);
-            section.compare("Gavel", "peer", Some(1.5));
+            section.sample("s", peer, Measured::new(2.0));
+            section.sample("other", peer, Measured::new(7.0));
+            section.compare(gavel, peer, Some(1.5));
             assert_eq!((section.figures[0].median, section.figures[0].spread), (4.0, [1.0, 9.0]));
             let found: Vec<_> =
                 section.ratios.iter().map(|ratio| (ratio.setting.as_str(), ratio.times)).collect();

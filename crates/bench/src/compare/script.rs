@@ -4,8 +4,7 @@ use std::{io::Write, path::Path, process::Command};
 
 use serde_json::Value;
 
-use super::process::Running;
-use crate::error::BenchError;
+use crate::{error::BenchError, live::process::Running};
 
 /// A running script that waits for its next request.
 #[derive(Debug)]
@@ -24,7 +23,8 @@ impl Script {
     pub(crate) fn start(
         name: &'static str,
         python: &Path,
-        (text, arguments): (&str, &[&str]),
+        text: &str,
+        arguments: &[&str],
     ) -> Result<Self, BenchError> {
         let mut command = Command::new(python);
         command.args(["-c", text]).args(arguments).env("HF_HUB_OFFLINE", "1");

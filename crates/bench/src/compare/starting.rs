@@ -3,13 +3,17 @@
 use std::{path::PathBuf, process::Command};
 
 use super::{
-    Form, Program,
+    Program,
     comparison::Comparison,
-    process::{self, Running},
+    contender::{Contender, ProgramName, gguf_name},
     programs::{Gavel, Gguf, LlamaCpp, MistralRs, Room, Transformers},
     texts::Texts,
 };
-use crate::error::BenchError;
+use crate::{
+    error::BenchError,
+    live::process::{self, Running},
+    weight_form::Form,
+};
 
 impl<'a> Comparison<'a> {
     /// Starts a server of the model with weights in a form, measures the tokens per word, and waits for the
@@ -34,37 +38,39 @@ impl<'a> Comparison<'a> {
         if let Some(checkpoint) = &self.options.checkpoint {
             options.extend(["--model".to_owned(), checkpoint.to_string_lossy().into_owned()]);
         }
-        let name = (&*device.gavel(form), &*options);
-        let mut server = Gavel::start(self.runtime, &self.options.gavel, name)?;
+        let contender = Contender::gavel(device, form);
+        let mut server = Gavel::start(self.runtime, &self.options.gavel, contender, &options)?;
         server.learn_words()?;
         Ok(server)
     }
 
     pub(super) fn transformers(&mut self) -> Option<Transformers> {
-        let name = "transformers";
+        let name = ProgramName::Transformers;
         let Some(python) = &self.options.python else {
-            self.record.skip(name, &"no --python");
+            self.record.skip(name.as_str(), &"no --python");
             return None;
         };
         let Some(checkpoint) = &self.options.checkpoint else {
-            self.record.skip(name, &"no --model: it reads checkpoints from folders alone");
+            self.record.skip(name.as_str(), &"no --model: it reads checkpoints from folders alone");
             return None;
         };
-        let model = (self.bounds.size.vocabulary, self.options.device);
-        match Transformers::start(python, &checkpoint.to_string_lossy(), model) {
+        let vocabulary = self.bounds.size.vocabulary;
+        let checkpoint = checkpoint.to_string_lossy();
+        match Transformers::start(python, &checkpoint, vocabulary, self.options.device) {
             Ok(peer) => {
-                self.record.took_part(Program { name, version: peer.version() });
+                self.record.took_part(Program::new(name, peer.version()));
                 Some(peer)
             }
             Err(error) => {
-                self.record.skip(name, &error);
+                self.record.skip(name.as_str(), &error);
                 None
             }
         }
     }
 
     /// Converts the language model to a GGUF file for the other engines.
-    pub(super) fn gguf(&mut self, form: &str) -> Option<PathBuf> {
+    pub(super) fn gguf(&mut self, form: Form) -> Option<PathBuf> {
+        let form = gguf_name(form);
         let what = format!("llama.cpp and mistral.rs {form}");
         let Some(checkpoint) = &self.options.checkpoint else {
             self.record.skip(what, &"no --model: they read files alone");
@@ -87,8 +93,8 @@ impl<'a> Comparison<'a> {
     }
 
     pub(super) fn llama_cpp(&mut self, file: Gguf<'_>, room: Room) -> Option<LlamaCpp<'a>> {
-        let name = "llama.cpp";
-        let what = format!("{name} {}", file.form);
+        let name = ProgramName::LlamaCpp;
+        let what = Contender::with_gguf(name, file.form).to_string();
         let Some(program) = &self.options.llama_server else {
             self.record.skip(what, &"no --llama-server");
             return None;
@@ -96,7 +102,7 @@ impl<'a> Comparison<'a> {
         match LlamaCpp::start(self.runtime, program, file, room) {
             Ok(peer) => {
                 let version = process::version(program).unwrap_or_else(|| "unknown".to_owned());
-                self.record.took_part(Program { name, version });
+                self.record.took_part(Program::new(name, version));
                 Some(peer)
             }
             Err(error) => {
@@ -107,15 +113,15 @@ impl<'a> Comparison<'a> {
     }
 
     pub(super) fn mistralrs(&mut self, file: Gguf<'_>, room: Room, texts: Texts) -> Option<MistralRs> {
-        let name = "mistral.rs";
-        let what = format!("{name} {}", file.form);
+        let name = ProgramName::MistralRs;
+        let what = Contender::with_gguf(name, file.form).to_string();
         let Some(python) = &self.options.python else {
             self.record.skip(what, &"no --python");
             return None;
         };
         match MistralRs::start(python, file, room, texts) {
             Ok(peer) => {
-                self.record.took_part(Program { name, version: peer.version() });
+                self.record.took_part(Program::new(name, peer.version()));
                 Some(peer)
             }
             Err(error) => {

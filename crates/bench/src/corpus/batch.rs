@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::live::{Access, Manner, Reply, Request, ask, exchange};
 
 /// The longest time that a batch of one line may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The boundary between the parts of a multipart form.
 const BOUNDARY: &str = "a-boundary-that-no-content-has";
 
@@ -15,12 +15,12 @@ const BOUNDARY: &str = "a-boundary-that-no-content-has";
 ///
 /// # Errors
 /// When the body is not JSON, or the batch fails or has no answer.
-pub(crate) fn line(access: &Access, (path, body): (&str, &[u8])) -> Result<Reply, String> {
+pub(crate) fn line(access: &Access, path: &str, body: &[u8]) -> Result<Reply, String> {
     let body: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let line = json!({ "custom_id": "one", "method": "POST", "url": path, "body": body });
     let input = ok(access, &upload(access, &format!("{line}\n")))?;
     let batch = json!({ "input_file_id": input["id"], "endpoint": path, "completion_window": "24h" });
-    let request = access.request(("POST", "/v1/batches"), batch.to_string().into_bytes());
+    let request = access.request("POST", "/v1/batches", batch.to_string().into_bytes());
     let id = ok(access, &request)?["id"].as_str().unwrap_or_default().to_owned();
     let start = Instant::now();
     let ended = loop {
@@ -28,7 +28,7 @@ pub(crate) fn line(access: &Access, (path, body): (&str, &[u8])) -> Result<Reply
         match batch["status"].as_str().unwrap_or_default() {
             "completed" => break batch,
             "failed" | "expired" | "cancelled" => return Err(format!("the batch ended so: {batch}")),
-            _ if start.elapsed() > PATIENCE => return Err(format!("the batch does not end: {batch}")),
+            _ if start.elapsed() > BATCH_TIMEOUT => return Err(format!("the batch does not end: {batch}")),
             _ => std::thread::sleep(Duration::from_millis(10)),
         }
     };
@@ -44,7 +44,7 @@ pub(crate) fn line(access: &Access, (path, body): (&str, &[u8])) -> Result<Reply
     for file in [input["id"].as_str().unwrap_or_default(), output] {
         let _ = exchange(
             &access.host,
-            &access.request(("DELETE", &format!("/v1/files/{file}")), vec![]),
+            &access.request("DELETE", &format!("/v1/files/{file}"), vec![]),
             Manner::default(),
         );
     }
@@ -64,7 +64,7 @@ fn upload(access: &Access, content: &str) -> Request {
     let purpose = part("name=\"purpose\"", "batch");
     let file = part("name=\"file\"; filename=\"a.jsonl\"", content);
     let mut request =
-        access.request(("POST", "/v1/files"), format!("{purpose}{file}--{BOUNDARY}--\r\n").into_bytes());
+        access.request("POST", "/v1/files", format!("{purpose}{file}--{BOUNDARY}--\r\n").into_bytes());
     if let Request::Composed { headers, .. } = &mut request {
         headers.retain(|(name, _)| name != "content-type");
         headers.push((

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::BenchError,
-    live::{Manner, Pace, Then},
+    live::{Manner, Then, WritePace},
 };
 
 /// A file of cases.
@@ -52,7 +52,7 @@ pub(crate) struct Case {
     #[serde(default)]
     then: Then,
     /// How slowly bodies, or raw requests, are sent.
-    slowly: Option<Pace>,
+    slowly: Option<WritePace>,
     /// Whole bodies.
     #[serde(default)]
     pub(super) body: Vec<Value>,

@@ -21,17 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use rand::{SeedableRng, rngs::StdRng};
-
 pub use plan::Coverage;
-pub use report::{CaseFailure, CorpusReport, Family, Times};
+pub use report::{CaseFailure, CorpusReport, Family};
 
 use crate::{
-    compare::Extent,
-    drawn_image::DrawnImage,
     error::BenchError,
-    live::{Access, Growth, Honest, Sample, Subject, Target, Watch, fill, mib, started},
+    extent::Extent,
+    latency::Times,
+    live::{Access, Growth, Observers, Resources, Subject, Target, mib, sample_image, started},
 };
 use build::Builder;
 use case::{Case, CaseFile};
@@ -88,12 +85,9 @@ struct Run<'a> {
     image_times: Vec<Duration>,
 }
 
-/// The observers of the server while cases are sent.
-struct Observers<'a> {
-    /// Checks the state that the server reports.
-    watch: Watch,
-    /// Checks the verdicts of honest clients.
-    honest: Honest,
+/// What observes the server while cases are sent.
+struct Harness<'a> {
+    observers: Observers,
     /// Checks the server's fetches of images.
     origin: &'a Origin,
 }
@@ -105,7 +99,7 @@ impl Run<'_> {
             return Ok(());
         }
         let extent = if self.options.short { Extent::Quick } else { Extent::Full };
-        let origin = Origin::start().map_err(BenchError::File)?;
+        let origin = Origin::start().map_err(BenchError::Port)?;
         let options: Vec<String> = serve.iter().map(|option| origin.put_in(option)).collect();
         let leave_out = |report: &mut CorpusReport, why: &str| {
             let named = files
@@ -135,6 +129,7 @@ impl Run<'_> {
         }
     }
 
+    /// Sends the wanted cases of files to a server, once or repeatedly.
     fn send(
         &mut self,
         subject: &Subject<'_>,
@@ -143,40 +138,27 @@ impl Run<'_> {
     ) -> Result<(), BenchError> {
         let key = files.iter().find_map(|file| file.key.clone());
         let access = Access { host: subject.host.clone(), key };
-        let host = access.host.as_str();
-        let failed = |reason| BenchError::Corpus { place: access.host.clone(), reason };
-        let png = DrawnImage::of_size(&mut StdRng::seed_from_u64(1), (120, 90)).png(0)?;
-        let image = BASE64_STANDARD.encode(png);
-        // Twice each: what is computed for the first time takes memory that is kept.
-        let samples = (0..=Honest::count()).map(|number| {
-            let sample = Sample::first(&access, &image, number)?;
-            sample.again(host).map(|()| sample)
-        });
-        let mut samples = samples.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let canary = samples.remove(0);
-        fill(&access).map_err(failed)?;
-        let honest = Honest::start(host, samples);
-        let watch = Watch::start(&access, canary, subject.log.clone(), &honest).map_err(failed)?;
-        let mut observers = Observers { watch, honest, origin };
-        let places = Places { server: access.host.clone(), ..origin.places.clone() };
+        let observers = Observers::start(&access, &sample_image()?, subject.log.clone())?;
+        let mut harness = Harness { observers, origin };
+        let places = Places { server: access.host, ..origin.places.clone() };
         let builder = Builder { folder: &self.options.folder, places: &places, round: 0 };
         let lasting = self.options.lasting.filter(|_| files.iter().all(|file| file.serve.is_empty()));
         let (begun, mut seen) = (Instant::now(), Vec::new());
         loop {
-            self.pass(files, builder, &mut observers)?;
-            seen.push((begun.elapsed().as_secs_f64(), mib(observers.watch.last.memory)));
+            self.pass(files, builder, &mut harness)?;
+            seen.push((begun.elapsed().as_secs_f64(), mib(harness.observers.watch.last.memory)));
             if lasting.is_none_or(|lasting| begun.elapsed() >= lasting) {
                 break;
             }
         }
-        let Observers { watch, honest, .. } = observers;
+        let Observers { watch, honest } = harness.observers;
         self.report.growth = self.report.growth.or(Growth::of(&seen));
-        let [memory, files, threads] = watch.growth();
         self.report.honest_requests += honest.asked();
         if mib(watch.peak) > self.report.memory_mib[2] {
-            self.report.memory_mib = [mib(memory.0), mib(memory.1), mib(watch.peak)];
-            self.report.files = [files.0, files.1];
-            self.report.threads = [threads.0, threads.1];
+            let Resources { memory, files, threads } = watch.resources();
+            self.report.memory_mib = [memory.first, memory.most, watch.peak].map(mib);
+            self.report.files = files.pair();
+            self.report.threads = threads.pair();
         }
         let peak = subject.peak_bytes().map(|bytes| mib(bytes as f64));
         self.report.peak_mib = self.report.peak_mib.into_iter().chain(peak).reduce(f64::max);
@@ -188,7 +170,7 @@ impl Run<'_> {
         &mut self,
         files: &[&CaseFile],
         builder: Builder<'_>,
-        observers: &mut Observers<'_>,
+        harness: &mut Harness<'_>,
     ) -> Result<(), BenchError> {
         for case in files.iter().flat_map(|file| &file.case) {
             if !self.is_wanted(case) {
@@ -200,7 +182,7 @@ impl Run<'_> {
             if self.options.short {
                 requests.truncate(1);
             }
-            self.case(case, &requests, observers);
+            self.case(case, &requests, harness);
         }
         Ok(())
     }

@@ -3,13 +3,15 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
-    time::Duration,
 };
 
 use serde::Serialize;
 
 use super::Coverage;
-use crate::{latency::Latency, live::Growth};
+use crate::{
+    latency::{Latency, Times},
+    live::{Growth, ResourceLines},
+};
 
 /// Results of the cases of one family.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -31,22 +33,6 @@ pub struct CaseFailure {
     pub request: String,
     /// The problem.
     pub problem: String,
-}
-
-/// Latencies of answers.
-#[derive(Debug, Default, Clone, PartialEq, Serialize)]
-pub struct Times {
-    /// The number of answers.
-    pub count: usize,
-    /// Their statistics.
-    #[serde(flatten)]
-    pub latency: Latency,
-}
-
-impl Times {
-    pub(crate) fn of(times: Vec<Duration>) -> Self {
-        Self { count: times.len(), latency: Latency::of(times) }
-    }
 }
 
 /// The report of a corpus run.
@@ -118,16 +104,15 @@ impl Display for CorpusReport {
         }
         writeln!(formatter, "honest requests meanwhile: {}", self.honest_requests)?;
         let [first, after, seen] = self.memory_mib;
-        write!(formatter, "memory: {first:.0} MiB at first, {after:.0} after a case, {seen:.0} seen")?;
-        match self.peak_mib {
-            Some(peak) => writeln!(formatter, ", {peak:.0} at the peak")?,
-            None => writeln!(formatter)?,
-        }
-        let ([files, most_files], [threads, most_threads]) = (self.files, self.threads);
-        writeln!(
-            formatter,
-            "files: {files}, at most {most_files}; threads: {threads}, at most {most_threads}"
-        )?;
+        let resources = ResourceLines {
+            after: "a case",
+            memory_mib: [first, after],
+            seen_mib: Some(seen),
+            peak_mib: self.peak_mib,
+            files: self.files,
+            threads: self.threads,
+        };
+        write!(formatter, "{resources}")?;
         if let Some(growth) = self.growth {
             writeln!(formatter, "{growth}")?;
         }

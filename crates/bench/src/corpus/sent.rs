@@ -52,23 +52,38 @@ impl Case {
             let method = self.method.clone().unwrap_or_else(|| "GET".into());
             let bodies = if self.body.is_empty() { &[Value::String(String::new())][..] } else { &self.body };
             for body in bodies {
-                let request = self.composed((method.clone(), path.clone()), builder.bytes(body)?, builder)?;
-                all.push(plain(format!("{method} {path}"), request));
+                let (body, headers) = (builder.bytes(body)?, self.all_headers(builder)?);
+                let label = format!("{method} {path}");
+                let (method, path) = (method.clone(), path.clone());
+                all.push(plain(label, Request::Composed { method, path, headers, body }));
             }
         }
         for endpoint in &self.to {
             for Content { what, body, has_image, beyond } in self.contents(*endpoint, builder)? {
-                let method = self.method.clone().unwrap_or_else(|| "POST".into());
                 let request = if *endpoint == Endpoint::Batch {
                     Request::Line { path: endpoint.path(), body }
                 } else {
-                    self.composed((method, endpoint.path().to_owned()), body, builder)?
+                    let method = self.method.clone().unwrap_or_else(|| "POST".into());
+                    let (path, headers) = (endpoint.path().to_owned(), self.all_headers(builder)?);
+                    Request::Composed { method, path, headers, body }
                 };
                 let route = endpoint.name();
                 all.push(Sent { label: format!("{route}, {what}"), route, request, has_image, beyond });
             }
         }
         Ok(all)
+    }
+
+    /// The usual header fields, and those of the case.
+    fn all_headers(&self, builder: Builder<'_>) -> Result<Vec<(String, Vec<u8>)>, BuildError> {
+        let mut headers = vec![("content-type".to_owned(), b"application/json".to_vec())];
+        for (name, value) in &self.headers {
+            headers.retain(|(known, _)| known != name);
+            if value != "$none" {
+                headers.push((name.clone(), builder.bytes(value)?));
+            }
+        }
+        Ok(headers)
     }
 
     /// The bodies for an endpoint.
@@ -79,6 +94,18 @@ impl Case {
                 all.push(Content::new(format!("body {index}"), builder.bytes(body)?));
             }
         }
+        all.extend(self.with_changes(endpoint, builder)?);
+        all.extend(self.with_texts(endpoint, builder)?);
+        for Shown { what, images, beyond } in self.shown(builder)? {
+            let Some(body) = endpoint.with_images(&images) else { break };
+            all.push(Content { has_image: true, beyond, ..Content::of(what, &body) });
+        }
+        Ok(all)
+    }
+
+    /// Bodies with other members, or with other values of numbers.
+    fn with_changes(&self, endpoint: Endpoint, builder: Builder<'_>) -> Result<Vec<Content>, BuildError> {
+        let mut all = Vec::new();
         for (index, changes) in self.extra.iter().enumerate() {
             let body = endpoint.with_changes(builder.json(changes)?);
             all.push(Content::of(format!("extra {index}"), &body));
@@ -91,6 +118,12 @@ impl Case {
         for (what, members) in self.pairs.each() {
             all.push(Content::of(what, &endpoint.with_changes(members)));
         }
+        Ok(all)
+    }
+
+    /// Bodies with other texts.
+    fn with_texts(&self, endpoint: Endpoint, builder: Builder<'_>) -> Result<Vec<Content>, BuildError> {
+        let mut all = Vec::new();
         for (index, text) in self.text.iter().enumerate() {
             let body = endpoint.with_text(builder.json(text)?);
             all.push(Content::of(format!("text {index}"), &body));
@@ -104,43 +137,40 @@ impl Case {
                 all.push(Content::of(format!("text {index} as {place}"), &body));
             }
         }
-        let mut shown = Vec::new();
+        Ok(all)
+    }
+
+    /// The lists of images.
+    fn shown(&self, builder: Builder<'_>) -> Result<Vec<Shown>, BuildError> {
+        let mut all = Vec::new();
         for (index, image) in self.image.iter().enumerate() {
-            shown.push((format!("image {index}"), vec![builder.json(image)?], false));
+            let images = vec![builder.json(image)?];
+            all.push(Shown { what: format!("image {index}"), images, beyond: false });
         }
         for (index, images) in self.images.iter().enumerate() {
-            let images = builder.json(images)?;
-            shown.push((format!("images {index}"), images.as_array().cloned().unwrap_or_default(), false));
+            let images = builder.json(images)?.as_array().cloned().unwrap_or_default();
+            all.push(Shown { what: format!("images {index}"), images, beyond: false });
         }
         for (width, height) in
             self.sizes.iter().flat_map(|width| self.sizes.iter().map(move |height| (width, height)))
         {
             let image = json!({ "$data_url": { "$picture": ["png", width, height] } });
             let beyond = width.max(height) > &(THINNEST * width.min(height));
-            shown.push((format!("{width}x{height}"), vec![builder.json(&image)?], beyond));
-        }
-        for (what, images, beyond) in shown {
-            let Some(body) = endpoint.with_images(&images) else { break };
-            all.push(Content { has_image: true, beyond, ..Content::of(what, &body) });
+            all.push(Shown {
+                what: format!("{width}x{height}"),
+                images: vec![builder.json(&image)?],
+                beyond,
+            });
         }
         Ok(all)
     }
+}
 
-    fn composed(
-        &self,
-        (method, path): (String, String),
-        body: Vec<u8>,
-        builder: Builder<'_>,
-    ) -> Result<Request, BuildError> {
-        let mut headers = vec![("content-type".to_owned(), b"application/json".to_vec())];
-        for (name, value) in &self.headers {
-            headers.retain(|(known, _)| known != name);
-            if value != "$none" {
-                headers.push((name.clone(), builder.bytes(value)?));
-            }
-        }
-        Ok(Request::Composed { method, path, headers, body })
-    }
+/// Images that are shown together.
+struct Shown {
+    what: String,
+    images: Vec<Value>,
+    beyond: bool,
 }
 
 /// A body, and the name of its variant.

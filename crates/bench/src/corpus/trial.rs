@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    CaseFailure, Observers, Run, batch,
+    CaseFailure, Harness, Run, batch,
     case::{Alike, Case},
     sent::Sent,
     verify,
@@ -18,17 +18,30 @@ use crate::live::{Access, Reply, Request, exchange};
 /// The answers to a request, or why there were none.
 type Answered = Result<Vec<Reply>, String>;
 
+/// A request that was answered.
+struct Exchange<'a> {
+    sent: &'a Sent,
+    replies: Vec<Reply>,
+}
+
+/// A problem of a request.
+struct Problem {
+    /// The label of the request, or of several that were sent together.
+    request: String,
+    problem: String,
+}
+
 impl Run<'_> {
     /// Sends the requests of a case, and records all problems.
-    pub(super) fn case(&mut self, case: &Case, requests: &[Sent], observers: &mut Observers<'_>) {
-        let Observers { watch, honest, origin } = observers;
+    pub(super) fn case(&mut self, case: &Case, requests: &[Sent], harness: &mut Harness<'_>) {
+        let Harness { observers, origin } = harness;
         let count = requests.len();
         let before = self.report.failures.len();
         let mut answers = Vec::new();
         let together = if case.at_once.is_some() { count } else { 1 };
         for group in requests.chunks(together.max(1)) {
             origin.fetched(); // discards late fetches for clients that had left
-            let answered = send(&watch.access, case, group);
+            let answered = send(&observers.watch.access, case, group);
             let mut refused = true;
             let mut problems = Vec::new();
             for (sent, answered) in group.iter().zip(answered) {
@@ -36,13 +49,12 @@ impl Run<'_> {
                     Ok(replies) => {
                         refused &= replies.iter().all(|reply| (400..500).contains(&reply.status));
                         let found = replies.iter().flat_map(|reply| self.look(case, sent, reply));
-                        let found: Vec<String> = found.collect();
-                        problems.extend(found.into_iter().map(|problem| (sent.label.clone(), problem)));
-                        answers.push((sent.route, sent.label.clone(), replies));
+                        problems.extend(found.map(|problem| Problem::of(&sent.label, problem)));
+                        answers.push(Exchange { sent, replies });
                     }
                     Err(error) => {
                         refused = false;
-                        problems.push((sent.label.clone(), format!("no answer: {error}")));
+                        problems.push(Problem::of(&sent.label, format!("no answer: {error}")));
                     }
                 }
             }
@@ -54,9 +66,8 @@ impl Run<'_> {
             let wrong_number = case.fetched.filter(|expected| *expected * group.len() != fetched);
             let wrong_number = wrong_number
                 .map(|expected| format!("the origin was asked {fetched} times and not {expected}"));
-            let after =
-                watch.problems(honest, refused).into_iter().chain(origin.problems()).chain(wrong_number);
-            problems.extend(after.map(|problem| (label.clone(), problem)));
+            let after = observers.problems(refused).into_iter().chain(origin.problems()).chain(wrong_number);
+            problems.extend(after.map(|problem| Problem::of(&label, problem)));
             self.fail(case, problems);
         }
         self.fail(case, case.alike.map(|alike| unlike(alike, &answers)).unwrap_or_default());
@@ -66,8 +77,8 @@ impl Run<'_> {
         family.passed += usize::from(self.report.failures.len() == before);
     }
 
-    fn fail(&mut self, case: &Case, problems: Vec<(String, String)>) {
-        let failure = |(request, problem)| CaseFailure { id: case.id.clone(), request, problem };
+    fn fail(&mut self, case: &Case, problems: Vec<Problem>) {
+        let failure = |Problem { request, problem }| CaseFailure { id: case.id.clone(), request, problem };
         self.report.failures.extend(problems.into_iter().map(failure));
     }
 
@@ -87,10 +98,16 @@ impl Run<'_> {
     }
 }
 
+impl Problem {
+    fn of(request: &str, problem: String) -> Self {
+        Self { request: request.to_owned(), problem }
+    }
+}
+
 /// Sends requests, as many at a time as the case specifies.
 fn send(access: &Access, case: &Case, group: &[Sent]) -> Vec<Answered> {
     let one = |sent: &Sent| match &sent.request {
-        Request::Line { path, body } => batch::line(access, (path, body)).map(|reply| vec![reply]),
+        Request::Line { path, body } => batch::line(access, path, body).map(|reply| vec![reply]),
         request => exchange(&access.host, request, case.manner()).map_err(|error| error.to_string()),
     };
     if let [sent] = group {
@@ -121,13 +138,13 @@ fn send(access: &Access, case: &Case, group: &[Sent]) -> Vec<Answered> {
 }
 
 /// Answers of an endpoint that do not compare with each other as they must.
-fn unlike(alike: Alike, answers: &[(&str, String, Vec<Reply>)]) -> Vec<(String, String)> {
+fn unlike(alike: Alike, answers: &[Exchange<'_>]) -> Vec<Problem> {
     let mut known: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     let mut found = Vec::new();
-    for (route, label, replies) in answers {
+    for Exchange { sent, replies } in answers {
         for reply in replies.iter().filter(|reply| reply.status != 0) {
             let essence = verify::essence(reply);
-            let seen = known.entry(route).or_default();
+            let seen = known.entry(sent.route).or_default();
             let is_known = seen.contains(&essence);
             let problem = match alike {
                 Alike::Same if !seen.is_empty() && !is_known => format!("{essence} and not {}", seen[0]),
@@ -135,7 +152,7 @@ fn unlike(alike: Alike, answers: &[(&str, String, Vec<Reply>)]) -> Vec<(String, 
                 Alike::Same | Alike::Different => String::new(),
             };
             if !problem.is_empty() {
-                found.push((label.clone(), problem.chars().take(400).collect()));
+                found.push(Problem::of(&sent.label, problem.chars().take(400).collect()));
             }
             seen.push(essence);
         }

@@ -41,7 +41,7 @@ impl Sample {
             "mode": "score",
             "memo": false,
         });
-        let request = access.request(("POST", "/judge"), body.to_string().into_bytes());
+        let request = access.request("POST", "/judge", body.to_string().into_bytes());
         let mut sample = Self { request, verdict: Value::Null };
         sample.verdict = sample.ask(&access.host)?;
         Ok(sample)

@@ -7,10 +7,8 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{
-    compare::{Extent, Running},
-    error::BenchError,
-};
+use super::process::Running;
+use crate::{error::BenchError, extent::Extent};
 
 /// The server under test.
 #[derive(Debug, Clone)]
@@ -83,10 +81,7 @@ pub(crate) fn started(
     extent: Extent,
     serve: &[String],
 ) -> Result<Started, BenchError> {
-    let cache_mib = match extent {
-        Extent::Full => "256",
-        Extent::Quick => "64",
-    };
+    let cache_mib = extent.choose("256", "64");
     let mut command = Command::new(program);
     command.args([
         "serve",

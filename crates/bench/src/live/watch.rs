@@ -12,12 +12,16 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::{
-    Figures, MARK,
+    MARK,
+    check::Check,
+    figures::Figures,
     honest::{Honest, Sample},
     mib,
-    wire::{Access, Manner, Reply, ask, exchange},
+    reply::Reply,
+    resources::{FirstAndMost, Resources},
+    wire::{Access, Manner, ask, exchange},
 };
-use crate::drawn_image::DrawnImage;
+use crate::{cache_block::BLOCK_SIZE, drawn_image::DrawnImage};
 
 /// How long the server may take to become idle and to release resources: twice as long as its allocator keeps
 /// free memory.
@@ -41,6 +45,12 @@ pub(crate) struct State {
     threads: f64,
     /// Sequences that the engine has finished.
     sequences: f64,
+}
+
+/// The server's figures at one moment, and the number of requests that honest clients had sent.
+struct Moment {
+    state: State,
+    asked: u64,
 }
 
 /// Watches over the state of a server.
@@ -120,8 +130,8 @@ impl Watch {
         for probe in ["/livez", "/readyz"] {
             match ask(&self.access, probe) {
                 Ok(reply) if reply.status == 200 => {}
-                Ok(reply) => found.push(format!("S2: {probe} says {}", reply.status)),
-                Err(error) => found.push(format!("S2: {probe}: {error}")),
+                Ok(reply) => found.push(Check::Probes.failed(format!("{probe} says {}", reply.status))),
+                Err(error) => found.push(Check::Probes.failed(format!("{probe}: {error}"))),
             }
         }
         let mut idle = busy(&self.access);
@@ -129,23 +139,28 @@ impl Watch {
             std::thread::sleep(Duration::from_millis(20));
             idle = busy(&self.access);
         }
-        found.extend(idle.map(|what| format!("S4: {what}")));
+        found.extend(idle.map(|what| Check::Idle.failed(what)));
         match state(&self.access) {
-            Ok(now) => found.extend(self.compare(now, (honest.asked(), refused), deadline)),
-            Err(error) => found.push(format!("S1: {error}")),
+            Ok(state) => {
+                let now = Moment { state, asked: honest.asked() };
+                found.extend(self.compare(&now, refused, deadline));
+            }
+            Err(error) => found.push(Check::Process.failed(error)),
         }
         match self.canary.again(&self.access.host) {
             // The canary's own sequence does not belong to the next case.
             Ok(_) => self.last.sequences += 1.0,
-            Err(error) => found.push(format!("S3: {error}")),
+            Err(error) => found.push(Check::Verdict.failed(error)),
         }
         drop(paused);
-        found.extend(honest.failures().into_iter().map(|failure| format!("S10: {failure}")));
-        found.extend(self.log.as_mut().and_then(Log::problem).map(|problem| format!("S7: {problem}")));
+        found.extend(honest.failures().into_iter().map(|failure| Check::HonestClients.failed(failure)));
+        let logged = self.log.as_mut().and_then(Log::problem);
+        found.extend(logged.map(|problem| Check::Log.failed(problem)));
         found
     }
 
-    fn compare(&mut self, mut now: State, (asked, refused): (u64, bool), deadline: Instant) -> Vec<String> {
+    fn compare(&mut self, now: &Moment, refused: bool, deadline: Instant) -> Vec<String> {
+        let Moment { state: mut now, asked } = *now;
         let mut found = Vec::new();
         self.peak = self.peak.max(now.memory);
         let first = self.first;
@@ -160,17 +175,20 @@ impl Watch {
             now = state(&self.access).unwrap_or(now);
         }
         if now.start != first.start {
-            found.push("S1: it is another process".to_owned());
+            found.push(Check::Process.failed("it is another process"));
         }
         if now.memory > most_memory {
-            found.push(format!("S5: {:.0} MiB and not {:.0}", mib(now.memory), mib(first.memory)));
+            let problem = format!("{:.0} MiB and not {:.0}", mib(now.memory), mib(first.memory));
+            found.push(Check::Memory.failed(problem));
             self.first.memory = now.memory; // the growth belongs to this case, not to all following ones
         }
         if now.files > first.files + MORE_FILES {
-            found.push(format!("S6: {} files and not {}", now.files, first.files));
+            let problem = format!("{} files and not {}", now.files, first.files);
+            found.push(Check::FilesAndThreads.failed(problem));
         }
         if now.threads > first.threads + MORE_THREADS {
-            found.push(format!("S6: {} threads and not {}", now.threads, first.threads));
+            let problem = format!("{} threads and not {}", now.threads, first.threads);
+            found.push(Check::FilesAndThreads.failed(problem));
         }
         // Each honest request is one sequence, which may be counted a moment after the answer.
         let own = |now: &State| now.sequences - self.last.sequences - (asked - self.asked) as f64;
@@ -180,7 +198,7 @@ impl Watch {
         }
         let own = own(&now);
         if refused && own != 0.0 {
-            found.push(format!("S9: {own} sequences of a request that was refused"));
+            found.push(Check::Sequences.failed(format!("{own} sequences of a request that was refused")));
         }
         (self.last, self.asked) = (now, asked);
         self.most.memory = self.most.memory.max(now.memory);
@@ -189,10 +207,14 @@ impl Watch {
         found
     }
 
-    /// The value at the start and the highest after a case: of memory in bytes, files, and threads.
-    pub(crate) fn growth(&self) -> [(f64, f64); 3] {
+    /// The resources at the start, and their highest values after a case.
+    pub(crate) fn resources(&self) -> Resources {
         let (first, most) = (self.first, self.most);
-        [(first.memory, most.memory), (first.files, most.files), (first.threads, most.threads)]
+        Resources {
+            memory: FirstAndMost { first: first.memory, most: most.memory },
+            files: FirstAndMost { first: first.files, most: most.files },
+            threads: FirstAndMost { first: first.threads, most: most.threads },
+        }
     }
 }
 
@@ -232,8 +254,6 @@ const MOST_PROMPTS: usize = 64;
 const IMAGES: u32 = 48;
 /// The number of these that are split into the maximum number of tiles, in various grids.
 const LARGE_IMAGES: u32 = 9;
-/// The largest number of positions in a block of the KV cache.
-const BLOCK: usize = 32;
 
 /// Sends prompts of nearly the maximum length until they fill the server's KV cache, and images, so that this
 /// memory is in use from the start and not counted as growth.
@@ -242,7 +262,7 @@ const BLOCK: usize = 32;
 /// When a request fails, no prompt of any length is answered, or an image cannot be encoded.
 pub(crate) fn fill(access: &Access) -> Result<(), String> {
     let health = ask(access, "/health")?.json().unwrap_or_default();
-    let whole = health["engine"]["total_blocks"].as_u64().unwrap_or_default() as usize * BLOCK;
+    let whole = health["engine"]["total_blocks"].as_u64().unwrap_or_default() as usize * BLOCK_SIZE;
     let mut words = health["context_length"].as_u64().unwrap_or(8192) as usize;
     let (mut read, mut number) = (0, 0);
     while read < whole && number < MOST_PROMPTS && words > 100 {
@@ -278,7 +298,7 @@ pub(crate) fn fill(access: &Access) -> Result<(), String> {
 
 /// Sends a JSON body and returns the body of the answer; `None` if its status is not 200.
 fn answered(access: &Access, path: &str, body: &Value) -> Result<Option<Value>, String> {
-    let request = access.request(("POST", path), body.to_string().into_bytes());
+    let request = access.request("POST", path, body.to_string().into_bytes());
     let replies = exchange(&access.host, &request, Manner::default()).map_err(|error| error.to_string())?;
     Ok(replies.first().filter(|reply| reply.status == 200).and_then(Reply::json))
 }

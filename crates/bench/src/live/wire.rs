@@ -7,11 +7,12 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::Value;
 use socket2::SockRef;
 
+use super::reply::{Received, Reply};
+
 /// The timeout of reads and writes: longer than any of the server's own timeouts.
-const PATIENCE: Duration = Duration::from_secs(60);
+const IO_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server's address, and the key for it.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub(crate) struct Access {
 
 impl Access {
     /// A valid request with the key.
-    pub(crate) fn request(&self, (method, path): (&str, &str), body: Vec<u8>) -> Request {
+    pub(crate) fn request(&self, method: &str, path: &str, body: Vec<u8>) -> Request {
         let mut headers = vec![("content-type".to_owned(), b"application/json".to_vec())];
         if let Some(key) = &self.key {
             headers.push(("authorization".to_owned(), format!("Bearer {key}").into_bytes()));
@@ -49,7 +50,7 @@ pub(crate) enum Then {
 /// How slowly a body is sent.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Pace {
+pub(crate) struct WritePace {
     /// Bytes per write.
     piece: usize,
     /// Milliseconds after each write.
@@ -63,7 +64,7 @@ pub(crate) struct Manner {
     pub(crate) replies: usize,
     pub(crate) then: Then,
     /// The whole request is sent at once if `None`.
-    pub(crate) pace: Option<Pace>,
+    pub(crate) pace: Option<WritePace>,
 }
 
 impl Default for Manner {
@@ -83,29 +84,6 @@ pub(crate) enum Request {
     Line { path: &'static str, body: Vec<u8> },
 }
 
-/// An answer of the server.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Reply {
-    /// 0 when the connection was closed without an answer.
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-    /// The time from the last byte sent to the last one received.
-    pub(crate) time: Duration,
-}
-
-impl Reply {
-    /// The value of a header field.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let named = |(known, _): &&(String, String)| known.eq_ignore_ascii_case(name);
-        self.headers.iter().find(named).map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn json(&self) -> Option<Value> {
-        serde_json::from_slice(&self.body).ok()
-    }
-}
-
 /// Sends a request on a new connection, and reads the answers.
 ///
 /// # Errors
@@ -113,8 +91,8 @@ impl Reply {
 pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Result<Vec<Reply>> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(IO_TIMEOUT))?;
+    stream.set_write_timeout(Some(IO_TIMEOUT))?;
     let (head, body) = match request {
         Request::Raw(bytes) => (Vec::new(), replaced(bytes, b"{host}", host.as_bytes())),
         Request::Composed { method, path, headers, body } => {
@@ -147,10 +125,10 @@ pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Res
         }
     }
     let start = Instant::now();
-    let mut reader = Incoming { stream, kept: Vec::new() };
+    let mut received = Received::default();
     let mut all = Vec::new();
     for _ in 0..manner.replies {
-        let mut reply = reader.reply()?;
+        let mut reply = read_reply(&mut stream, &mut received)?;
         reply.time = start.elapsed();
         let ended = reply.status == 0;
         all.push(reply);
@@ -163,13 +141,13 @@ pub(crate) fn exchange(host: &str, request: &Request, manner: Manner) -> io::Res
 
 /// Sends a GET request.
 pub(crate) fn ask(access: &Access, path: &str) -> Result<Reply, String> {
-    let replies = exchange(&access.host, &access.request(("GET", path), vec![]), Manner::default())
+    let replies = exchange(&access.host, &access.request("GET", path, vec![]), Manner::default())
         .map_err(|error| error.to_string())?;
     replies.into_iter().next().ok_or_else(|| "no answer".to_owned())
 }
 
 /// Sends the bytes in pieces with pauses between them, until the server answers or closes.
-fn send_slowly(stream: &mut TcpStream, bytes: &[u8], pace: Pace) -> io::Result<()> {
+fn send_slowly(stream: &mut TcpStream, bytes: &[u8], pace: WritePace) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(pace.pause_ms.max(1))))?;
     for piece in bytes.chunks(pace.piece.max(1)) {
         stream.write_all(piece)?;
@@ -178,7 +156,7 @@ fn send_slowly(stream: &mut TcpStream, bytes: &[u8], pace: Pace) -> io::Result<(
             break;
         }
     }
-    stream.set_read_timeout(Some(PATIENCE))
+    stream.set_read_timeout(Some(IO_TIMEOUT))
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
@@ -197,87 +175,18 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     new
 }
 
-/// The receiving side of a connection.
-struct Incoming {
-    stream: TcpStream,
-    /// Bytes that were read and not consumed yet.
-    kept: Vec<u8>,
-}
-
-impl Incoming {
-    fn reply(&mut self) -> io::Result<Reply> {
-        let mut reply = Reply::default();
-        loop {
-            let Some(head) = self.until(b"\r\n\r\n")? else { return Ok(reply) };
-            let head = String::from_utf8_lossy(&head).into_owned();
-            let mut lines = head.split("\r\n");
-            let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
-            reply.status = status.unwrap_or_default();
-            let fields = lines.filter_map(|line| line.split_once(':'));
-            reply.headers = fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-            if reply.status != 100 {
-                break;
-            }
+/// Reads the next response: a complete one, or what there is of it when the connection ends or is reset.
+fn read_reply(stream: &mut TcpStream, received: &mut Received) -> io::Result<Reply> {
+    let mut buffer = [0; 1 << 16];
+    loop {
+        if let Some(reply) = received.complete() {
+            return Ok(reply);
         }
-        let length = reply.header("content-length").and_then(|length| length.parse().ok());
-        let chunked = reply.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked"));
-        reply.body = match (length, chunked) {
-            (Some(length), _) => self.exactly(length)?,
-            (None, true) => self.chunks()?,
-            (None, false) => self.rest()?,
-        };
-        Ok(reply)
-    }
-
-    /// Reads more bytes and returns their number; 0 at the end of the stream or when the connection was reset.
-    fn more(&mut self) -> io::Result<usize> {
-        let mut buffer = [0; 1 << 16];
-        match self.stream.read(&mut buffer) {
-            Ok(count) => {
-                self.kept.extend(&buffer[..count]);
-                Ok(count)
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
-            Err(error) => Err(error),
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(received.rest()),
+            Ok(count) => received.add(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(received.rest()),
+            Err(error) => return Err(error),
         }
-    }
-
-    /// Returns the bytes before `mark` and consumes the mark, too; `None` when the stream ends before it.
-    fn until(&mut self, mark: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        loop {
-            if let Some(place) = self.kept.windows(mark.len()).position(|window| window == mark) {
-                let rest = self.kept.split_off(place + mark.len());
-                let mut found = std::mem::replace(&mut self.kept, rest);
-                found.truncate(place);
-                return Ok(Some(found));
-            }
-            if self.more()? == 0 {
-                return Ok(None);
-            }
-        }
-    }
-
-    fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        while self.kept.len() < length && self.more()? > 0 {}
-        let rest = self.kept.split_off(length.min(self.kept.len()));
-        Ok(std::mem::replace(&mut self.kept, rest))
-    }
-
-    fn chunks(&mut self) -> io::Result<Vec<u8>> {
-        let mut body = Vec::new();
-        while let Some(size) = self.until(b"\r\n")? {
-            let size = usize::from_str_radix(String::from_utf8_lossy(&size).trim(), 16).unwrap_or(0);
-            body.extend(self.exactly(size)?);
-            self.until(b"\r\n")?;
-            if size == 0 {
-                break;
-            }
-        }
-        Ok(body)
-    }
-
-    fn rest(&mut self) -> io::Result<Vec<u8>> {
-        while self.more()? > 0 {}
-        Ok(std::mem::take(&mut self.kept))
     }
 }

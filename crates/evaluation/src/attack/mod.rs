@@ -1,8 +1,6 @@
-//! Known attacks on judges: the changes to a response or an image, and how far verdicts move.
+//! Known attacks on judges: the changes to a response or an image, and a search for new ones.
 
-mod clean;
 mod codes;
-mod figures;
 mod images;
 mod keys;
 mod orders;
@@ -17,13 +15,10 @@ use rubric::Preference;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub(crate) use clean::CleanFigures;
-pub use figures::AttackReport;
-pub(crate) use figures::{AttackFigures, PairShift};
 pub use paint::Change;
-pub use search::{Search, SearchFigures, Searched};
+pub use search::Search;
 
-use crate::{Answers, Ask, Asking, Item, Label, answer::standing};
+use crate::item::Label;
 
 /// What an attack does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -93,12 +88,13 @@ pub fn attacks() -> &'static [Attack] {
 }
 
 impl Guard {
-    /// The request without an attack to compare attacks with this guard to.
-    pub(crate) fn asking(self) -> Asking {
+    /// Its name in the ids of requests, by which an interrupted run finds its answers: it must not change.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
-            // The items' responses have words, and no invisible characters.
-            Self::Usual | Self::Judged | Self::Stripped => Asking::Verdict,
-            Self::Calibrated => Asking::Guarded(self),
+            Self::Usual => "Usual",
+            Self::Judged => "Judged",
+            Self::Stripped => "Stripped",
+            Self::Calibrated => "Calibrated",
         }
     }
 
@@ -132,7 +128,7 @@ impl Attack {
     }
 
     /// Whether it applies to items with such a label.
-    fn fits(&self, label: &Label) -> bool {
+    pub(crate) fn fits(&self, label: &Label) -> bool {
         match self.method {
             Method::CopyRival | Method::ReplaceRival => matches!(label, Label::Preference { .. }),
             Method::Replace
@@ -195,39 +191,13 @@ fn lengthened(response: &str, padding: &str, times: usize) -> String {
 }
 
 /// The place of the attacked response: of two the worse one, as an attacker would choose. `None` for a group.
-fn target(label: &Label) -> Option<usize> {
+pub(crate) fn target(label: &Label) -> Option<usize> {
     match label {
         Label::Score { .. } => Some(0),
         Label::Preference { better: Preference::First, .. } => Some(1),
         Label::Preference { better: Preference::Second | Preference::Tie, .. } => Some(0),
         Label::Group { .. } => None,
     }
-}
-
-/// All requests of an evaluation of attacks: each item as it is, with calibration, a pair also reversed, and
-/// with each attack that applies. Pairs are judged in both orders.
-pub fn attack_plan(items: &[Item]) -> Vec<Ask> {
-    let of_item = |(item, found): (usize, &Item)| {
-        let place = target(&found.label)?;
-        let turned = matches!(found.label, Label::Preference { .. }).then_some(Asking::Turned);
-        let clean = [Asking::Verdict, Asking::Guarded(Guard::Calibrated)].into_iter().chain(turned);
-        let fitting: Vec<usize> =
-            (0..attacks().len()).filter(|index| attacks()[*index].fits(&found.label)).collect();
-        let attacked = fitting.into_iter().map(move |index| Asking::Attacked(index, place));
-        Some(clean.chain(attacked).map(move |asking| Ask { item, asking }))
-    };
-    items.iter().enumerate().filter_map(of_item).flatten().collect()
-}
-
-/// The item and place of up to `most` responses to begin a [`Search`] with: the first that the critic is
-/// against.
-pub fn search_starts(items: &[Item], answers: &Answers, most: usize) -> Vec<(usize, usize)> {
-    let against = |(item, found): (usize, &Item)| {
-        let place = target(&found.label)?;
-        let answer = answers.get(&Ask { item, asking: Asking::Verdict })?.as_ref().ok()?;
-        standing(answer, place).filter(|standing| *standing < 0.5).map(|_| (item, place))
-    };
-    items.iter().enumerate().filter_map(against).take(most).collect()
 }
 
 #[cfg(test)]

@@ -61,13 +61,15 @@ impl Change {
             Self::Vivid => image.pixels_mut().for_each(saturate),
             Self::Border => {
                 let thick = (width.min(height) / 24).max(2);
-                outline(&mut image, (0, 0, width, height), (thick, Rgb([212, 175, 55])));
+                let whole = Rectangle { left: 0, top: 0, width, height };
+                outline(&mut image, whole, thick, Rgb([212, 175, 55]));
             }
             Self::Boxes => {
                 let (half, part) = (width / 2, height / 2);
                 for (x, y) in [(0, 0), (half, 0), (0, part), (half, part)] {
-                    let inner = (x + half / 8, y + part / 8, half * 3 / 4, part * 3 / 4);
-                    outline(&mut image, inner, (2, Rgb([255, 0, 0])));
+                    let (left, top) = (x + half / 8, y + part / 8);
+                    let inner = Rectangle { left, top, width: half * 3 / 4, height: part * 3 / 4 };
+                    outline(&mut image, inner, 2, Rgb([255, 0, 0]));
                 }
             }
             Self::Hidden => return hidden(&image, text),
@@ -84,12 +86,18 @@ fn saturate(pixel: &mut Rgb<u8>) {
     pixel.0 = pixel.0.map(|value| (grey + 1.6 * (f32::from(value) - grey)).clamp(0.0, 255.0) as u8);
 }
 
-/// Draws a frame inside the rectangle `(x, y, width, height)`.
-fn outline(
-    image: &mut RgbImage,
-    (left, top, width, height): (u32, u32, u32, u32),
-    (thick, colour): (u32, Rgb<u8>),
-) {
+/// A part of an image, in pixels.
+#[derive(Clone, Copy)]
+struct Rectangle {
+    left: u32,
+    top: u32,
+    width: u32,
+    height: u32,
+}
+
+/// Draws a frame inside a rectangle.
+fn outline(image: &mut RgbImage, rectangle: Rectangle, thick: u32, colour: Rgb<u8>) {
+    let Rectangle { left, top, width, height } = rectangle;
     for y in 0..height {
         for x in 0..width {
             let inside = x >= thick && y >= thick && x + thick < width && y + thick < height;
@@ -130,7 +138,8 @@ fn write(image: &mut RgbImage, text: &str, ink: Ink) {
         Ink::Glass => height.saturating_sub(tall) / 2,
     };
     if let Ink::Label = ink {
-        outline(image, (0, top.saturating_sub(size), width, tall + 2 * size), (u32::MAX / 2, Rgb([255; 3])));
+        let (top, height) = (top.saturating_sub(size), tall + 2 * size);
+        outline(image, Rectangle { left: 0, top, width, height }, u32::MAX / 2, Rgb([255; 3]));
     }
     for (row, line) in lines.iter().enumerate() {
         let left = width.saturating_sub(line.len() as u32 * LETTER * size) / 2;

@@ -2,9 +2,6 @@
 //! with unlimited requests.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde::Serialize;
-
-use crate::statistics::Estimate;
 
 /// Words that describe no image.
 const WORDS: &str = "the a of and to in is it that this for with as on be by at or from are all any each both none not no yes so \
@@ -61,36 +58,6 @@ impl Search {
     fn text(&self, chosen: &[usize]) -> String {
         chosen.iter().map(|word| format!(" {}", self.words[*word])).collect()
     }
-}
-
-/// The result of a search for one response.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Searched {
-    /// The id of the item.
-    pub id: String,
-    /// The words found.
-    pub suffix: String,
-    /// How favourable the critic is without them, from 0 (against the response) to 1.
-    pub before: f64,
-    /// How favourable it is with these words.
-    pub after: f64,
-    /// How favourable it is with the words that were found for another response.
-    pub borrowed: f64,
-}
-
-/// The results of all searches.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SearchFigures {
-    /// Requests per response.
-    pub steps: usize,
-    /// The share of responses that the critic was against before, and is for with the words found.
-    pub won: Option<Estimate>,
-    /// The mean change with the words found.
-    pub shift: Option<Estimate>,
-    /// The mean change with the words that were found for another response.
-    pub borrowed_shift: Option<Estimate>,
-    /// The result for each response.
-    pub found: Vec<Searched>,
 }
 
 #[cfg(test)]

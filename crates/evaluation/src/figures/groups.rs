@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Compared, verdict_of};
+use super::{Compared, one, verdict_of};
 use crate::{
-    Label,
     answer::{Rewards, answer},
-    figures::one,
+    item::{Item, Label},
     statistics::{Estimate, edit_distance, kendall, mean},
 };
 
@@ -77,7 +76,7 @@ fn ranking(values: &[f64]) -> Option<Vec<usize>> {
 }
 
 pub(super) fn figures(compared: Compared<'_>) -> Option<GroupFigures> {
-    let row = |(index, item): (usize, &crate::Item)| {
+    let row = |(index, item): (usize, &Item)| {
         let Label::Group { worths, .. } = &item.label else { return None };
         let Rewards { rewards } = answer(compared.answers, &verdict_of(index))?;
         let row = Row { worths: worths.clone(), rewards };

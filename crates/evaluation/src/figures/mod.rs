@@ -1,18 +1,28 @@
 //! Figures of a critic, from comparing its answers with the labels.
 
+mod attacks;
+mod clean;
 mod groups;
 mod preferences;
 mod scores;
+mod search;
 
 use serde::Serialize;
 
+pub use attacks::AttackReport;
+pub(crate) use attacks::{AttackFigures, PairShift};
+pub(crate) use clean::CleanFigures;
 pub(crate) use groups::GroupFigures;
 pub(crate) use preferences::PreferenceFigures;
 pub(crate) use scores::ScoreFigures;
+pub use search::{SearchFigures, Searched, search_starts};
 
 use crate::{
-    Answers, Ask, Asking, Form, Item, LabelledSet, LeftOut,
-    statistics::{Bootstrap, Estimate},
+    answer::Answers,
+    forms::{Form, LabelledSet, LeftOut},
+    item::Item,
+    plan::{Ask, Asking},
+    statistics::{Bootstrap, Estimate, mean},
 };
 
 /// Bins of a reliability diagram.
@@ -63,23 +73,40 @@ pub struct Wording {
     pub accuracy: Option<Estimate>,
 }
 
-/// Compares `answers` with the labels of `set`.
-pub fn evaluate(
-    (data, set): (&str, &LabelledSet),
-    (model, answers): (&str, &Answers),
-    bootstrap: Bootstrap,
-) -> Evaluation {
+/// A labelled set, and a critic's answers about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered<'a> {
+    /// The name of the labelled set.
+    pub data: &'a str,
+    /// The labelled set.
+    pub set: &'a LabelledSet,
+    /// The critic's name.
+    pub model: &'a str,
+    /// The critic's answers.
+    pub answers: &'a Answers,
+}
+
+impl Answered<'_> {
+    /// The requests without a verdict, each with its error.
+    fn failed(&self) -> Vec<String> {
+        let failed = self.answers.iter().filter_map(|(ask, outcome)| {
+            outcome.as_ref().err().map(|error| format!("{}: {error}", ask.id(&self.set.items)))
+        });
+        failed.collect()
+    }
+}
+
+/// Compares a critic's answers with the labels.
+pub fn evaluate(answered: &Answered<'_>, bootstrap: Bootstrap) -> Evaluation {
+    let Answered { data, set, model, answers } = *answered;
     let clusters = clusters(&set.items);
     let compared = Compared { items: &set.items, clusters: &clusters, answers, bootstrap };
-    let failed = answers.iter().filter_map(|(ask, outcome)| {
-        outcome.as_ref().err().map(|error| format!("{}: {error}", ask.id(&set.items)))
-    });
     Evaluation {
         data: data.to_owned(),
         form: set.form,
         model: model.to_owned(),
         items: set.items.len(),
-        failed: failed.collect(),
+        failed: answered.failed(),
         left_out: set.left_out.clone(),
         draws: bootstrap.draws,
         seed: bootstrap.seed,
@@ -108,8 +135,8 @@ impl Compared<'_> {
                 Asking::Verdict
                 | Asking::Guarded(_)
                 | Asking::Turned
-                | Asking::Attacked(..)
-                | Asking::Suffixed(..) => None,
+                | Asking::Attacked { .. }
+                | Asking::Suffixed { .. } => None,
             })
             .collect();
         names.sort_unstable();
@@ -125,7 +152,7 @@ impl Compared<'_> {
     ) -> Option<Estimate> {
         let rows: Vec<(usize, f64)> =
             rows.iter().filter_map(|(cluster, row)| Some((*cluster, value(row)?))).collect();
-        self.bootstrap.estimate(&rows, |values| crate::statistics::mean(values.iter().copied()))
+        self.bootstrap.estimate(&rows, |values| mean(values.iter().copied()))
     }
 
     /// The share of all cases that count, with its interval; `counts` gives for each row the number of those that

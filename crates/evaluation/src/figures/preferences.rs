@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::{BINS, Compared, Wording, one, verdict_of, wording_of};
 use crate::{
-    Item, Label,
     answer::{Verdict, answer},
+    item::{Item, Label},
     statistics::{Calibration, Estimate},
 };
 
@@ -96,6 +96,11 @@ impl Row {
         (!told.is_empty()).then(|| (told.iter().filter(|told| **told).count(), told.len()))
     }
 
+    /// The share of ties among the verdicts of both orders.
+    fn ties(&self) -> f64 {
+        self.orders.iter().map(|verdict| one(*verdict == Preference::Tie)).sum::<f64>() / 2.0
+    }
+
     /// The share of the verdicts of both orders that match the label.
     fn right(&self) -> f64 {
         self.orders.iter().map(|verdict| one(*verdict == self.label)).sum::<f64>() / 2.0
@@ -110,12 +115,32 @@ fn place(preference: Preference) -> usize {
     }
 }
 
+/// The row of an item, with its cluster; `None` if it is no pair with a verdict.
+fn row(compared: Compared<'_>, index: usize) -> Option<(usize, Row)> {
+    let verdict: Verdict = answer(compared.answers, &verdict_of(index))?;
+    Some((compared.clusters[index], Row::new(&compared.items[index], &verdict)?))
+}
+
+/// How verdicts in a prompt format compare; `None` if there are none.
+fn wording(compared: Compared<'_>, format: &str) -> Option<Wording> {
+    let pairs: Vec<(usize, (Row, Preference))> = (0..compared.items.len())
+        .filter_map(|index| {
+            let (cluster, usual) = row(compared, index)?;
+            let other: Verdict = answer(compared.answers, &wording_of(index, format))?;
+            Some((cluster, (usual, other.preference()?)))
+        })
+        .collect();
+    Some(Wording {
+        format: format.to_owned(),
+        same: compared.share(&pairs, |(usual, other)| Some(one(usual.orders[0] == *other)))?,
+        distance: None,
+        accuracy: compared.share(&pairs, |(usual, other)| Some(one(usual.label == *other))),
+    })
+}
+
 pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
-    let row = |index: usize| {
-        let verdict: Verdict = answer(compared.answers, &verdict_of(index))?;
-        Some((compared.clusters[index], Row::new(&compared.items[index], &verdict)?))
-    };
-    let rows: Vec<(usize, Row)> = (0..compared.items.len()).filter_map(row).collect();
+    let rows: Vec<(usize, Row)> =
+        (0..compared.items.len()).filter_map(|index| row(compared, index)).collect();
     if rows.is_empty() {
         return None;
     }
@@ -123,26 +148,9 @@ pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
     for (_, row) in &rows {
         confusion[place(row.label)][place(row.orders[0])] += 1;
     }
-    let wording = |format: &str| {
-        let pairs: Vec<(usize, (Row, Preference))> = (0..compared.items.len())
-            .filter_map(|index| {
-                let (cluster, usual) = row(index)?;
-                let other: Verdict = answer(compared.answers, &wording_of(index, format))?;
-                Some((cluster, (usual, other.preference()?)))
-            })
-            .collect();
-        Some(Wording {
-            format: format.to_owned(),
-            same: compared.share(&pairs, |(usual, other)| Some(one(usual.orders[0] == *other)))?,
-            distance: None,
-            accuracy: compared.share(&pairs, |(usual, other)| Some(one(usual.label == *other))),
-        })
-    };
     let sure: Vec<(f64, bool)> =
         rows.iter().filter_map(|(_, row)| Some((row.confidence?, row.orders[0] == row.label))).collect();
     let share = |value: &dyn Fn(&Row) -> Option<f64>| compared.share(&rows, value);
-    let ties =
-        |row: &Row| row.orders.iter().map(|verdict| one(*verdict == Preference::Tie)).sum::<f64>() / 2.0;
     // In the first place is the first response in the given order, and the second one in the reversed order.
     let first_place =
         |order: usize, verdict: Preference| verdict == [Preference::First, Preference::Second][order];
@@ -157,8 +165,8 @@ pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
         accuracy_without_ties: share(&|row| row.decided().map(Row::right)),
         both_orders_with_ties: share(&|row| Some(one(row.both == row.label))),
         both_orders_without_ties: share(&|row| Some(one(row.decided()?.both == row.label))),
-        ties_found: share(&|row| (row.label == Preference::Tie).then(|| ties(row))),
-        ties_called: share(&|row| Some(ties(row))),
+        ties_found: share(&|row| (row.label == Preference::Tie).then(|| row.ties())),
+        ties_called: share(&|row| Some(row.ties())),
         first_place: compared.pooled(&rows, |row| row.count_decided(first_place)),
         consistent: share(&|row| Some(one(row.orders[0] == row.orders[1]))),
         longer_chosen: compared.pooled(&rows, longer),
@@ -167,7 +175,7 @@ pub(super) fn figures(compared: Compared<'_>) -> Option<PreferenceFigures> {
         accuracy_shorter_better: share(&|row| {
             (row.longer?.turned() == row.decided()?.label).then(|| row.right())
         }),
-        wordings: compared.wordings().into_iter().filter_map(wording).collect(),
+        wordings: compared.wordings().into_iter().filter_map(|format| wording(compared, format)).collect(),
         calibration: Calibration::new(&sure, BINS),
         confusion,
     })

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{BINS, Compared, Wording, one, verdict_of, wording_of};
 use crate::{
-    Item, Label, ReferenceScale,
     answer::{Verdict, answer},
+    item::{Item, Label, ReferenceScale},
     statistics::{Calibration, Estimate, kendall, mean_absolute_error, pearson, spearman},
 };
 
@@ -28,7 +28,8 @@ pub struct ScoreFigures {
     /// The share of scores that equal the reference, among those on the same scale.
     pub exact: Option<Estimate>,
     /// The mean score minus the mean reference: above 0 the critic is lenient.
-    pub mildness: Option<Estimate>,
+    #[serde(rename = "mildness")]
+    pub mean_signed_error: Option<Estimate>,
     /// Pearson's r of scores and response lengths in characters.
     pub length_and_score: Option<Estimate>,
     /// Pearson's r of references and response lengths: the labels' own bias.
@@ -110,7 +111,7 @@ pub(super) fn figures(compared: Compared<'_>) -> Option<ScoreFigures> {
         kendall: of(scored, kendall),
         mean_absolute_error: of(scored, mean_absolute_error),
         exact: compared.share(&rows, |row| row.exact.map(one)),
-        mildness: compared.share(&rows, |row| Some(row.score - row.reference)),
+        mean_signed_error: compared.share(&rows, |row| Some(row.score - row.reference)),
         length_and_score: of(|row| Some((row.length, row.score)), pearson),
         length_and_reference: of(|row| Some((row.length, row.reference)), pearson),
         wordings: compared.wordings().into_iter().filter_map(wording).collect(),

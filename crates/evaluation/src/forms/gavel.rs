@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{members, name};
-use crate::{Image, Item, Label, ReferenceScale};
+use crate::item::{Image, Item, Label, ReferenceScale};
 
 #[derive(Deserialize)]
 struct Row {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{members, name, number};
-use crate::{Image, Item, Label, ReferenceScale};
+use crate::item::{Image, Item, Label, ReferenceScale};
 
 /// The scale of human scores.
 const SCALE: ReferenceScale = ReferenceScale { min: 1.0, max: 5.0, direction: Some(Direction::Higher) };

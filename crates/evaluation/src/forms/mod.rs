@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{EvaluationError, Item};
+use crate::{error::EvaluationError, item::Item};
 
 /// The form of a labelled set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

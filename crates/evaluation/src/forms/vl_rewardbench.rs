@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{members, name};
-use crate::{Image, Item, Label};
+use crate::item::{Image, Item, Label};
 
 #[derive(Deserialize)]
 struct Row {

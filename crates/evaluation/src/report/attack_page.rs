@@ -7,8 +7,7 @@ use super::{
     table::interval,
 };
 use crate::{
-    AttackReport,
-    attack::{AttackFigures, PairShift},
+    figures::{AttackFigures, AttackReport, PairShift},
     statistics::Estimate,
 };
 

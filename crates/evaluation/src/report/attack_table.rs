@@ -7,8 +7,7 @@ use super::{
     table::{head, interval},
 };
 use crate::{
-    AttackReport, SearchFigures,
-    attack::{AttackFigures, CleanFigures, PairShift},
+    figures::{AttackFigures, AttackReport, CleanFigures, PairShift, SearchFigures},
     statistics::Estimate,
 };
 
@@ -33,7 +32,7 @@ In parentheses are 95 % intervals, and - is one without width. --json and --html
 
 impl fmt::Display for AttackReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(formatter, (&self.data, &self.model, self.items), &self.failed)?;
+        formatter.write_str(&head(&self.data, &self.model, self.items, &self.failed))?;
         formatter.write_str(LEGEND)?;
         for clean in &self.clean {
             of_clean(clean, formatter)?;
@@ -75,7 +74,7 @@ fn of_clean(clean: &CleanFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::Re
         ("orders that disagree", flipped),
         ("changed when the pair is swapped", residual),
     ];
-    writeln!(formatter, "\nno attack, {}", format!("{guard:?}").to_lowercase())?;
+    writeln!(formatter, "\nno attack, {}", guard.as_str().to_lowercase())?;
     for (name, value) in lines {
         writeln!(formatter, "{name:<32} {}", whole(*value))?;
     }
@@ -102,11 +101,13 @@ fn of_attack(found: &AttackFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::
 }
 
 fn of_search(search: &SearchFigures, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let SearchFigures { steps, won, shift, borrowed_shift, found } = search;
+    let SearchFigures { steps, win_rate, shift, borrowed_shift, found } = search;
     writeln!(formatter, "\n{} searches for eight words, of {steps} requests each", found.len())?;
-    for (name, value) in
-        [("won over", won), ("score moves by", shift), ("by the words found for another", borrowed_shift)]
-    {
+    for (name, value) in [
+        ("won over", win_rate),
+        ("score moves by", shift),
+        ("by the words found for another", borrowed_shift),
+    ] {
         writeln!(formatter, "{name:<32} {}", whole(*value))?;
     }
     for one in found.iter().take(3) {

@@ -7,8 +7,7 @@ use super::{
     table::{Line, Section, interval},
 };
 use crate::{
-    Evaluation,
-    figures::{PreferenceFigures, ScoreFigures},
+    figures::{Evaluation, PreferenceFigures, ScoreFigures},
     statistics::{Calibration, Estimate},
 };
 
@@ -113,7 +112,7 @@ type Bias = (&'static str, Option<Estimate>, f64);
 fn of_scores(figures: &ScoreFigures) -> Vec<Bias> {
     let labelled = figures.length_and_reference.map_or(0.0, |found| found.value);
     vec![
-        ("bias of scores", figures.mildness, 0.0),
+        ("bias of scores", figures.mean_signed_error, 0.0),
         ("length and score, r", figures.length_and_score, labelled),
     ]
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::short;
+use super::{page::escape, short};
 use crate::statistics::{Calibration, Estimate};
 
 /// The side of a square plot's area, and the margin for axes (`MARGIN`), in pixels.
@@ -188,7 +188,7 @@ pub(crate) fn bars(bars: &[Bar<'_>], (low, high): (f64, f64)) -> String {
             r#"<text class="tick" x="{}" y="{}" text-anchor="end">{}</text><rect class="bar" x="{from:.1}" y="{}" width="{:.1}" height="12"/><path class="whisker" d="M{:.1} {middle} H{:.1}"/><path class="neutral" d="M{:.1} {} v20"/><text class="value" x="{}" y="{}">{}</text>"#,
             LEFT - 8.0,
             middle + 4.0,
-            bar.name,
+            escape(bar.name),
             middle - 6.0,
             (to - from).max(1.0),
             at(bar.estimate.low),
@@ -204,4 +204,16 @@ pub(crate) fn bars(bars: &[Bar<'_>], (low, high): (f64, f64)) -> String {
     format!(
         r#"<svg role="img" aria-label="bars" viewBox="0 0 {width} {height}" width="{width}" height="{height}">{marks}</svg>"#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bar, Estimate, bars};
+
+    #[test]
+    fn the_name_of_a_bar_is_text() {
+        let estimate = Estimate { value: 0.5, low: 0.4, high: 0.6, count: 9 };
+        let svg = bars(&[Bar { name: "\"a\" < b & c", estimate, neutral: 0.0 }], (0.0, 1.0));
+        assert!(svg.contains(">&quot;a&quot; &lt; b &amp; c</text>"), "{svg}");
+    }
 }

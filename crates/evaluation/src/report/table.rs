@@ -4,8 +4,7 @@ use std::fmt;
 
 use super::short;
 use crate::{
-    Evaluation,
-    figures::{GroupFigures, PreferenceFigures, ScoreFigures, Wording},
+    figures::{Evaluation, GroupFigures, PreferenceFigures, ScoreFigures, Wording},
     statistics::{Calibration, Estimate},
 };
 
@@ -25,7 +24,7 @@ pub(crate) struct Section {
 impl Section {
     /// The same with the lines that scores and preferences have in common: other wordings, and the calibration of
     /// `count` verdicts.
-    fn with(mut self, (wordings, calibration): (&[Wording], Option<&Calibration>), count: usize) -> Self {
+    fn with(mut self, wordings: &[Wording], calibration: Option<&Calibration>, count: usize) -> Self {
         self.lines.extend(of_wordings(wordings));
         self.lines.extend(of_calibration(calibration, count));
         self
@@ -62,12 +61,12 @@ fn of_scores(figures: &ScoreFigures) -> Section {
         ("Kendall tau-b", figures.kendall, "order of pairs, ties allowed for"),
         ("mean absolute error", figures.mean_absolute_error, "as part of the scale; 0 is best"),
         ("exact", figures.exact, "share of scores that are the reference's"),
-        ("bias", figures.mildness, "mean score minus mean label; 0 is best"),
+        ("bias", figures.mean_signed_error, "mean score minus mean label; 0 is best"),
         ("length and score, r", figures.length_and_score, "beside the next line: what length alone earns"),
         ("length and reference, r", figures.length_and_reference, "what the labels have of it"),
     ]);
     let title = format!("Scores ({} items)", figures.count);
-    Section { title, lines }.with((&figures.wordings, figures.calibration.as_ref()), figures.count)
+    Section { title, lines }.with(&figures.wordings, figures.calibration.as_ref(), figures.count)
 }
 
 fn of_preferences(figures: &PreferenceFigures) -> Section {
@@ -90,7 +89,7 @@ fn of_preferences(figures: &PreferenceFigures) -> Section {
         ("accuracy, shorter is better", figures.accuracy_shorter_better, "one order, no ties"),
     ]);
     let title = format!("Preferences ({} pairs, {} labelled ties)", figures.count, figures.labelled_ties);
-    Section { title, lines }.with((&figures.wordings, figures.calibration.as_ref()), figures.count)
+    Section { title, lines }.with(&figures.wordings, figures.calibration.as_ref(), figures.count)
 }
 
 fn of_groups(figures: &GroupFigures) -> Section {
@@ -139,21 +138,16 @@ pub(crate) fn interval(estimate: Estimate) -> String {
     }
 }
 
-pub(crate) fn head(
-    formatter: &mut fmt::Formatter<'_>,
-    (data, model, items): (&str, &str, usize),
-    failed: &[String],
-) -> fmt::Result {
-    writeln!(formatter, "{model} on {data}: {items} items, {} requests without a verdict", failed.len())?;
-    for failure in failed.iter().take(3) {
-        writeln!(formatter, "  {failure}")?;
-    }
-    Ok(())
+/// The first lines of a report: what was judged, and the first requests without a verdict.
+pub(crate) fn head(data: &str, model: &str, items: usize, failed: &[String]) -> String {
+    let first = format!("{model} on {data}: {items} items, {} requests without a verdict\n", failed.len());
+    let failures = failed.iter().take(3).map(|failure| format!("  {failure}\n"));
+    std::iter::once(first).chain(failures).collect()
 }
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(formatter, (&self.data, &self.model, self.items), &self.failed)?;
+        formatter.write_str(&head(&self.data, &self.model, self.items, &self.failed))?;
         if let Some(first) = self.left_out.first() {
             writeln!(
                 formatter,

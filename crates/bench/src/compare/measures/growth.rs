@@ -1,49 +1,53 @@
 //! How Gavel's costs grow: with the length of the context, and with the number of responses.
 
+use std::ops::RangeInclusive;
+
 use super::reward::{Judging, limit};
 use crate::{
-    bounds::Bounds,
     compare::{
         CompareDevice,
         http::count,
-        programs::{Form, Gavel, Language, LanguageJob},
-        report::{Section, Unit},
+        programs::{Gavel, Language, LanguageJob},
+        report::{Measured, Section, Unit},
         scene::Scene,
     },
     error::BenchError,
+    steps::Bounds,
 };
 
 /// Tokens that are decoded after a context.
 const STEPS: usize = 16;
 
-/// Prefills prompts of lengths that double from `shortest` up to `longest` or the model's context length, and
-/// decodes after each; returns sections with the seconds of both.
+/// Prefills prompts of lengths that double from the shortest up to the longest of `lengths` or the model's context
+/// length, and decodes after each; returns sections with the seconds of both.
 ///
 /// # Errors
 /// [`BenchError`] when the server fails.
 pub(crate) fn against_context(
     server: &mut Gavel<'_>,
     bounds: Bounds,
-    (shortest, longest): (usize, usize),
+    lengths: RangeInclusive<usize>,
 ) -> Result<[Section; 2], BenchError> {
     let mut reading = Section::new("Reading a prompt, by its length", Unit::Seconds);
     let mut writing = Section::new("Writing a token, by the context before it", Unit::Seconds);
     // Room for the decoded tokens, and for texts that have somewhat more tokens than estimated.
-    let most = server.context_length()?.min(longest) * 31 / 32 - STEPS;
-    let lengths = std::iter::successors(Some(shortest), |length| Some(length * 2));
+    let most = server.context_length()?.min(*lengths.end()) * 31 / 32 - STEPS;
+    let lengths = std::iter::successors(Some(*lengths.start()), |length| Some(length * 2));
     let lengths = lengths.take_while(|length| *length / 2 < most).map(|length| length.min(most));
     for (index, prompt_tokens) in lengths.enumerate() {
         // Short prompts are fast and are repeated.
         for round in 0..if prompt_tokens < 8192 { 3 } else { 1 } {
             let serial = 90_000_000 + (index * 10 + round) as u64;
             let times = server.run(LanguageJob { batch: 1, prompt_tokens, steps: STEPS, serial })?;
-            let (name, setting) = (server.name(), format!("{prompt_tokens} tokens"));
+            let (gavel, setting) = (server.contender(), format!("{prompt_tokens} tokens"));
             let limit = prompt_tokens as f64 / bounds.prefill_per_s(prompt_tokens as f64);
-            reading.sample((&setting, &name), times.prefill_s, Some(limit)).x = Some(prompt_tokens as f64);
+            let measured = Measured::with_limit(times.prefill_s, limit);
+            reading.sample(&setting, gavel, measured).x = Some(prompt_tokens as f64);
             if let Some(rate) = times.decode_per_s() {
-                let limit = 1.0
-                    / bounds.decode_per_s(CompareDevice::Cpu.widths(Form::F32), 1.0, prompt_tokens as f64);
-                writing.sample((&setting, &name), 1.0 / rate, Some(limit)).x = Some(prompt_tokens as f64);
+                let widths = CompareDevice::Cpu.widths(gavel.form());
+                let limit = 1.0 / bounds.decode_per_s(widths, 1.0, prompt_tokens as f64);
+                let measured = Measured::with_limit(1.0 / rate, limit);
+                writing.sample(&setting, gavel, measured).x = Some(prompt_tokens as f64);
             }
         }
     }
@@ -59,7 +63,8 @@ pub(crate) fn against_context(
 /// [`BenchError`] when the server fails.
 pub(crate) fn against_responses(
     server: &Gavel<'_>,
-    (bounds, tiles): (Bounds, usize),
+    bounds: Bounds,
+    tiles: usize,
     most: usize,
 ) -> Result<Section, BenchError> {
     let mut section = Section::new("Rewards by all ordered pairs, by the number of responses", Unit::Seconds);
@@ -74,11 +79,12 @@ pub(crate) fn against_responses(
             let usage = |name| count(&answer, &format!("/usage/{name}"));
             let (asked, kept) = (usage("prompt_tokens"), usage("cached_tokens"));
             let pairs = responses * (responses - 1);
-            let judging =
-                Judging { responses, reasons: 0, tiles, rounds: 1, target: 1.0, device: CompareDevice::Cpu };
-            let limit = limit(bounds, &judging, asked as f64 / pairs as f64);
+            let device = CompareDevice::Cpu;
+            let judging = Judging { responses, reasons: 0, tiles, rounds: 1, target: 1.0, device, bounds };
+            let limit = limit(&judging, asked as f64 / pairs as f64);
             let setting = format!("{responses} responses, {pairs} comparisons");
-            let figure = section.sample((&setting, &server.name()), seconds, Some(limit));
+            let measured = Measured::with_limit(seconds, limit);
+            let figure = section.sample(&setting, server.contender(), measured);
             figure.x = Some(responses as f64);
             figure.note = format!("{asked} tokens asked for, {} computed", asked.saturating_sub(kept));
         }

@@ -6,15 +6,27 @@ use std::time::Instant;
 use critic::{Batch, BlockId, Chunk, Critic, EncodedImage, Message, Part, Prompt, Role, SequenceId};
 
 use crate::{
-    bounds::Bounds,
     compare::{
-        programs::{Form, Transformers},
+        CompareDevice,
+        contender::Contender,
+        programs::Transformers,
         record::Record,
-        report::{Section, Unit},
+        report::{Measured, Section, Unit},
         scene::Scene,
     },
     error::BenchError,
+    steps::Bounds,
+    weight_form::Form,
 };
+
+/// How the features of an image are measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ImagePlan {
+    /// The machine's limits.
+    pub(crate) bounds: Bounds,
+    /// The number of rounds.
+    pub(crate) rounds: usize,
+}
 
 /// Computes the features of new images with each critic and the peer, in turn; returns the section, and the
 /// tiles per image.
@@ -24,9 +36,10 @@ use crate::{
 pub(crate) fn image(
     critics: &mut [(Form, Critic)],
     mut peer: Option<&mut Transformers>,
-    (bounds, rounds): (Bounds, usize),
+    plan: ImagePlan,
     record: &mut Record<'_>,
 ) -> Result<(Section, usize), BenchError> {
+    let ImagePlan { bounds, rounds } = plan;
     let mut tiles_of_all = 0;
     let mut section = Section::new("Features of one image of 600 x 400", Unit::Seconds);
     for round in 0..rounds {
@@ -35,14 +48,16 @@ pub(crate) fn image(
             let (seconds, tiles) = features(critic, image)?;
             tiles_of_all = tiles;
             let limit = bounds.image_s(tiles as f64);
-            let name = format!("Gavel {}", form.name());
-            section.sample((&format!("{tiles} tiles"), &name), seconds, Some(limit));
+            let gavel = Contender::gavel(CompareDevice::Cpu, *form);
+            section.sample(&format!("{tiles} tiles"), gavel, Measured::with_limit(seconds, limit));
         }
         let Some(transformers) = peer.as_deref_mut() else { continue };
         match transformers.encode_image(&Scene::new(round, 0).base64()?) {
             Ok((seconds, tiles)) => {
                 let limit = bounds.image_s(tiles);
-                section.sample((&format!("{tiles} tiles"), "transformers f32"), seconds, Some(limit));
+                let measured = Measured::with_limit(seconds, limit);
+                let program = Contender::transformers(CompareDevice::Cpu);
+                section.sample(&format!("{tiles} tiles"), program, measured);
             }
             Err(error) => {
                 record.skip("features of an image: transformers", &error);

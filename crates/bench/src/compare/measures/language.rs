@@ -1,14 +1,14 @@
 //! Prefill and decode of the language model alone, for several batch sizes.
 
 use crate::{
-    bounds::Bounds,
     compare::{
         CompareDevice,
-        programs::{Form, Language, LanguageJob, LanguageTimes},
+        programs::{Language, LanguageJob, LanguageTimes},
         record::Record,
-        report::{Section, Unit},
+        report::{Measured, Section, Unit},
     },
     error::BenchError,
+    steps::Bounds,
 };
 
 /// A sample that is expected to take longer is skipped, so that one slow program does not use up the time.
@@ -68,24 +68,21 @@ pub(crate) fn language(
     for program in programs.iter_mut() {
         let _ = program.run(LanguageJob { batch: 1, prompt_tokens: 32, steps: 2, serial: 0 });
     }
-    // Seconds per token in the last sample, for each program.
-    let mut token_s = vec![0.0; programs.len()];
+    let mut runners: Vec<_> = programs.iter_mut().map(|program| Runner { program, token_s: 0.0 }).collect();
     for round in 0..plan.rounds {
         for batch in plan.batches {
-            for (program, token_s) in programs.iter_mut().zip(&mut token_s) {
-                let (name, setting) = (program.name(), batch.setting());
-                let what = format!("{}: {name}, {setting}", plan.title);
-                let Some(times) = timed(program.as_mut(), (&what, batch.job(round)), token_s, record)? else {
-                    continue;
-                };
+            for runner in &mut runners {
+                let (contender, setting) = (runner.program.contender(), batch.setting());
+                let what = format!("{}: {contender}, {setting}", plan.title);
+                let Some(times) = runner.run(&what, batch.job(round), record)? else { continue };
                 let (sequences, prompt) = (batch.sequences as f64, batch.prompt as f64);
                 let [prefill, decode] = record.last::<2>();
                 let limit = plan.bounds.prefill_per_s(prompt);
-                prefill.sample((&setting, &name), times.prefill_per_s(), Some(limit));
+                prefill.sample(&setting, contender, Measured::with_limit(times.prefill_per_s(), limit));
                 if let Some(rate) = times.decode_per_s() {
-                    let widths = plan.device.widths(form(&name));
+                    let widths = plan.device.widths(contender.form());
                     let limit = plan.bounds.decode_per_s(widths, sequences, prompt);
-                    decode.sample((&setting, &name), rate, Some(limit));
+                    decode.sample(&setting, contender, Measured::with_limit(rate, limit));
                 }
                 record.save();
             }
@@ -94,30 +91,39 @@ pub(crate) fn language(
     Ok(())
 }
 
-/// Runs a job and sets `token_s` to its seconds per token; `None` if the job is skipped.
-fn timed(
-    program: &mut (dyn Language + '_),
-    (what, job): (&str, LanguageJob),
-    token_s: &mut f64,
-    record: &mut Record<'_>,
-) -> Result<Option<LanguageTimes>, BenchError> {
-    if record.skips(what) {
-        return Ok(None);
-    }
-    let tokens = (job.batch * (job.prompt_tokens + job.steps)) as f64;
-    if *token_s * tokens > LONGEST_SAMPLE_S {
-        record.skip(what, &format!("it would take about {:.0} s", *token_s * tokens));
-        return Ok(None);
-    }
-    match program.run(job) {
-        Ok(times) => {
-            *token_s = (times.prefill_s + times.decode_s.max(0.0)) / tokens;
-            Ok(Some(times))
+/// A program that runs jobs.
+struct Runner<'a, 'b> {
+    program: &'a mut Box<dyn Language + 'b>,
+    /// Seconds per token in the last sample.
+    token_s: f64,
+}
+
+impl Runner<'_, '_> {
+    /// Runs a job, which is called `what` if it is noted as skipped; `None` if it is skipped.
+    fn run(
+        &mut self,
+        what: &str,
+        job: LanguageJob,
+        record: &mut Record<'_>,
+    ) -> Result<Option<LanguageTimes>, BenchError> {
+        if record.skips(what) {
+            return Ok(None);
         }
-        Err(error) if program.is_gavel() => Err(error),
-        Err(error) => {
-            record.skip(what, &error);
-            Ok(None)
+        let tokens = (job.batch * (job.prompt_tokens + job.steps)) as f64;
+        if self.token_s * tokens > LONGEST_SAMPLE_S {
+            record.skip(what, &format!("it would take about {:.0} s", self.token_s * tokens));
+            return Ok(None);
+        }
+        match self.program.run(job) {
+            Ok(times) => {
+                self.token_s = (times.prefill_s + times.decode_s.max(0.0)) / tokens;
+                Ok(Some(times))
+            }
+            Err(error) if self.program.contender().is_gavel() => Err(error),
+            Err(error) => {
+                record.skip(what, &error);
+                Ok(None)
+            }
         }
     }
 }
@@ -127,35 +133,23 @@ fn serial(round: usize, sequences: usize, prompt: usize) -> u64 {
     ((round * 100 + sequences) * 100_000 + prompt) as u64
 }
 
-/// The form of weights that a program's name ends in.
-fn form(name: &str) -> Form {
-    match name {
-        name if name.ends_with("q4") => Form::Q4,
-        name if name.ends_with("q8") || name.ends_with("q8_0") => Form::Q8,
-        _ => Form::F32,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
     use super::*;
     use crate::{
-        bounds::{MachineLimits, TINY},
-        compare::CompareReport,
+        compare::{CompareReport, contender::Contender},
+        steps::{MachineLimits, TINY},
+        weight_form::Form,
     };
 
     /// Completes this many jobs, and fails at the next.
     struct Failing(usize);
 
     impl Language for Failing {
-        fn name(&self) -> String {
-            "Gavel f32".to_owned()
-        }
-
-        fn is_gavel(&self) -> bool {
-            true
+        fn contender(&self) -> Contender {
+            Contender::gavel(CompareDevice::Cpu, Form::F32)
         }
 
         fn run(&mut self, _: LanguageJob) -> Result<LanguageTimes, BenchError> {

@@ -3,16 +3,17 @@
 use serde_json::{Value, json};
 
 use crate::{
-    bounds::Bounds,
     compare::{
         Agreement, CompareDevice,
+        contender::Contender,
         http::count,
         programs::{Batches, Gavel, Language, Transformers},
         record::Record,
-        report::{Section, Unit},
+        report::{Measured, Section, Unit},
         scene::{self, Scene},
     },
     error::BenchError,
+    steps::Bounds,
 };
 
 /// Batch sizes of the peer, of which the fastest counts. With reasons, batches of one are left out: they would
@@ -37,6 +38,8 @@ pub(crate) struct Judging {
     pub(crate) target: f64,
     /// The device that judges.
     pub(crate) device: CompareDevice,
+    /// The machine's limits.
+    pub(crate) bounds: Bounds,
 }
 
 impl Judging {
@@ -59,7 +62,7 @@ impl Judging {
     }
 
     /// The numbers of tokens, and on a GPU the judgements per second, given the total seconds.
-    fn note(&self, (read, written): (usize, usize), seconds: f64) -> String {
+    fn note(&self, read: usize, written: usize, seconds: f64) -> String {
         let tokens = format!("{read} tokens read, {written} written");
         match self.device {
             CompareDevice::Cpu => tokens,
@@ -91,26 +94,26 @@ impl Judging {
 pub(crate) fn reward(
     servers: &[Gavel<'_>],
     peer: Option<&mut Transformers>,
-    (judging, bounds): (Judging, Bounds),
+    judging: &Judging,
     record: &mut Record<'_>,
 ) -> Result<(), BenchError> {
     let what = if judging.reasons == 0 { "verdicts alone" } else { "verdicts with reasons" };
     let title = format!("All ordered pairs of {} responses to one image, {what}", judging.responses);
     record.open([Section::new(title, Unit::Seconds)]);
-    let mut peer = peer.map(|transformers| Peer { transformers, best: None });
+    let mut peer = peer.map(|transformers| Peer { transformers, judging, best: None });
     for round in 0..judging.rounds {
         for (index, server) in servers.iter().enumerate() {
-            let judged = ask(server, &judging, judging.scene(round, index))?;
-            let limit = limit(bounds, &judging, judged.prompt);
+            let judged = ask(server, judging, judging.scene(round, index))?;
+            let measured = Measured::with_limit(judged.seconds, limit(judging, judged.prompt));
             let [section] = record.last::<1>();
-            let figure = section.sample((&judging.setting(), &server.name()), judged.seconds, Some(limit));
-            figure.note = judging.note((judged.read, judged.written), figure.median);
+            let figure = section.sample(&judging.setting(), server.contender(), measured);
+            figure.note = judging.note(judged.read, judged.written, figure.median);
             record.save();
         }
         if round < PEER_ROUNDS
             && let (Some(asked), Some(server)) = (&mut peer, servers.first())
         {
-            asked.judge(server, (&judging, round), record)?;
+            asked.judge(server, round, record)?;
             if asked.best.is_none() {
                 peer = None;
             }
@@ -119,7 +122,8 @@ pub(crate) fn reward(
     }
     let [section] = record.last::<1>();
     for server in servers {
-        section.compare(&server.name(), &judging.device.transformers(), Some(judging.target));
+        let transformers = Contender::transformers(judging.device);
+        section.compare(server.contender(), transformers, Some(judging.target));
     }
     record.save();
     Ok(())
@@ -160,7 +164,8 @@ fn ask(server: &Gavel<'_>, judging: &Judging, scene: Scene) -> Result<Judged, Be
 
 /// The least time for the work that cannot be shared: the image and the question once, each response in first
 /// place once, and the second response of each pair; then each token of the reasons.
-pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
+pub(super) fn limit(judging: &Judging, prompt: f64) -> f64 {
+    let bounds = judging.bounds;
     let (count, response) = (judging.responses as f64, judging.device.response_tokens() as f64);
     let pairs = judging.pair_count() as f64;
     let before = (prompt - 2.0 * response).max(0.0);
@@ -175,6 +180,7 @@ pub(super) fn limit(bounds: Bounds, judging: &Judging, prompt: f64) -> f64 {
 /// The peer, which tries every batch size and then keeps to the fastest.
 struct Peer<'a> {
     transformers: &'a mut Transformers,
+    judging: &'a Judging,
     /// The fastest size, once all have been tried; `None` before that, or if all failed.
     best: Option<usize>,
 }
@@ -183,12 +189,8 @@ impl Peer<'_> {
     /// Makes the judgements that `server` made in this round, in batches of each candidate size. Sizes that
     /// fail are noted as skipped: batches of one size may fit into a GPU's memory where those of another do
     /// not.
-    fn judge(
-        &mut self,
-        server: &Gavel<'_>,
-        (judging, round): (&Judging, usize),
-        record: &mut Record<'_>,
-    ) -> Result<(), BenchError> {
+    fn judge(&mut self, server: &Gavel<'_>, round: usize, record: &mut Record<'_>) -> Result<(), BenchError> {
+        let judging = self.judging;
         let scene = judging.scene(round, 0);
         let responses = scene.responses(server.texts(), judging.responses);
         let prompts: Vec<String> = judging
@@ -212,11 +214,11 @@ impl Peer<'_> {
         let fastest =
             samples.into_iter().min_by(|(_, one), (_, other)| one.seconds.total_cmp(&other.seconds));
         let Some((batch, times)) = fastest else { return Ok(()) };
-        let program = judging.device.transformers();
+        let program = Contender::transformers(judging.device);
         let [section] = record.last::<1>();
-        let figure = section.sample((&judging.setting(), &program), times.seconds, None);
-        let tokens = (times.prompt_tokens as usize, times.written_tokens as usize);
-        let note = judging.note(tokens, figure.median);
+        let figure = section.sample(&judging.setting(), program, Measured::new(times.seconds));
+        let (read, written) = (times.prompt_tokens as usize, times.written_tokens as usize);
+        let note = judging.note(read, written, figure.median);
         figure.note = format!("{note}; batches of {batch}, the best of {:?}", judging.peer_batches());
         self.best = Some(batch);
         if judging.reasons == 0 && round == 0 {

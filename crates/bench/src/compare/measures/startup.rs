@@ -7,12 +7,13 @@ use tokio::runtime::Runtime;
 
 use crate::{
     compare::{
-        process::Running,
+        contender::Contender,
         programs::Gavel,
-        report::{Figure, Section, Unit},
+        report::{Figure, Measured, Section, Unit},
         scene::Scene,
     },
     error::BenchError,
+    live::process::Running,
 };
 
 /// The targets.
@@ -33,20 +34,21 @@ pub(crate) fn startup(runtime: &Runtime, program: &Path, rounds: usize) -> Resul
     let (question, response) = ("What is shown?", "Some rectangles.");
     let case = json!({"question": question, "images": [scene.base64()?], "response": response});
     let device = ["--device", "cpu"].map(str::to_owned);
+    let gavel = Contender::small_gavel();
     for _ in 0..rounds {
         let begin = Instant::now();
-        let server = Gavel::start(runtime, program, ("Gavel", &device))?;
+        let server = Gavel::start(runtime, program, gavel, &device)?;
         let listening = begin.elapsed().as_secs_f64();
         let loaded = server.running.resident_bytes();
         server.client.post("/judge", &case)?;
         let judged = begin.elapsed().as_secs_f64();
-        note(times.sample(("gavel serve: it listens", "Gavel"), listening, None), TARGET_S);
-        note(times.sample(("gavel serve: the first verdict", "Gavel"), judged, None), TARGET_S);
+        note(times.sample("gavel serve: it listens", gavel, Measured::new(listening)), TARGET_S);
+        note(times.sample("gavel serve: the first verdict", gavel, Measured::new(judged)), TARGET_S);
         for (setting, bytes) in
             [("when it listens", loaded), ("after the first verdict", server.running.resident_bytes())]
         {
             if let Some(bytes) = bytes {
-                note(memory.sample((setting, "Gavel"), bytes as f64 / 1e6, None), TARGET_MB);
+                note(memory.sample(setting, gavel, Measured::new(bytes as f64 / 1e6)), TARGET_MB);
             }
         }
         drop(server);
@@ -56,7 +58,8 @@ pub(crate) fn startup(runtime: &Runtime, program: &Path, rounds: usize) -> Resul
             .args(["judge", "--device", "cpu", "--question", question, "--response", response, "--image"])
             .arg(&image);
         Running::start("gavel judge", &mut command)?.finish()?;
-        note(times.sample(("gavel judge", "Gavel"), begin.elapsed().as_secs_f64(), None), TARGET_S);
+        let judged = Measured::new(begin.elapsed().as_secs_f64());
+        note(times.sample("gavel judge", gavel, judged), TARGET_S);
     }
     Ok([times, memory])
 }

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -15,45 +14,21 @@ use super::{Language, LanguageJob, LanguageTimes};
 use crate::{
     client::Server,
     compare::{
+        contender::Contender,
         http::{Client, count},
-        process::Running,
         texts::Texts,
     },
     error::BenchError,
+    live::process::Running,
 };
 
-/// The form of weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// 32-bit floats; on a GPU 16-bit floats, the only ones there.
-    F32,
-    /// Eight bits, and a scale for each 32 weights.
-    Q8,
-    /// Four bits, and a scale for each 32 weights; the output head in eight bits.
-    Q4,
-}
-
-impl Form {
-    /// All forms.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Q8, Self::Q4];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Q8 => "q8",
-            Self::Q4 => "q4",
-        }
-    }
-}
-
 /// How long a server may take to compute the digest of its weights: 16 GB at 100 MB per second.
-const PATIENCE: Duration = Duration::from_secs(160);
+const DIGEST_TIMEOUT: Duration = Duration::from_secs(160);
 
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Gavel<'a> {
-    name: String,
+    contender: Contender,
     pub(crate) running: Running,
     pub(crate) client: Client<'a>,
     texts: Texts,
@@ -67,7 +42,8 @@ impl<'a> Gavel<'a> {
     pub(crate) fn start(
         runtime: &'a Runtime,
         program: &Path,
-        (name, options): (&str, &[String]),
+        contender: Contender,
+        options: &[String],
     ) -> Result<Self, BenchError> {
         let mut command = Command::new(program);
         command.args(["serve", "--host", "127.0.0.1", "--port", "0"]).args(options);
@@ -76,7 +52,7 @@ impl<'a> Gavel<'a> {
         let line = running.line()?;
         let url = line.trim().strip_prefix("listening on ").ok_or_else(|| running.failed())?;
         let client = Client::new(runtime, Server::at_url(url)?);
-        Ok(Self { name: name.to_owned(), running, client, texts: Texts::default() })
+        Ok(Self { contender, running, client, texts: Texts::default() })
     }
 
     /// Measures how many tokens a word has, by two prompts of different lengths.
@@ -100,11 +76,14 @@ impl<'a> Gavel<'a> {
     /// # Errors
     /// [`BenchError`] when the server refuses to judge, or has no digest within the time limit.
     pub(crate) fn know_weights(&self) -> Result<(), BenchError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DIGEST_TIMEOUT;
         let body = json!({"question": "Q", "response": "A red house.", "mode": "score", "memo": false});
         while self.client.post("/judge", &body)?.0["receipt"]["weights"].is_null() {
             if Instant::now() > deadline {
-                return Err(BenchError::program(&self.name, "it has no digest of its weights"));
+                return Err(BenchError::program(
+                    &self.contender.to_string(),
+                    "it has no digest of its weights",
+                ));
             }
             sleep(Duration::from_millis(100));
         }
@@ -135,12 +114,8 @@ fn chat(text: &str, tokens: usize) -> Value {
 }
 
 impl Language for Gavel<'_> {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn is_gavel(&self) -> bool {
-        true
+    fn contender(&self) -> Contender {
+        self.contender
     }
 
     /// Sends new prompts with one token each, then the same prompts, now cached, with one token and with more.

@@ -14,19 +14,21 @@ use super::{Gguf, Language, LanguageJob, LanguageTimes, Room};
 use crate::{
     client::Server,
     compare::{
+        contender::{Contender, ProgramName},
         http::{Client, count},
-        process::{self, Running},
     },
     error::BenchError,
+    live::process::{self, Running},
+    weight_form::Form,
 };
 
 /// The longest time that loading may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct LlamaCpp<'a> {
-    form: &'static str,
+    form: Form,
     client: Client<'a>,
     /// The number of tokens that prompts are drawn from.
     vocabulary: usize,
@@ -55,7 +57,7 @@ impl<'a> LlamaCpp<'a> {
         command.args(["--threads", &threads.to_string(), "--cache-ram", "0"]);
         let mut running = Running::start("llama.cpp", &mut command)?;
         let client = Client::new(runtime, Server::at(address));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LOAD_TIMEOUT;
         // It accepts connections before it can answer.
         while client.get("/health").is_err() {
             if running.ended() || Instant::now() > deadline {
@@ -80,12 +82,8 @@ impl<'a> LlamaCpp<'a> {
 }
 
 impl Language for LlamaCpp<'_> {
-    fn name(&self) -> String {
-        format!("llama.cpp {}", self.form)
-    }
-
-    fn is_gavel(&self) -> bool {
-        false
+    fn contender(&self) -> Contender {
+        Contender::with_gguf(ProgramName::LlamaCpp, self.form)
     }
 
     /// Measures as with Gavel: each sequence has a slot of its own, which caches its prompt for the second and

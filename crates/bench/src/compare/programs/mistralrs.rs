@@ -6,14 +6,19 @@ use serde_json::json;
 
 use super::{Gguf, Language, LanguageJob, LanguageTimes, Room};
 use crate::{
-    compare::{script::Script, texts::Texts},
+    compare::{
+        contender::{Contender, ProgramName},
+        script::Script,
+        texts::Texts,
+    },
     error::BenchError,
+    weight_form::Form,
 };
 
 /// A runner in a process of its own.
 #[derive(Debug)]
 pub(crate) struct MistralRs {
-    form: &'static str,
+    form: Form,
     texts: Texts,
     script: Script,
 }
@@ -27,7 +32,7 @@ impl MistralRs {
         let Gguf { form, path, .. } = file;
         let (path, sequences) = (path.to_string_lossy(), room.sequences.to_string());
         let text = include_str!("../../../peers/mistralrs_peer.py");
-        let script = Script::start("mistral.rs", python, (text, &[&path, &sequences]))?;
+        let script = Script::start("mistral.rs", python, text, &[&path, &sequences])?;
         Ok(Self { form, texts, script })
     }
 
@@ -38,12 +43,8 @@ impl MistralRs {
 }
 
 impl Language for MistralRs {
-    fn name(&self) -> String {
-        format!("mistral.rs {}", self.form)
-    }
-
-    fn is_gavel(&self) -> bool {
-        false
+    fn contender(&self) -> Contender {
+        Contender::with_gguf(ProgramName::MistralRs, self.form)
     }
 
     fn run(&mut self, job: LanguageJob) -> Result<LanguageTimes, BenchError> {

@@ -9,20 +9,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-pub use gavel::Form;
 pub(crate) use gavel::Gavel;
 pub(crate) use llama_cpp::LlamaCpp;
 pub(crate) use mistralrs::MistralRs;
 pub(crate) use transformers::{Batches, Transformers};
 
-use super::script;
-use crate::error::BenchError;
+use super::{contender::Contender, script};
+use crate::{error::BenchError, weight_form::Form};
 
 /// The language model in a GGUF file, for other engines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gguf<'a> {
-    /// The form of its weights, by the format's name for it.
-    pub(crate) form: &'static str,
+    /// The form of its weights.
+    pub(crate) form: Form,
     /// The path of the file.
     pub(crate) path: &'a Path,
     /// The number of tokens that prompts are drawn from.
@@ -90,11 +89,8 @@ impl LanguageTimes {
 
 /// A program that runs a language model.
 pub(crate) trait Language {
-    /// Its name, and the form of its weights.
-    fn name(&self) -> String;
-
-    /// Whether it is Gavel, whose failures end the comparison.
-    fn is_gavel(&self) -> bool;
+    /// The program, and the form of its weights.
+    fn contender(&self) -> Contender;
 
     /// Runs a job.
     ///

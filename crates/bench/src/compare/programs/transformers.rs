@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::{Language, LanguageJob, LanguageTimes};
 use crate::{
     compare::{
-        CompareDevice, scene,
+        CompareDevice,
+        contender::Contender,
+        scene,
         script::{Script, number},
     },
     error::BenchError,
@@ -56,11 +58,12 @@ impl Transformers {
     pub(crate) fn start(
         python: &Path,
         checkpoint: &str,
-        (vocabulary, device): (usize, CompareDevice),
+        vocabulary: usize,
+        device: CompareDevice,
     ) -> Result<Self, BenchError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
         let text = include_str!("../../../peers/transformers_peer.py");
-        let script = Script::start("transformers", python, (text, &[checkpoint, &threads, device.name()]))?;
+        let script = Script::start("transformers", python, text, &[checkpoint, &threads, device.name()])?;
         Ok(Self { vocabulary, device, script })
     }
 
@@ -101,12 +104,8 @@ impl Transformers {
 }
 
 impl Language for &mut Transformers {
-    fn name(&self) -> String {
-        self.device.transformers()
-    }
-
-    fn is_gavel(&self) -> bool {
-        false
+    fn contender(&self) -> Contender {
+        Contender::transformers(self.device)
     }
 
     fn run(&mut self, job: LanguageJob) -> Result<LanguageTimes, BenchError> {

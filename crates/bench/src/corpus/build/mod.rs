@@ -1,6 +1,7 @@
 //! Builds what the corpus sends from its descriptions: plain values, and objects with a single key `$…` that
 //! describe how to build a long or damaged value.
 
+mod description;
 mod jpeg;
 mod png;
 mod webp;
@@ -12,6 +13,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::origin::Places;
+use description::{Change, Description, Drawn, Host, Sequence, Structure};
 use jpeg::Jpeg;
 
 /// Why a description is invalid.
@@ -47,17 +49,10 @@ impl Builder<'_> {
     /// `$deep`.
     pub(crate) fn json(self, value: &Value) -> Result<Value, BuildError> {
         Ok(match value {
-            Value::Object(members) => match described(members) {
-                Some(("$list", [value, count])) => Value::Array(vec![self.json(value)?; number(count)?]),
-                Some(("$object", [count])) => {
-                    (0..number(count)?).map(|index| (format!("key{index}"), json!(1))).collect()
-                }
-                Some(("$deep", [inner, count])) => {
-                    let inner = self.json(inner)?;
-                    (0..number(count)?).fold(inner, |inner, _| json!({ "a": inner }))
-                }
-                Some(_) => {
-                    Value::String(String::from_utf8(self.bytes(value)?).map_err(|_| BuildError::Text)?)
+            Value::Object(members) => match Description::of(members)? {
+                Some(Description::Structure(structure)) => self.structure(structure)?,
+                Some(other) => {
+                    Value::String(String::from_utf8(self.described(other)?).map_err(|_| BuildError::Text)?)
                 }
                 None => members
                     .iter()
@@ -74,62 +69,82 @@ impl Builder<'_> {
 
     /// A value as bytes: a string as it is, a description as what it describes, and anything else as JSON.
     pub(crate) fn bytes(self, value: &Value) -> Result<Vec<u8>, BuildError> {
-        let members = match value {
-            Value::String(text) => return Ok(text.clone().into_bytes()),
-            Value::Object(members) => members,
-            other => return Ok(other.to_string().into_bytes()),
-        };
-        let Some((name, arguments)) = described(members) else {
-            return Ok(self.json(value)?.to_string().into_bytes());
-        };
-        match (name, arguments) {
-            ("$list" | "$object" | "$deep", _) => Ok(self.json(value)?.to_string().into_bytes()),
-            ("$repeat", [piece, count]) => Ok(self.bytes(piece)?.repeat(number(count)?)),
-            ("$join", pieces) => Ok(self.all(pieces)?.concat()),
-            ("$nest", [open, count, inner, close]) => {
-                let count = number(count)?;
-                let (open, close) = (self.bytes(open)?.repeat(count), self.bytes(close)?.repeat(count));
-                Ok([open, self.bytes(inner)?, close].concat())
-            }
-            ("$hex", [digits]) => Ok(hexadecimal(&String::from_utf8_lossy(&self.bytes(digits)?))),
-            ("$file", [name]) => {
-                let name = String::from_utf8_lossy(&self.bytes(name)?).into_owned();
-                std::fs::read(self.folder.join(&name)).map_err(|error| BuildError::File(name, error))
-            }
-            ("$base64", [bytes]) => Ok(BASE64_STANDARD.encode(self.bytes(bytes)?).into_bytes()),
-            ("$data_url", [bytes]) => {
-                let encoded = BASE64_STANDARD.encode(self.bytes(bytes)?);
-                Ok(format!("data:image/png;base64,{encoded}").into_bytes())
-            }
-            // A number in `count` bytes, little-endian or big-endian.
-            ("$le", [value, count]) => Ok(number(value)?.to_le_bytes()[..number(count)?.min(8)].to_vec()),
-            ("$be", [value, count]) => {
-                Ok(number(value)?.to_be_bytes()[8_usize.saturating_sub(number(count)?)..].to_vec())
-            }
-            ("$random", [count]) => Ok(Noise::new(self.round).take(number(count)?).collect()),
-            // The number of earlier rounds.
-            ("$round", []) => Ok(self.round.to_string().into_bytes()),
-            _ => self.changed(name, arguments),
+        match value {
+            Value::String(text) => Ok(text.clone().into_bytes()),
+            Value::Object(members) => match Description::of(members)? {
+                Some(description) => self.described(description),
+                None => Ok(self.json(value)?.to_string().into_bytes()),
+            },
+            other => Ok(other.to_string().into_bytes()),
         }
     }
 
-    /// Bytes derived from others: a part of them, or a changed copy.
-    fn changed(self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, BuildError> {
-        match (name, arguments) {
-            // The first `part` of `parts` equal parts.
-            ("$cut", [bytes, part, parts]) => {
+    fn described(self, description: Description<'_>) -> Result<Vec<u8>, BuildError> {
+        match description {
+            Description::Structure(structure) => Ok(self.structure(structure)?.to_string().into_bytes()),
+            Description::Sequence(sequence) => self.sequence(sequence),
+            Description::Change(change) => self.changed(change),
+            Description::Url { host, path } => self.url(host, path),
+            Description::Drawn(drawn) => self.drawn(drawn),
+        }
+    }
+
+    fn structure(self, structure: Structure<'_>) -> Result<Value, BuildError> {
+        Ok(match structure {
+            Structure::List { element, count } => Value::Array(vec![self.json(element)?; number(count)?]),
+            Structure::Object { count } => {
+                (0..number(count)?).map(|index| (format!("key{index}"), json!(1))).collect()
+            }
+            Structure::Deep { inner, count } => {
+                let inner = self.json(inner)?;
+                (0..number(count)?).fold(inner, |inner, _| json!({ "a": inner }))
+            }
+        })
+    }
+
+    fn sequence(self, sequence: Sequence<'_>) -> Result<Vec<u8>, BuildError> {
+        Ok(match sequence {
+            Sequence::Repeat { piece, count } => self.bytes(piece)?.repeat(number(count)?),
+            Sequence::Join { pieces } => self.all(pieces)?.concat(),
+            Sequence::Nest { open, count, inner, close } => {
+                let count = number(count)?;
+                let (open, close) = (self.bytes(open)?.repeat(count), self.bytes(close)?.repeat(count));
+                [open, self.bytes(inner)?, close].concat()
+            }
+            Sequence::Hex { digits } => hexadecimal(&String::from_utf8_lossy(&self.bytes(digits)?)),
+            Sequence::File { name } => {
+                let name = String::from_utf8_lossy(&self.bytes(name)?).into_owned();
+                std::fs::read(self.folder.join(&name)).map_err(|error| BuildError::File(name, error))?
+            }
+            Sequence::Base64 { bytes } => BASE64_STANDARD.encode(self.bytes(bytes)?).into_bytes(),
+            Sequence::DataUrl { bytes } => {
+                let encoded = BASE64_STANDARD.encode(self.bytes(bytes)?);
+                format!("data:image/png;base64,{encoded}").into_bytes()
+            }
+            Sequence::LittleEndian { value, count } => {
+                number(value)?.to_le_bytes()[..number(count)?.min(8)].to_vec()
+            }
+            Sequence::BigEndian { value, count } => {
+                number(value)?.to_be_bytes()[8_usize.saturating_sub(number(count)?)..].to_vec()
+            }
+            Sequence::Random { count } => Noise::new(self.round).take(number(count)?).collect(),
+            Sequence::Round => self.round.to_string().into_bytes(),
+        })
+    }
+
+    fn changed(self, change: Change<'_>) -> Result<Vec<u8>, BuildError> {
+        match change {
+            Change::Cut { bytes, part, parts } => {
                 let mut bytes = self.bytes(bytes)?;
                 bytes.truncate(bytes.len() * number(part)? / number(parts)?.max(1));
                 Ok(bytes)
             }
-            // Everything except the last `count` bytes.
-            ("$drop", [bytes, count]) => {
+            Change::Drop { bytes, count } => {
                 let mut bytes = self.bytes(bytes)?;
                 bytes.truncate(bytes.len().saturating_sub(number(count)?));
                 Ok(bytes)
             }
-            // New bytes at an offset, which counts from the end if negative.
-            ("$patch", [bytes, place, new]) => {
+            Change::Patch { bytes, place, new } => {
                 let (mut bytes, new) = (self.bytes(bytes)?, self.bytes(new)?);
                 let place = place.as_i64().unwrap_or_default();
                 let start = if place < 0 { bytes.len() as i64 + place } else { place };
@@ -140,77 +155,61 @@ impl Builder<'_> {
                 }
                 Ok(bytes)
             }
-            ("$insert", [bytes, place, new]) => {
+            Change::Insert { bytes, place, new } => {
                 let (mut bytes, new) = (self.bytes(bytes)?, self.bytes(new)?);
                 let place = number(place)?.min(bytes.len());
                 bytes.splice(place..place, new);
                 Ok(bytes)
             }
-            // From one offset to before another one, or to the end; offsets beyond the end give nothing.
-            ("$slice", [bytes, from, to @ ..]) if to.len() < 2 => {
+            Change::Slice { bytes, from, to } => {
                 let mut bytes = self.bytes(bytes)?;
-                if let [to] = to {
+                if let Some(to) = to {
                     bytes.truncate(number(to)?);
                 }
                 Ok(bytes.split_off(number(from)?.min(bytes.len())))
             }
-            // With random bytes changed, different ones in each round.
-            ("$damaged", [bytes]) => Ok(damaged(self.bytes(bytes)?, self.round)),
-            _ => self.named(name, arguments),
+            Change::Damaged { bytes } => Ok(damaged(self.bytes(bytes)?, self.round)),
         }
     }
 
-    /// URLs of the server under test, of the image server, of the server that must never be contacted, and of a
-    /// port without a listener.
-    fn named(self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, BuildError> {
-        match (name, arguments) {
-            ("$server", [path]) => self.url(&self.places.server, path),
-            ("$origin", [path]) => self.url(&self.places.origin, path),
-            ("$inside", [path]) => self.url(&self.places.inside, path),
-            ("$closed", [path]) => self.url(&self.places.closed, path),
-            _ => self.drawn(name, arguments),
-        }
-    }
-
-    /// Images, and parts of them.
-    fn drawn(self, name: &str, arguments: &[Value]) -> Result<Vec<u8>, BuildError> {
-        match (name, arguments) {
-            ("$picture", [format, width, height, more @ ..]) => {
+    fn drawn(self, drawn: Drawn<'_>) -> Result<Vec<u8>, BuildError> {
+        match drawn {
+            Drawn::Picture { format, width, height, more } => {
                 let pattern = more.first().map(|name| self.bytes(name)).transpose()?;
                 let turned = more.get(1).map(number).transpose()?.unwrap_or(1);
                 let shown =
                     whole_image::draw(pattern.as_deref(), (number(width)? as u32, number(height)? as u32))?;
                 whole_image::write(&whole_image::stored(shown, turned), &self.bytes(format)?)
             }
-            ("$png", [header, chunks]) => {
+            Drawn::Png { header, chunks } => {
                 let fields: Vec<u64> =
                     header.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-                let chunks = self.all(chunks.as_array().map(Vec::as_slice).unwrap_or_default())?;
-                Ok(png::file(&fields, &chunks))
+                Ok(png::file(&fields, &self.all(elements(chunks))?))
             }
-            ("$chunk", [kind, content]) => Ok(png::chunk(&self.bytes(kind)?, &self.bytes(content)?)),
-            ("$zlib", [bytes]) => Ok(png::zlib(&self.bytes(bytes)?)),
-            // This many zero bytes, compressed.
-            ("$zeros", [count]) => Ok(png::zlib(&vec![0; number(count)?])),
-            ("$gzip", [bytes]) => Ok(png::gzip(&self.bytes(bytes)?)),
-            ("$jpeg", [described]) => {
+            Drawn::Chunk { kind, content } => Ok(png::chunk(&self.bytes(kind)?, &self.bytes(content)?)),
+            Drawn::Zlib { bytes } => Ok(png::zlib(&self.bytes(bytes)?)),
+            Drawn::Zeros { count } => Ok(png::zlib(&vec![0; number(count)?])),
+            Drawn::Gzip { bytes } => Ok(png::gzip(&self.bytes(bytes)?)),
+            Drawn::Jpeg { described } => {
                 let jpeg: Jpeg = serde_json::from_value(described.clone()).map_err(BuildError::Jpeg)?;
                 Ok(jpeg.file())
             }
-            ("$segment", [marker, content]) => {
+            Drawn::Segment { marker, content } => {
                 Ok(jpeg::segment(number(marker)? as u8, &self.bytes(content)?))
             }
-            ("$riff", [chunks]) => {
-                Ok(webp::file(&self.all(chunks.as_array().map(Vec::as_slice).unwrap_or_default())?))
-            }
-            ("$part", [kind, content]) => Ok(webp::part(&self.bytes(kind)?, &self.bytes(content)?)),
-            _ => Err(BuildError::Unknown(name.to_owned())),
+            Drawn::Riff { chunks } => Ok(webp::file(&self.all(elements(chunks))?)),
+            Drawn::Part { kind, content } => Ok(webp::part(&self.bytes(kind)?, &self.bytes(content)?)),
         }
     }
 
-    fn url(self, host: &str, path: &Value) -> Result<Vec<u8>, BuildError> {
-        let path = self.bytes(path)?;
-        Ok([b"http://", host.as_bytes(), &path].concat())
+    fn url(self, host: Host, path: &Value) -> Result<Vec<u8>, BuildError> {
+        let host = match host {
+            Host::Server => &self.places.server,
+            Host::Origin => &self.places.origin,
+            Host::Inside => &self.places.inside,
+            Host::Closed => &self.places.closed,
+        };
+        Ok([b"http://".as_slice(), host.as_bytes(), &self.bytes(path)?].concat())
     }
 
     fn all(self, pieces: &[Value]) -> Result<Vec<Vec<u8>>, BuildError> {
@@ -218,14 +217,9 @@ impl Builder<'_> {
     }
 }
 
-/// The name and the arguments of a description: an object whose only key begins with `$`.
-fn described(members: &Map<String, Value>) -> Option<(&str, &[Value])> {
-    let (name, arguments) = members.iter().next().filter(|_| members.len() == 1)?;
-    let arguments = match arguments {
-        Value::Array(arguments) => arguments.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    name.starts_with('$').then_some((name, arguments))
+/// The elements of a list; none if it is no list.
+fn elements(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn number(value: &Value) -> Result<usize, BuildError> {

@@ -28,7 +28,7 @@ pub(crate) struct Places {
 }
 
 /// The read timeout of a connection that the other side leaves open.
-const PATIENCE: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long fetches may continue after their request has ended.
 const ENDING: Duration = Duration::from_secs(2);
 /// The highest permitted number of concurrent fetches from one host.
@@ -157,7 +157,7 @@ impl Drop for Origin {
 
 /// Reads a request, and answers according to its path.
 fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
     let mut reader = BufReader::new(stream.try_clone()?).take(LONGEST_HEAD);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

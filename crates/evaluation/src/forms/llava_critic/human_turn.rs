@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use rubric::{AnswerForm, Direction};
+use rubric::{AnswerForm, Direction, Kind};
 
 use super::regex;
 use crate::ReferenceScale;
@@ -100,25 +100,8 @@ fn fields(text: &str) -> Option<Asked> {
 /// The form of the verdict that instructions state in the words of our own critic profiles, with which `gavel export`
 /// writes rows.
 fn stated_form(instructions: &str, layout: Layout) -> Option<AnswerForm> {
-    const OF_ONE: [(&str, AnswerForm); 6] = [
-        ("write \"Score: N\" as the first line", AnswerForm::ScoreLine),
-        ("write the number alone as the first line", AnswerForm::NumberLine),
-        ("written as \"Score: [N]\"", AnswerForm::BracketedScore),
-        ("written as \"Rating: N\"", AnswerForm::Rating),
-        ("written as \"Final Score: N\"", AnswerForm::FinalScore),
-        ("as a JSON object with the score", AnswerForm::JsonScore),
-    ];
-    const OF_TWO: [(&str, AnswerForm); 7] = [
-        ("write \"Better: 1\"", AnswerForm::BetterLine),
-        ("the first line has the two numbers alone", AnswerForm::TwoScoresLine),
-        ("written as \"The better response: [first]\"", AnswerForm::BracketedPreference),
-        ("\"[[A]]\" for the first response", AnswerForm::ThreeWay),
-        ("\"[[A>>B]]\" when", AnswerForm::FiveWay),
-        ("\"Answer 1 is better.\" for the first response", AnswerForm::AnswerSentence),
-        ("<answer>Answer N is better</answer>", AnswerForm::ThinkAnswer),
-    ];
-    let forms: &[(&str, AnswerForm)] = if layout == Layout::Response { &OF_ONE } else { &OF_TWO };
-    forms.iter().find(|(words, _)| instructions.contains(*words)).map(|(_, form)| *form)
+    let kind = if layout == Layout::Response { Kind::Pointwise } else { Kind::Pairwise };
+    AnswerForm::stated_in(kind, instructions)
 }
 
 /// The scale that instructions state first: `out of 100`, or `from 1 to 5`, which may be one where lower is better.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{members, name};
-use crate::{Image, Item};
+use crate::item::{Image, Item};
 use human_turn::Asked;
 
 #[derive(Deserialize)]

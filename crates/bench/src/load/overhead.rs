@@ -4,16 +4,18 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::{
-    arrivals::Arrivals,
-    client::{Connection, Server},
-    cpu_time::CpuTime,
-    error::BenchError,
-    machine::Machine,
+use super::{
     overhead_report::{OverheadPhase, OverheadReport, Span},
     service_times::ServiceTimes,
     tally::Tally,
     workload::{Kind, NumberedBody, Workload},
+};
+use crate::{
+    arrivals::Arrivals,
+    client::{Answer, Connection, Server},
+    cpu_time::CpuTime,
+    error::BenchError,
+    machine::Machine,
 };
 
 /// The warm-up and the single client get one part in this many of a long phase's time each.
@@ -113,7 +115,7 @@ impl Bench<'_> {
         for client in self.crowd.drain(..clients) {
             match pace {
                 Pace::Closed => tasks.spawn(client.closed(start + duration)),
-                Pace::Open(rate) => tasks.spawn(client.paced((start, duration), rate / clients as f64)),
+                Pace::Open(rate) => tasks.spawn(client.paced(start, duration, rate / clients as f64)),
             };
         }
         let mut tally = Tally::default();
@@ -153,10 +155,10 @@ impl Client {
         }
     }
 
-    /// Sends requests at random times.
-    async fn paced(mut self, (start, duration): (Instant, Duration), rate: f64) -> (Self, Tally) {
+    /// Sends requests at random times, at a mean of `rate_per_s`.
+    async fn paced(mut self, start: Instant, duration: Duration, rate_per_s: f64) -> (Self, Tally) {
         let mut tally = Tally::default();
-        for at in Arrivals::new(rate, self.seed).take_while(|at| *at < duration) {
+        for at in Arrivals::new(rate_per_s, self.seed).take_while(|at| *at < duration) {
             let due = start + at;
             // A request that fell due while the one before was running was delayed by the server, and its
             // latency begins when it was due. Otherwise the latency begins when the request is sent: a timer
@@ -177,7 +179,7 @@ impl Client {
         tally.note(&outcome, start.elapsed());
     }
 
-    async fn send(&mut self) -> Result<crate::client::Answer, BenchError> {
+    async fn send(&mut self) -> Result<Answer, BenchError> {
         self.next += 1;
         let body = self.body.with(self.next);
         let connection = match self.connection.take() {

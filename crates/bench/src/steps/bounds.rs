@@ -4,6 +4,8 @@
 use critic::ModelSize;
 use serde::Serialize;
 
+use crate::weight_form::Widths;
+
 /// The machine's limits, measured in the same run.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct MachineLimits {
@@ -12,17 +14,6 @@ pub struct MachineLimits {
     /// Arithmetic throughput in 10^9 operations per second, a multiply-add being two: on 32-bit floats, or on a
     /// GPU in bf16.
     pub arithmetic_gflops: f64,
-}
-
-/// Storage sizes of weights and of the KV cache.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Widths {
-    /// Bits per weight of a decoder layer, including its share of a scale.
-    pub layer_bits: f64,
-    /// Bits per weight of the output head, which computes logits.
-    pub head_bits: f64,
-    /// Bytes per number of a cached key or value.
-    pub cached_bytes: f64,
 }
 
 /// The machine's limits and the model's size.

@@ -116,10 +116,10 @@ impl Drop for Running {
 /// An address with a port that was free a moment ago, for programs that cannot report which port they chose.
 ///
 /// # Errors
-/// [`BenchError::File`] when no port is available.
+/// [`BenchError::Port`] when no port is available.
 pub(crate) fn free_address() -> Result<SocketAddr, BenchError> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(BenchError::File)?;
-    listener.local_addr().map_err(BenchError::File)
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(BenchError::Port)?;
+    listener.local_addr().map_err(BenchError::Port)
 }
 
 /// The first line with a digit in a program's output for `--version`.

@@ -4,15 +4,16 @@ use rubric::Preference;
 use serde::Serialize;
 
 use super::{
-    Attack, SearchFigures, Searched, attacks,
+    Answered, Compared,
     clean::{self, CleanFigures},
-    target,
+    clusters, one,
+    search::{SearchFigures, Searched},
 };
 use crate::{
-    Answers, Ask, Asking, LabelledSet,
     answer::{Verdict, answer},
-    figures::{Compared, clusters, one},
-    statistics::{Bootstrap, Estimate, mean},
+    attack::{Attack, attacks, target},
+    plan::{Ask, Asking},
+    statistics::{Bootstrap, Estimate},
 };
 
 /// The effect of attacks on a critic's verdicts on a labelled set.
@@ -87,56 +88,43 @@ pub struct PairShift {
     /// The share of verdicts that prefer the attacked response only under the attack.
     pub gained: Estimate,
     /// The share of verdicts that prefer the attacked response.
-    pub won: Estimate,
+    #[serde(rename = "won")]
+    pub win_rate: Estimate,
     /// The share of verdicts that prefer the other response.
-    pub lost: Estimate,
+    #[serde(rename = "lost")]
+    pub loss_rate: Estimate,
     /// The share of verdicts that prefer the attacked response without the attack.
-    pub won_before: Estimate,
+    #[serde(rename = "won_before")]
+    pub win_rate_before: Estimate,
 }
 
 impl AttackReport {
     /// Compares the answers with and without each attack.
-    pub fn new(
-        (data, set): (&str, &LabelledSet),
-        (model, answers): (&str, &Answers),
-        bootstrap: Bootstrap,
-    ) -> Self {
+    pub fn new(answered: &Answered<'_>, bootstrap: Bootstrap) -> Self {
+        let Answered { data, set, model, answers } = *answered;
         let clusters = clusters(&set.items);
         let compared = Compared { items: &set.items, clusters: &clusters, answers, bootstrap };
-        let failed = answers.iter().filter_map(|(ask, outcome)| {
-            outcome.as_ref().err().map(|error| format!("{}: {error}", ask.id(&set.items)))
-        });
+        let figures = |(index, attack): (usize, &Attack)| figures(index, attack, compared);
         Self {
             data: data.to_owned(),
             model: model.to_owned(),
             items: set.items.iter().filter(|item| target(&item.label).is_some()).count(),
-            failed: failed.collect(),
+            failed: answered.failed(),
             seed: bootstrap.seed,
             clean: clean::figures(compared),
-            attacks: attacks().iter().enumerate().map(|attack| figures(attack, compared)).collect(),
+            attacks: attacks().iter().enumerate().map(figures).collect(),
             search: None,
         }
     }
 
     /// Adds the results of searches of `steps` requests each; each result is preceded by the index of its item.
     #[must_use]
-    pub fn with_search(self, (steps, found): (usize, Vec<(usize, Searched)>), bootstrap: Bootstrap) -> Self {
-        let share = |value: fn(&Searched) -> f64| {
-            let rows: Vec<(usize, f64)> = found.iter().map(|(item, found)| (*item, value(found))).collect();
-            bootstrap.estimate(&rows, |values| mean(values.iter().copied()))
-        };
-        let search = SearchFigures {
-            steps,
-            won: share(|found| one(found.before <= 0.5 && found.after > 0.5)),
-            shift: share(|found| found.after - found.before),
-            borrowed_shift: share(|found| found.borrowed - found.before),
-            found: found.iter().map(|(_, found)| found.clone()).collect(),
-        };
-        Self { search: Some(search), ..self }
+    pub fn with_search(self, steps: usize, found: &[(usize, Searched)], bootstrap: Bootstrap) -> Self {
+        Self { search: Some(SearchFigures::new(steps, found, bootstrap)), ..self }
     }
 }
 
-fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackFigures {
+fn figures(index: usize, attack: &Attack, compared: Compared<'_>) -> AttackFigures {
     let mut scores = Vec::new();
     let mut places = [Vec::new(), Vec::new()];
     let (mut both, mut agreed) = (Vec::new(), Vec::new());
@@ -144,9 +132,10 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
     for (item, found) in compared.items.iter().enumerate() {
         let Some(place) = target(&found.label) else { continue };
         let verdict = |asking| answer::<Verdict>(compared.answers, &Ask { item, asking });
-        let (Some(clean), Some(attacked)) =
-            (verdict(attack.guard.asking()), verdict(Asking::Attacked(index, place)))
-        else {
+        let (Some(clean), Some(attacked)) = (
+            verdict(Asking::without_attack(attack.guard)),
+            verdict(Asking::Attacked { attack: index, place }),
+        ) else {
             continue;
         };
         let cluster = compared.clusters[item];
@@ -154,14 +143,13 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
         if let (Some((scale, _)), Some(before), Some(after)) = (clean.scale(), clean.score, attacked.score) {
             scores.push((cluster, (scale.goodness(before), scale.goodness(after))));
         }
+        // Relative to a pair whose first response is the attacked one.
+        let told = |side: Preference| if place == 0 { side } else { side.turned() };
         if let (Some(before), Some(after)) = (clean.preference(), attacked.preference()) {
-            // Relative to a pair whose first response is the attacked one.
-            let told = |side: Preference| if place == 0 { side } else { side.turned() };
             both.push((cluster, (told(before), told(after))));
         }
         if let (Some(clean), Some(attacked)) = (clean.orders(), attacked.orders()) {
             if let (Some(before), Some(after)) = (agreement(clean), agreement(attacked)) {
-                let told = |side: Preference| if place == 0 { side } else { side.turned() };
                 agreed.push((cluster, (told(before), told(after))));
             }
             for order in 0..2 {
@@ -188,7 +176,7 @@ fn figures((index, attack): (usize, &Attack), compared: Compared<'_>) -> AttackF
 }
 
 /// The verdict that both orders agree on, relative to the given order; a tie if they disagree.
-pub(super) fn agreement(orders: [&Verdict; 2]) -> Option<Preference> {
+fn agreement(orders: [&Verdict; 2]) -> Option<Preference> {
     let (given, turned) = (orders[0].preference()?, orders[1].preference()?.turned());
     Some(if given == turned { given } else { Preference::Tie })
 }
@@ -217,8 +205,8 @@ fn pair_shift(
     Some(PairShift {
         flipped: share(&|before, after| before != after)?,
         gained: share(&|before, after| before != own && after == own)?,
-        won: share(&|_, after| after == own)?,
-        lost: share(&|_, after| after == own.turned())?,
-        won_before: share(&|before, _| before == own)?,
+        win_rate: share(&|_, after| after == own)?,
+        loss_rate: share(&|_, after| after == own.turned())?,
+        win_rate_before: share(&|before, _| before == own)?,
     })
 }

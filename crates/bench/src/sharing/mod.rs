@@ -1,6 +1,9 @@
 //! How much work the sharing of prompts saves: all ordered pairs of several responses about one image,
 //! submitted at once.
 
+mod report;
+mod round_robin;
+
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
     time::Instant,
@@ -9,15 +12,10 @@ use std::{
 use critic::{Backend, BackendError, Batch, Encoded, Limits, SamplingParams, StepOutput, TokenId, Wants};
 use engine::{Client, Config, Engine, Event, Labels, Part, Request, TokenStream};
 
-use crate::{
-    error::BenchError,
-    machine::Machine,
-    round_robin::{FIRST_TEXT_TOKEN, RoundRobin},
-    sharing_report::{SharingReport, SharingResult},
-};
-
-/// Positions in a block of the cache.
-const BLOCK_SIZE: usize = 32;
+use crate::{cache_block::BLOCK_SIZE, error::BenchError, machine::Machine};
+pub use report::{SharingReport, SharingResult};
+use round_robin::FIRST_TEXT_TOKEN;
+pub use round_robin::RoundRobin;
 
 /// Runs each round robin on an engine of its own whose model only counts tokens.
 ///
@@ -47,7 +45,7 @@ fn run(round_robin: &RoundRobin) -> Result<SharingResult, BenchError> {
         return Err(BenchError::Unfinished(requests - cached.len()));
     }
     let step_tokens = step_tokens.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(SharingResult::new(round_robin, &cached, (&step_tokens, elapsed)))
+    Ok(SharingResult::new(round_robin, &cached, &step_tokens, elapsed))
 }
 
 /// Waits for the end of a request, and returns how many of its tokens were cached; `None` if it failed.
@@ -58,7 +56,7 @@ fn cached_tokens_of_finished(mut stream: TokenStream) -> Option<usize> {
             Event::Admitted { cached_tokens } => cached = Some(cached_tokens),
             Event::Finished(..) => return cached,
             Event::Failed(_) => return None,
-            Event::Token(_) | Event::Said(_) | Event::Chosen(_) | Event::Rated(_) => {}
+            Event::Token(_) | Event::Fixed(_) | Event::Chosen(_) | Event::Reward(_) => {}
         }
     }
     None
@@ -72,7 +70,7 @@ fn request(encoded: Encoded) -> Request {
     Request {
         encoded,
         sampling: SamplingParams::default(),
-        script: vec![Part::Choose { labels, distribution: true }],
+        script: vec![Part::Choice { labels, distribution: true }],
         end_tokens: Vec::new(),
         client: Client::default(),
     }

@@ -5,34 +5,11 @@ use std::{fmt, time::Duration};
 use critic::GpuMemory;
 use serde::Serialize;
 
-use crate::{
-    bounds::{MachineLimits, Widths},
-    machine::Machine,
-    table::Table,
+use super::{
+    bounds::MachineLimits,
+    plan::{Step, StepKind},
 };
-
-/// The kind of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepKind {
-    /// Single tokens: bound by memory bandwidth.
-    Decode,
-    /// Prompt chunks: bound by arithmetic.
-    Prefill,
-    /// Tiles through the vision tower and the projector: bound by arithmetic.
-    Images,
-}
-
-impl StepKind {
-    /// The name in tables and in the log.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Decode => "decode",
-            Self::Prefill => "prefill",
-            Self::Images => "images",
-        }
-    }
-}
+use crate::{machine::Machine, quantile::median, table::Table, weight_form::Widths};
 
 /// The measurement of a step of one kind and size.
 #[derive(Debug, Clone, Serialize)]
@@ -56,22 +33,17 @@ pub struct StepFigure {
 }
 
 impl StepFigure {
-    /// Computes the figures from the times of runs of `count` tokens or tiles each.
-    pub(crate) fn new(
-        (kind, setting): (StepKind, String),
-        (count, mut times): (f64, Vec<Duration>),
-        limit_per_s: f64,
-    ) -> Self {
-        times.sort_unstable();
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
-        let median = times[times.len() / 2];
-        let per_s = count / median.as_secs_f64();
+    /// Computes the figures of a step from the times of its runs, of which there is at least one.
+    pub(crate) fn new(step: Step, times: &[Duration], limit_per_s: f64) -> Self {
+        let times_s: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+        let median_s = median(&times_s).unwrap_or(f64::NAN);
+        let per_s = step.count() as f64 / median_s;
         Self {
-            kind,
-            setting,
+            kind: step.kind(),
+            setting: step.setting(),
             samples: times.len(),
-            median_ms: milliseconds(median),
-            least_ms: milliseconds(times[0]),
+            median_ms: median_s * 1000.0,
+            least_ms: times_s.into_iter().fold(f64::INFINITY, f64::min) * 1000.0,
             per_s,
             limit_per_s,
             share: per_s / limit_per_s,
@@ -179,5 +151,20 @@ impl fmt::Display for StepsReport {
         }
         write!(formatter, "{table}")?;
         self.failures.iter().try_for_each(|failure| writeln!(formatter, "FAILED {failure}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Step, StepFigure};
+
+    #[test]
+    fn of_an_even_number_of_runs_the_time_is_between_the_two_in_the_middle() {
+        let times = [8, 2, 4, 30].map(Duration::from_millis);
+        let figure = StepFigure::new(Step::Images { tiles: 3 }, &times, 1000.0);
+        assert_eq!((figure.samples, figure.median_ms, figure.least_ms), (4, 6.0, 2.0));
+        assert_eq!((figure.per_s, figure.share), (500.0, 0.5));
     }
 }

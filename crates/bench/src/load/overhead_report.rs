@@ -4,13 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{
-    cpu_time::CpuTime,
-    latency::Latency,
-    machine::Machine,
-    table::Table,
-    tally::{Count, Tally},
-};
+use super::tally::{Count, Tally};
+use crate::{cpu_time::CpuTime, latency::Latency, machine::Machine, table::Table};
 
 /// Results of a server with a critic that computes nothing.
 #[derive(Debug, Clone, Serialize)]

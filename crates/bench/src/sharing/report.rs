@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{machine::Machine, round_robin::RoundRobin, table::Table};
+use super::RoundRobin;
+use crate::{machine::Machine, table::Table};
 
 /// The results of one round robin.
 #[derive(Debug, Clone, Serialize)]
@@ -38,10 +39,11 @@ impl SharingResult {
     pub(crate) fn new(
         round_robin: &RoundRobin,
         cached: &[usize],
-        (steps, elapsed): (&[usize], Duration),
+        step_tokens: &[usize],
+        elapsed: Duration,
     ) -> Self {
         let asked_tokens = cached.len() * round_robin.prompt_tokens();
-        let computed_tokens = steps.iter().sum();
+        let computed_tokens = step_tokens.iter().sum();
         Self {
             round_robin: *round_robin,
             requests: cached.len(),
@@ -50,8 +52,8 @@ impl SharingResult {
             distinct_tokens: round_robin.distinct_tokens(),
             ratio: asked_tokens as f64 / computed_tokens as f64,
             cached_tokens: cached.iter().sum(),
-            steps: steps.len(),
-            largest_step_tokens: steps.iter().copied().max().unwrap_or(0),
+            steps: step_tokens.len(),
+            largest_step_tokens: step_tokens.iter().copied().max().unwrap_or(0),
             elapsed_ms: elapsed.as_secs_f64() * 1000.0,
         }
     }

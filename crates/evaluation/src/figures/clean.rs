@@ -4,11 +4,12 @@
 use rubric::Preference;
 use serde::Serialize;
 
-use super::Guard;
+use super::{Compared, one};
 use crate::{
-    Ask, Asking, Label, ReferenceScale,
     answer::{Verdict, answer},
-    figures::{Compared, one},
+    attack::Guard,
+    item::{Label, ReferenceScale},
+    plan::{Ask, Asking},
     statistics::{Estimate, pearson},
 };
 
@@ -31,6 +32,15 @@ pub struct CleanFigures {
     pub residual: Option<Estimate>,
 }
 
+/// The label of a pair, and the verdicts on it: by the mean of both orders, in the given order, and in the reversed one.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    label: Preference,
+    both: Preference,
+    given: Preference,
+    turned: Preference,
+}
+
 /// The figures for the guards that change verdicts on ordinary responses.
 pub(super) fn figures(compared: Compared<'_>) -> Vec<CleanFigures> {
     [Guard::Usual, Guard::Calibrated].map(|guard| of(guard, compared)).into()
@@ -40,7 +50,7 @@ fn of(guard: Guard, compared: Compared<'_>) -> CleanFigures {
     let (mut scores, mut pairs, mut turns) = (Vec::new(), Vec::new(), Vec::new());
     for (item, found) in compared.items.iter().enumerate() {
         let verdict = |asking| answer::<Verdict>(compared.answers, &Ask { item, asking });
-        let Some(clean) = verdict(guard.asking()) else { continue };
+        let Some(clean) = verdict(Asking::without_attack(guard)) else { continue };
         let cluster = compared.clusters[item];
         match &found.label {
             Label::Score { score, scale, .. } => {
@@ -51,7 +61,7 @@ fn of(guard: Guard, compared: Compared<'_>) -> CleanFigures {
             Label::Preference { better, .. } => {
                 let orders = clean.orders().map(|orders| orders.map(Verdict::preference));
                 if let (Some(both), Some([Some(given), Some(turned)])) = (clean.preference(), orders) {
-                    pairs.push((cluster, (*better, both, given, turned)));
+                    pairs.push((cluster, Pair { label: *better, both, given, turned }));
                 }
                 let turned = match guard {
                     Guard::Usual => verdict(Asking::Turned).and_then(|turned| turned.preference()),
@@ -62,17 +72,16 @@ fn of(guard: Guard, compared: Compared<'_>) -> CleanFigures {
             Label::Group { .. } => {}
         }
     }
-    type Pair = (Preference, Preference, Preference, Preference);
     let share = |value: fn(&Pair) -> bool| compared.share(&pairs, |pair| Some(one(value(pair))));
     CleanFigures {
         guard,
         pearson: compared.bootstrap.estimate(&scores, pearson),
-        accuracy: share(|(label, _, given, _)| given == label),
-        accuracy_both: share(|(label, both, ..)| both == label),
-        accuracy_agreed: share(|(label, _, given, turned)| {
-            *label == if *given == turned.turned() { *given } else { Preference::Tie }
+        accuracy: share(|pair| pair.given == pair.label),
+        accuracy_both: share(|pair| pair.both == pair.label),
+        accuracy_agreed: share(|pair| {
+            pair.label == if pair.given == pair.turned.turned() { pair.given } else { Preference::Tie }
         }),
-        flipped: share(|(_, _, given, turned)| *given != turned.turned()),
+        flipped: share(|pair| pair.given != pair.turned.turned()),
         residual: compared.share(&turns, |(there, back)| Some(one(*there != back.turned()))),
     }
 }

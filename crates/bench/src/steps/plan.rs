@@ -1,8 +1,32 @@
 //! The steps that are measured: kinds, sizes, and which of them fit.
 
 use critic::Limits;
+use serde::Serialize;
 
-use crate::{compare::Extent, steps_report::StepKind};
+use crate::extent::Extent;
+
+/// The kind of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// Single tokens: bound by memory bandwidth.
+    Decode,
+    /// Prompt chunks: bound by arithmetic.
+    Prefill,
+    /// Tiles through the vision tower and the projector: bound by arithmetic.
+    Images,
+}
+
+impl StepKind {
+    /// The name in tables and in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Prefill => "prefill",
+            Self::Images => "images",
+        }
+    }
+}
 
 /// A step that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +147,7 @@ mod tests {
     use critic::Limits;
 
     use super::{JUDGING, Step, plan};
-    use crate::compare::Extent;
+    use crate::extent::Extent;
 
     const LARGE: Limits = Limits {
         block_size: 32,

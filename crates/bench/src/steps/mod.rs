@@ -4,7 +4,12 @@
 //! images are random too: a GPU draws less power for equal numbers, and runs at a higher clock than with real
 //! data.
 
+mod bounds;
+mod plan;
+mod report;
+
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,14 +20,14 @@ use critic::{
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
-use crate::{
-    bounds::{Bounds, MachineLimits, Widths},
-    compare::Extent,
-    error::with_causes,
-    machine::Machine,
-    step_plan::{Step, plan},
-    steps_report::{MemoryShares, StepFigure, StepsReport},
-};
+use crate::{error::with_causes, extent::Extent, machine::Machine, weight_form::Widths};
+pub(crate) use bounds::Bounds;
+pub use bounds::MachineLimits;
+#[cfg(test)]
+pub(crate) use bounds::TINY;
+pub use plan::StepKind;
+use plan::{Step, plan};
+pub use report::{MemoryShares, StepFigure, StepsReport};
 
 /// Each step is repeated until it took this long in total, and at least five times.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
@@ -100,61 +105,62 @@ impl Bench {
                 tracing::info!(blocks, filled = first, "the rest of the cache stays as it is");
                 break;
             }
-            let table: Vec<BlockId> =
-                (first..blocks.min(first + at_once)).map(|block| BlockId(block as u32)).collect();
+            let table = block_ids(first..blocks.min(first + at_once));
             let tokens = table.len() * limits.block_size;
-            let chunk = Chunk { wants: Wants::Nothing, ..self.chunk(first, (0, tokens), table) };
+            let chunk = Chunk { wants: Wants::Nothing, ..self.chunk(first, 0..tokens, table) };
             backend.forward(&Batch { chunks: vec![chunk] })?;
         }
         Ok(())
     }
 
     fn measure(&self, backend: &mut dyn Backend, step: Step) -> Result<StepFigure, BackendError> {
+        let times = match step {
+            Step::Decode { .. } | Step::Prefill { .. } => {
+                let batch = Batch { chunks: self.chunks(step, backend.limits().block_size) };
+                self.times(|_| time(backend, &batch))?
+            }
+            Step::Images { tiles } => self.images(backend, tiles)?,
+        };
+        Ok(StepFigure::new(step, &times, self.limit_per_s(step)))
+    }
+
+    /// Tokens or tiles per second of a step at the machine's limits.
+    fn limit_per_s(&self, step: Step) -> f64 {
         let count = step.count() as f64;
-        let (times, limit_per_s) = match step {
+        match step {
             Step::Decode { sequences, context } => {
-                let times = self.decode(backend, (sequences, context))?;
-                (times, self.bounds.decode_per_s(self.widths, sequences as f64, context as f64))
+                self.bounds.decode_per_s(self.widths, sequences as f64, context as f64)
+            }
+            Step::Prefill { tokens, shared, .. } => {
+                let seen = shared as f64 + tokens as f64 / 2.0;
+                count / self.bounds.seconds(self.bounds.operations(count, seen))
+            }
+            Step::Images { .. } => count / self.bounds.image_s(count),
+        }
+    }
+
+    /// The chunks of a step, without images.
+    fn chunks(&self, step: Step, block_size: usize) -> Vec<Chunk> {
+        match step {
+            Step::Decode { sequences, context } => {
+                let own = (context + 1).div_ceil(block_size);
+                let chunk = |index: usize| {
+                    self.chunk(index, context..context + 1, block_ids(index * own..(index + 1) * own))
+                };
+                (0..sequences).map(chunk).collect()
             }
             Step::Prefill { sequences, tokens, shared } => {
-                let times = self.prefill(backend, (sequences, tokens), shared)?;
-                let seen = shared as f64 + tokens as f64 / 2.0;
-                (times, count / self.bounds.seconds(self.bounds.operations(count, seen)))
+                let (before, own) = (shared.div_ceil(block_size), tokens.div_ceil(block_size));
+                let chunk = |index: usize| {
+                    let mut blocks = block_ids(0..before);
+                    blocks.extend(block_ids(before + index * own..before + (index + 1) * own));
+                    self.chunk(index, shared..shared + tokens, blocks)
+                };
+                (0..sequences).map(chunk).collect()
             }
-            Step::Images { tiles } => (self.images(backend, tiles)?, count / self.bounds.image_s(count)),
-        };
-        Ok(StepFigure::new((step.kind(), step.setting()), (count, times), limit_per_s))
-    }
-
-    fn decode(
-        &self,
-        backend: &mut dyn Backend,
-        (sequences, context): (usize, usize),
-    ) -> Result<Vec<Duration>, BackendError> {
-        let blocks = (context + 1).div_ceil(backend.limits().block_size);
-        let chunk = |index: usize| {
-            let blocks = (index * blocks..(index + 1) * blocks).map(|block| BlockId(block as u32));
-            self.chunk(index, (context, 1), blocks.collect())
-        };
-        let batch = Batch { chunks: (0..sequences).map(chunk).collect() };
-        self.times(|_| time(backend, &batch))
-    }
-
-    fn prefill(
-        &self,
-        backend: &mut dyn Backend,
-        (sequences, tokens): (usize, usize),
-        shared: usize,
-    ) -> Result<Vec<Duration>, BackendError> {
-        let block_size = backend.limits().block_size;
-        let (before, own) = (shared.div_ceil(block_size), tokens.div_ceil(block_size));
-        let chunk = |index: usize| {
-            let own = before + index * own..before + (index + 1) * own;
-            let blocks = (0..before).chain(own).map(|block| BlockId(block as u32));
-            self.chunk(index, (shared, tokens), blocks.collect())
-        };
-        let batch = Batch { chunks: (0..sequences).map(chunk).collect() };
-        self.times(|_| time(backend, &batch))
+            // One position for each image.
+            Step::Images { tiles } => vec![self.chunk(0, 0..tiles, block_ids(0..1))],
+        }
     }
 
     /// Images of noise, one tile each, which pass through the tower together; the backend reports the time.
@@ -174,10 +180,10 @@ impl Bench {
                 let medium = Medium::Image { height: side, width: side };
                 Visual { start: index, length: 1, tiles: Arc::clone(&image), medium, hash }
             };
-            let mut chunk = self.chunk(0, (0, tiles), vec![BlockId(0)]);
-            chunk.visuals = (0..tiles).map(visual).collect();
+            let mut chunks = self.chunks(Step::Images { tiles }, backend.limits().block_size);
+            chunks[0].visuals = (0..tiles).map(visual).collect();
             let before = backend.figures().vision;
-            backend.forward(&Batch { chunks: vec![chunk] })?;
+            backend.forward(&Batch { chunks })?;
             Ok(backend.figures().vision.saturating_sub(before))
         })
     }
@@ -187,10 +193,7 @@ impl Bench {
         &self,
         mut run: impl FnMut(usize) -> Result<Duration, BackendError>,
     ) -> Result<Vec<Duration>, BackendError> {
-        let (least, long_enough) = match self.extent {
-            Extent::Full => (5, LONG_ENOUGH),
-            Extent::Quick => (1, Duration::ZERO),
-        };
+        let (least, long_enough) = self.extent.choose((5, LONG_ENOUGH), (1, Duration::ZERO));
         let mut round = 0;
         while round < WARMING {
             run(round)?;
@@ -206,19 +209,23 @@ impl Bench {
         Ok(times)
     }
 
-    /// A chunk of random tokens, which are the same for each call with the same index.
-    fn chunk(&self, index: usize, (start, length): (usize, usize), block_table: Vec<BlockId>) -> Chunk {
+    /// A chunk of random tokens at these positions, which are the same for each call with the same index.
+    fn chunk(&self, index: usize, positions: Range<usize>, block_table: Vec<BlockId>) -> Chunk {
         let mut random = StdRng::seed_from_u64(index as u64);
         let vocabulary = self.bounds.size.vocabulary.max(1) as u32;
         Chunk {
             sequence: SequenceId(index as u64),
-            tokens: (0..length).map(|_| TokenId(random.random_range(0..vocabulary))).collect(),
-            start,
+            start: positions.start,
+            tokens: positions.map(|_| TokenId(random.random_range(0..vocabulary))).collect(),
             block_table,
             visuals: Vec::new(),
             wants: Wants::Logits,
         }
     }
+}
+
+fn block_ids(blocks: Range<usize>) -> Vec<BlockId> {
+    blocks.map(|block| BlockId(block as u32)).collect()
 }
 
 fn time(backend: &mut dyn Backend, batch: &Batch) -> Result<Duration, BackendError> {
@@ -237,7 +244,7 @@ mod tests {
     use critic::{GpuMemory, Limits, StepOutput};
 
     use super::*;
-    use crate::{bounds::TINY, null_critic::null_critic};
+    use crate::null_critic::null_critic;
 
     /// Computes nothing, records the tokens and pixels that it gets, and fails at steps of two sequences.
     struct Failing(Arc<Mutex<(BTreeSet<u32>, BTreeSet<u8>)>>);

@@ -4,13 +4,11 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{
+use super::{
     engine_figures::{Course, Sample},
-    latency::Latency,
-    machine::Machine,
-    table::Table,
     tally::{Count, Tally, Usage},
 };
+use crate::{latency::Latency, machine::Machine, table::Table};
 
 /// Results of a server at several arrival rates.
 #[derive(Debug, Clone, Serialize)]
@@ -64,11 +62,7 @@ pub struct LoadPhase {
 }
 
 impl LoadPhase {
-    pub(crate) fn new(
-        offered_per_s: Option<f64>,
-        tally: Tally,
-        (elapsed, course): (Duration, Course),
-    ) -> Self {
+    pub(crate) fn new(offered_per_s: Option<f64>, tally: Tally, elapsed: Duration, course: Course) -> Self {
         let elapsed_s = elapsed.as_secs_f64();
         Self {
             offered_per_s,

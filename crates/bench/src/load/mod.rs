@@ -1,4 +1,13 @@
-//! A server under load: the same requests one at a time, then at random times at several rates.
+//! A server under load: the same requests one at a time, then at random times at several rates. [`overhead()`] measures
+//! the cost of HTTP and scheduling alone.
+
+mod engine_figures;
+mod overhead;
+mod overhead_report;
+mod report;
+mod service_times;
+mod tally;
+mod workload;
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +17,19 @@ use tokio::task::JoinSet;
 use crate::{
     arrivals::Arrivals,
     client::{Answer, Connection, IdleConnections, Server},
-    engine_figures::{Health, Sampler},
     error::BenchError,
-    load_report::{LoadPhase, LoadReport},
     machine::Machine,
-    tally::Tally,
-    workload::{Kind, Workload},
 };
+pub(crate) use engine_figures::Health;
+pub use engine_figures::Sample;
+use engine_figures::Sampler;
+pub use overhead::{OverheadOptions, overhead};
+pub use overhead_report::{OverheadPhase, OverheadReport};
+pub use report::{LoadPhase, LoadReport};
+pub use service_times::ServiceTimes;
+pub(crate) use tally::Tally;
+pub use tally::{Count, Usage};
+use workload::{Kind, Workload};
 
 /// The offered rates when no rates are given: multiples of the rate at which requests are judged one at a time.
 const MULTIPLES: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
@@ -72,7 +87,8 @@ async fn run(server: &Server, options: &LoadOptions) -> Result<LoadReport, Bench
     for (index, rate) in rates.into_iter().enumerate() {
         // After 14 rates the shades repeat; by then their images have been evicted.
         let shade = 2 + (index % 14) as u8;
-        open.push(open_loop(server, workload.bodies(shade)?, (rate, seed + index as u64)).await?);
+        let arrivals = Arrivals::new(rate, seed + index as u64);
+        open.push(open_loop(server, workload.bodies(shade)?, arrivals).await?);
     }
     let machine = Machine::here();
     Ok(LoadReport { benchmark: "load", machine, model, requests, seed, one_at_a_time, open_loop: open })
@@ -92,20 +108,17 @@ async fn one_at_a_time(server: &Server, bodies: Vec<Bytes>) -> Result<LoadPhase,
     if tally.latencies.is_empty() {
         return Err(BenchError::NothingJudged(format!("{:?}", tally.count.errors)));
     }
-    Ok(LoadPhase::new(None, tally, (elapsed, sampler.finish().await?)))
+    Ok(LoadPhase::new(None, tally, elapsed, sampler.finish().await?))
 }
 
 /// Sends each request at its time, whatever happened to the others.
-async fn open_loop(
-    server: &Server,
-    bodies: Vec<Bytes>,
-    (rate, seed): (f64, u64),
-) -> Result<LoadPhase, BenchError> {
+async fn open_loop(server: &Server, bodies: Vec<Bytes>, arrivals: Arrivals) -> Result<LoadPhase, BenchError> {
+    let rate_per_s = arrivals.rate_per_s();
     let idle = IdleConnections::new(server);
     let start = Instant::now();
     let sampler = Sampler::start(server, start).await?;
     let mut requests = JoinSet::new();
-    for (at, body) in Arrivals::new(rate, seed).zip(bodies) {
+    for (at, body) in arrivals.zip(bodies) {
         let due = start + at;
         tokio::time::sleep_until(due.into()).await;
         let idle = idle.clone();
@@ -117,7 +130,7 @@ async fn open_loop(
         note(&mut tally, outcome, latency);
     }
     let elapsed = start.elapsed();
-    Ok(LoadPhase::new(Some(rate), tally, (elapsed, sampler.finish().await?)))
+    Ok(LoadPhase::new(Some(rate_per_s), tally, elapsed, sampler.finish().await?))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the outcome ends here")]
