@@ -79,11 +79,11 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
     let mut script = Vec::new();
     for _ in 0..=bytes.below(3) {
         script.push(match bytes.below(5) {
-            0 => Part::Say(vec![TokenId(3), TokenId(5)]),
-            1 => Part::Choose { labels: labels(&[&[1, 1], &[1, 2], &[2, 1]]), distribution: true },
-            2 => Part::Choose { labels: labels(&[&[7], &[8]]), distribution: false },
-            3 => Part::Rate,
-            _ => Part::Write(bytes.below(9)),
+            0 => Part::Fixed(vec![TokenId(3), TokenId(5)]),
+            1 => Part::Choice { labels: labels(&[&[1, 1], &[1, 2], &[2, 1]]), distribution: true },
+            2 => Part::Choice { labels: labels(&[&[7], &[8]]), distribution: false },
+            3 => Part::Reward,
+            _ => Part::Generate(bytes.below(9)),
         });
     }
     let tenant = Tenant(["a", "b", "c"][bytes.below(3)].into());
@@ -95,7 +95,7 @@ fn request(bytes: &mut Bytes<'_>) -> Request {
         queue_share: bytes.below(5) as f32 / 4.0,
         ..Terms::default()
     };
-    let urgency = if bytes.below(3) == 0 { Urgency::Whenever } else { Urgency::Now };
+    let urgency = if bytes.below(3) == 0 { Urgency::Background } else { Urgency::Now };
     Request {
         encoded,
         sampling: SamplingParams::default(),
@@ -111,9 +111,9 @@ fn read(mut stream: TokenStream, most: usize) {
     while let Some(event) = stream.blocking_next() {
         assert!(!ended, "something follows the end");
         match event {
-            Event::Admitted { .. } | Event::Rated(_) => {}
+            Event::Admitted { .. } | Event::Reward(_) => {}
             Event::Token(_) => count += 1,
-            Event::Said(said) => count += said.len(),
+            Event::Fixed(said) => count += said.len(),
             Event::Chosen(choice) => count += choice.tokens.len(),
             Event::Finished(..) | Event::Failed(_) => ended = true,
         }

@@ -271,11 +271,11 @@ fn a_process_that_used_a_gpu_ends_without_exit_handlers() {
 #[test]
 fn a_server_whose_gpu_is_lost_fails_its_requests_and_ends() {
     let libraries = emulator();
-    let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_LAUNCHES", "600")];
+    let variables = [("LD_LIBRARY_PATH", &*libraries), ("GAVEL_EMULATED_LAUNCHES", "900")];
     let server = Server::in_environment(&short(&[], "512", &["--device", "cuda"]), &variables);
     let body = json!({"question": "What is it?", "response": "A cat.", "max_tokens": 400, "memo": false});
     let failed = (0..20).map(|_| server.post("/judge", &body)).find(|answer| answer.status != 200);
-    let failed = failed.expect("six hundred kernels are not enough for all of these");
+    let failed = failed.expect("nine hundred kernels are not enough for all of these");
     assert!(failed.status >= 500, "{}", failed.status);
     assert!(failed.json()["error"]["message"].is_string());
     assert!(!server.wait(), "it ends as a failure");

@@ -130,6 +130,31 @@ fn what_is_no_image_is_told_in_the_words_that_clients_look_for() {
 }
 
 #[test]
+fn an_image_in_the_place_of_a_message_s_text_is_refused() {
+    let server = Server::random();
+    let url = "data:image/png;base64,AAECAw==";
+    let turn = |role: &str, content: &str| json!({ "role": role, "content": content });
+    for (path, body, param) in [
+        (CHAT, json!({ "messages": [turn("user", url)] }), "messages[0].content"),
+        (CHAT, json!({ "messages": [turn("system", url), turn("user", "a")] }), "messages[0].content"),
+        ("/v1/responses", json!({ "input": url }), "input"),
+        ("/v1/responses", json!({ "input": [turn("user", url)] }), "input[0].content"),
+    ] {
+        let refused = server.post(path, &body);
+        let (status, error) = (refused.status, refused.json()["error"].take());
+        assert_eq!((status, error["code"].as_str()), (400, Some("unsupported_content")), "{error}");
+        assert_eq!(error["param"], param);
+    }
+    // A text with something else in it is a text, and so is whatever the assistant wrote.
+    for messages in [
+        json!([turn("user", &format!("What is this? {url}"))]),
+        json!([turn("user", "a"), turn("assistant", url), turn("user", "b")]),
+    ] {
+        server.ok(CHAT, &json!({ "messages": messages, "max_tokens": 1 }));
+    }
+}
+
+#[test]
 fn a_part_that_cannot_be_read_is_named_with_its_type_or_its_member() {
     let server = Server::random();
     let text = json!({ "type": "text", "text": "What is it?" });

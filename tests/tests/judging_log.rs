@@ -322,6 +322,11 @@ fn what_is_to_be_left_out_is_not_in_the_log() {
     lines.iter().for_each(|line| collect_justifications(line, &mut justifications));
     assert!(justifications.len() >= 5 + 3 + 1 + 2, "{justifications:?}");
     assert!(justifications.iter().all(|text| text.starts_with("sha256:")), "{justifications:?}");
+    // Words that are the same for all verdicts are left.
+    let verdict = &lines[1]["verdict"];
+    let words = ["kind", "model", "rubric"].map(|name| verdict[name].as_str().unwrap());
+    assert_eq!(words[..2], ["pairwise", "gavel-mini"]);
+    assert!(!words[2].starts_with("sha256:") && verdict["orders"][0]["receipt"]["model"] == "gavel-mini");
     let text: String = lines.iter().map(Value::to_string).collect();
     for secret in ["circle", "purple", "Orange", &picture()[..40]] {
         assert!(!text.contains(secret), "{secret} in {text}");

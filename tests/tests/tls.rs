@@ -136,6 +136,41 @@ fn both_versions_are_spoken_and_nothing_plain() {
 }
 
 #[test]
+fn a_probe_in_tls_trusts_only_its_authorities_and_wants_the_name() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let files = Files::new(authority.sign("judge.example"), &authority.pem());
+    fs::write(files.path("others.crt"), other.pem()).unwrap();
+    let (own, others) = (files.text("clients.crt"), files.text("others.crt"));
+    let server = files.server(&[]);
+    let port = server.address().rsplit_once(':').unwrap().1;
+    let probe = |arguments: &[&str]| {
+        let output = Command::new(binary()).args(["probe", "--port", port]).args(arguments).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(probe(&["--tls-ca", &own, "--tls-name", "judge.example"]), (true, String::new()));
+    let refused = [
+        // The certificate is not for 127.0.0.1.
+        (vec!["--tls-ca", &own], "invalid peer certificate"),
+        (vec!["--tls-ca", &others, "--tls-name", "judge.example"], "invalid peer certificate"),
+        (vec![], "may speak TLS"),
+    ];
+    for (arguments, words) in refused {
+        let (is_well, said) = probe(&arguments);
+        assert!(!is_well && said.contains(words), "{arguments:?}: {said}");
+    }
+    // A certificate that signs itself is its own authority.
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["judge.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    files.write((certificate.pem(), key.serialize_pem()));
+    server.signal("HUP");
+    let itself = files.text("tls.crt");
+    wait_until("the new certificate is shown", || {
+        probe(&["--tls-ca", &itself, "--tls-name", "judge.example"]).0
+    });
+}
+
+#[test]
 fn certificates_are_read_again_on_a_signal_and_stay_when_they_are_wrong() {
     let (old, new) = (Authority::new(), Authority::new());
     let files = Files::new(old.sign("localhost"), "");

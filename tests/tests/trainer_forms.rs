@@ -303,3 +303,26 @@ fn the_paths_of_a_conversation_are_the_same_on_all_routes() {
         assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("messages")), "{path}");
     }
 }
+
+#[test]
+fn messages_in_a_text_are_as_many_as_others_may_be() {
+    let server = Server::with_options(&["--max-messages", "2"]);
+    let turns = |count: usize| json!(vec![json!({ "role": "user", "content": QUESTION }); count]).to_string();
+    let rollout = |count| json!({ "query": [chatml("Hm?", ANSWER)], "prompts": [turns(count)] });
+    let sample = |count| json!({ "prompt": turns(count), "response": ANSWER });
+    server.ok("/get_reward", &rollout(2));
+    server.ok("/rm", &sample(2));
+    for (path, body, param) in [("/get_reward", rollout(3), "prompts[0]"), ("/rm", sample(3), "prompt")] {
+        let refused = server.post(path, &body);
+        let (status, error) = (refused.status, refused.json()["error"].take());
+        assert_eq!((status, error["code"].as_str()), (400, Some("array_too_long")), "{error}");
+        assert_eq!(error["param"], param);
+    }
+}
+
+#[test]
+fn an_empty_question_in_a_label_leaves_that_of_the_prompt() {
+    let server = Server::with_options(&[]);
+    let ask = |label: Value| server.ok("/rm", &sample(ANSWER, label));
+    assert_eq!(ask(json!({ "image": scene(), "question": "" })), ask(json!({ "image": scene() })));
+}

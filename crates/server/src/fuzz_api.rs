@@ -31,7 +31,7 @@ use crate::{
     error::ApiError,
     extract::json_body::JsonBytes,
     images,
-    json::limits::TextKind,
+    json::body_form::BodyForm,
     metrics::Metrics,
     options::{Command, CommandLine},
     remote_images::{self, Policy},
@@ -93,7 +93,7 @@ impl FuzzApi {
         let Bounds { limits, connections, .. } =
             Bounds::new(&options.http, &options.connections, &options.limits);
         let metrics = Metrics::new(judge.model(), "none");
-        let service = Service::plain((judge, metrics));
+        let service = Service::in_process((judge, metrics));
         let lifecycle = service.lifecycle.clone();
         let (routes, state) = runtime.block_on(async { routes::routes(service, limits) });
         Ok(Self { runtime, router: routes.with_state(state.clone()), state, connections, lifecycle })
@@ -175,7 +175,7 @@ impl FuzzApi {
     /// # Errors
     /// The error code of the refusal.
     pub fn chat(&self, body: &[u8]) -> Asked<(Prompt, CompletionParams, usize)> {
-        let body = self.json(body)?;
+        let body = self.json(body, dialects::openai::BODY_FORM)?;
         let caller = Caller::default();
         let request = dialects::openai::parse_request(&self.state, &caller, &body);
         let request = self.runtime.block_on(request).map_err(|error| error.code())?;
@@ -187,19 +187,16 @@ impl FuzzApi {
     /// # Errors
     /// The error code of the refusal.
     pub fn judge(&self, body: &[u8]) -> Asked<(Case, JudgeOptions, usize)> {
-        let body = self.json(body)?;
+        let body = self.json(body, dialects::native::BODY_FORM)?;
         let caller = Caller::default();
         let request = dialects::native::parse_request(&self.state, &caller, &body);
         let request = self.runtime.block_on(request).map_err(|error| error.code())?;
         Ok((request.case, request.options, request.verdicts))
     }
 
-    fn json(&self, body: &[u8]) -> Asked<JsonBytes> {
-        let body = JsonBytes::checked(
-            Bytes::copy_from_slice(body),
-            &self.state.limits.content.shape,
-            TextKind::Plain,
-        );
+    fn json(&self, body: &[u8], form: BodyForm) -> Asked<JsonBytes> {
+        let bytes = Bytes::copy_from_slice(body);
+        let body = JsonBytes::checked(bytes, &self.state.limits.content.shape, form);
         body.map_err(|error| error.code())
     }
 

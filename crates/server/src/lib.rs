@@ -42,8 +42,8 @@ use process::{
     exit::{self, Status},
     stdout::stdout,
 };
-use serve::Fatal;
-use settings::Given;
+use serve::ServeError;
+use settings::ParsedCommandLine;
 use telemetry::Telemetry;
 use tokio::runtime::Runtime;
 
@@ -58,8 +58,8 @@ pub fn main() -> ! {
 
 /// Runs the command line; returns the exit status.
 fn begin() -> i32 {
-    let result = match Given::read() {
-        Ok(Given::Run(command)) => {
+    let result = match ParsedCommandLine::read() {
+        Ok(ParsedCommandLine::Run(command)) => {
             let serve = if let Command::Serve(options) = &*command { Some(options) } else { None };
             let format = serve.map_or_else(LogFormat::default, |options| options.http.log_format);
             let filter = match serve {
@@ -67,13 +67,13 @@ fn begin() -> i32 {
                 None => settings::log_filter().unwrap_or_else(|| options::DEFAULT_FILTER.to_owned()),
             };
             let telemetry = Telemetry::start((format, &filter), serve.map(|options| &options.traces));
-            telemetry.map_err(|error| anyhow::Error::from(Fatal::from(error))).and_then(|telemetry| {
+            telemetry.map_err(|error| anyhow::Error::from(ServeError::from(error))).and_then(|telemetry| {
                 let result = commands::run(*command, threads()?, telemetry.clone());
                 telemetry.finish();
                 result
             })
         }
-        Ok(Given::Print(text)) => {
+        Ok(ParsedCommandLine::Print(text)) => {
             for warning in settings::unknown_variables() {
                 // A failure to write the warning does not keep the configuration from being printed.
                 let _ = writeln!(io::stderr(), "warning: {warning}");
@@ -91,12 +91,12 @@ fn begin() -> i32 {
 /// The runtime, on whose threads everything but the model runs.
 ///
 /// # Errors
-/// [`Fatal::Runtime`] when the system cannot start enough threads.
-fn threads() -> Result<Runtime, Fatal> {
+/// [`ServeError::Runtime`] when the system cannot start enough threads.
+fn threads() -> Result<Runtime, ServeError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     // If the system gives the runtime only some of its threads, it neither starts nor fails, but waits forever.
-    can_start(cores + OTHER_THREADS).map_err(Fatal::Runtime)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Fatal::Runtime)
+    can_start(cores + OTHER_THREADS).map_err(ServeError::Runtime)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Runtime)
 }
 
 /// Checks that `count` threads can exist at once.

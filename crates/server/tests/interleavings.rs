@@ -82,14 +82,14 @@ mod sync {
     }
 }
 mod connections {
-    pub(crate) use crate::{client_network, held_body};
+    pub(crate) use crate::{client_network, guarded_body};
 }
 #[path = "../src/connections/address_limit.rs"]
 mod address_limit;
 #[path = "../src/connections/client_network.rs"]
 mod client_network;
-#[path = "../src/connections/held_body.rs"]
-mod held_body;
+#[path = "../src/connections/guarded_body.rs"]
+mod guarded_body;
 #[path = "../src/service/lifecycle.rs"]
 #[expect(dead_code, reason = "only what threads share is tried here")]
 mod lifecycle;

@@ -13,7 +13,7 @@ use judge::{Allowance, Exhausted, Quota, Tenant, Terms, Work};
 use tokio::sync::{Mutex as Turn, Notify};
 
 use super::{
-    bucket::{Bucket, Level},
+    bucket::{Bucket, Level, Refused},
     key::Key,
 };
 
@@ -135,7 +135,7 @@ impl Account {
         // The request keeps its running slot while it waits for the quota: no other request of the key could use
         // the slot.
         if let Some(requests) = &self.requests {
-            while let Err(Some(wait)) = requests.take(1, Instant::now()) {
+            while let Err(Refused::After(wait)) = requests.take(1, Instant::now()) {
                 tokio::time::sleep(wait).await;
             }
         }
@@ -151,11 +151,11 @@ impl Account {
 
 fn take(bucket: Option<&Bucket>, quota: Quota, asked: u64) -> Result<(), Exhausted> {
     let Some(bucket) = bucket else { return Ok(()) };
-    bucket.take(asked, Instant::now()).map_err(|wait| Exhausted {
+    bucket.take(asked, Instant::now()).map_err(|refused| Exhausted {
         quota,
         limit: bucket.limit(),
         asked,
-        retry_after_s: wait.map(ceiling),
+        retry_after_s: refused.wait().map(ceiling),
     })
 }
 
@@ -272,8 +272,11 @@ mod tests {
         let requests = account.requests.as_deref().unwrap();
         let now = Instant::now();
         while requests.take(1, now).is_ok() {}
-        let wait = requests.take(1, now).unwrap_err();
-        assert!(wait.is_some_and(|wait| wait <= Duration::from_millis(100)), "600 come back each minute");
+        let refused = requests.take(1, now).unwrap_err();
+        assert!(
+            refused.wait().is_some_and(|wait| wait <= Duration::from_millis(100)),
+            "600 come back each minute"
+        );
         let before = requests.level(now).reset;
         // It starts as soon as one request of the quota is available again, and takes that one.
         drop(account.begin_in_turn().await);

@@ -23,6 +23,25 @@ pub(crate) struct Bucket {
     full_at: Mutex<u128>,
 }
 
+/// Why a bucket did not give the units that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Enough of them will be there after this time.
+    After(Duration),
+    /// They are more than the bucket can ever hold.
+    Never,
+}
+
+impl Refused {
+    /// The time until enough units are there; `None` if that is never.
+    pub(super) fn wait(self) -> Option<Duration> {
+        match self {
+            Self::After(wait) => Some(wait),
+            Self::Never => None,
+        }
+    }
+}
+
 /// The fill level of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
@@ -48,17 +67,17 @@ impl Bucket {
     /// Takes all of `units` at the time `now`, or nothing.
     ///
     /// # Errors
-    /// If fewer units are left: the time until enough are available, or `None` if `units` exceeds the limit.
-    pub(crate) fn take(&self, units: u64, now: Instant) -> Result<(), Option<Duration>> {
+    /// [`Refused`] if fewer units are left.
+    pub(crate) fn take(&self, units: u64, now: Instant) -> Result<(), Refused> {
         let (capacity, cost) = (MINUTE * u128::from(self.limit), MINUTE * u128::from(units));
         if cost > capacity {
-            return Err(None);
+            return Err(Refused::Never);
         }
         let now = self.since_start(now);
         let mut full_at = self.full_at();
         let after = (*full_at).max(now) + cost;
         if after > now + capacity {
-            return Err(Some(self.duration(after - now - capacity)));
+            return Err(Refused::After(self.duration(after - now - capacity)));
         }
         *full_at = after;
         Ok(())
@@ -107,15 +126,15 @@ mod tests {
             bucket.take(1, start).unwrap();
             assert_eq!(bucket.level(start).remaining, left);
         }
-        assert_eq!(bucket.take(1, start), Err(Some(Duration::from_secs(20))));
-        assert_eq!(bucket.take(1, at(19)), Err(Some(Duration::from_secs(1))));
+        assert_eq!(bucket.take(1, start), Err(Refused::After(Duration::from_secs(20))));
+        assert_eq!(bucket.take(1, at(19)), Err(Refused::After(Duration::from_secs(1))));
         assert_eq!(bucket.level(at(19)).reset, Duration::from_secs(41));
         bucket.take(1, at(20)).unwrap();
         assert!(bucket.take(1, at(20)).is_err());
         // An hour later three units are available, not 180.
         bucket.take(3, at(3600)).unwrap();
         assert!(bucket.take(1, at(3600)).is_err());
-        assert_eq!(bucket.take(4, at(9999)), Err(None), "more than there ever is");
+        assert_eq!(bucket.take(4, at(9999)), Err(Refused::Never), "more than there ever is");
     }
 
     #[test]

@@ -49,8 +49,8 @@ impl FailedAuthLimit {
         } else {
             &self.others
         };
-        // 1 never exceeds the limit, so `take` always returns a time to wait.
-        bucket.take(1, now).map_err(Option::unwrap_or_default)
+        // 1 never exceeds the limit, so a refusal always has a time to wait.
+        bucket.take(1, now).map_err(|refused| refused.wait().unwrap_or_default())
     }
 }
 

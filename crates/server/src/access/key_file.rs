@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use serde::Deserialize;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, ValueDeserializer},
+    de::{self, DeTable, DeValue, ValueDeserializer},
     value::Datetime,
 };
 
@@ -80,45 +80,60 @@ pub(crate) fn read_keys(text: &str) -> Result<Vec<Key>, Vec<KeyProblem>> {
     };
     let (mut keys, mut problems): (Vec<Key>, Vec<KeyProblem>) = (Vec::new(), Vec::new());
     for (index, entry) in entries.into_iter().enumerate() {
-        let (start, name) = (entry.span().start, name_of(entry.get_ref(), index));
-        let problem = |start: usize, field: &str, reason: String| {
-            let field = if field.is_empty() { KEYS.to_owned() } else { format!("{KEYS}.{field}") };
-            KeyProblem { line: line(start), field, key: Some(name.clone()), reason }
-        };
-        // The parser would also read a list, as the members in their order.
-        if !matches!(entry.get_ref(), DeValue::Table(_)) {
-            problems.push(problem(start, "", "each key stands under a [[keys]] of its own".into()));
-            continue;
-        }
-        let entry = match Entry::deserialize(ValueDeserializer::from(entry)) {
-            Ok(entry) => entry,
-            Err(error) => {
-                let start = error.span().map_or(start, |span| span.start);
-                problems.push(problem(start, "", error.message().to_owned()));
-                continue;
-            }
-        };
-        let (id_start, digest_start) = (entry.id.span().start, entry.sha256.span().start);
-        let known = |same: &dyn Fn(&Key) -> bool| keys.iter().any(same);
-        match entry.into_key() {
-            Ok(key) if known(&|other| other.id == key.id) => {
-                problems.push(problem(id_start, "id", "there are two keys with this id".into()));
-            }
-            Ok(key) if known(&|other| other.digest == key.digest) => {
-                problems.push(problem(digest_start, "sha256", "another key has the same digest".into()));
-            }
+        let name = name_of(entry.get_ref(), index);
+        match read_key(entry, &keys) {
             Ok(key) => keys.push(key),
-            Err(Wrong { field, reason }) => {
-                let start = match field {
-                    "id" => id_start,
-                    "sha256" => digest_start,
-                    _ => start,
-                };
-                problems.push(problem(start, field, reason));
+            Err(EntryProblem { start, wrong: Wrong { field, reason } }) => {
+                let field = if field.is_empty() { KEYS.to_owned() } else { format!("{KEYS}.{field}") };
+                problems.push(KeyProblem { line: line(start), field, key: Some(name), reason });
             }
         }
     }
     if problems.is_empty() { Ok(keys) } else { Err(problems) }
+}
+
+/// What is wrong with an entry, and the byte of the file at which it begins.
+struct EntryProblem {
+    start: usize,
+    wrong: Wrong,
+}
+
+/// Reads an entry that stands after those of the keys in `before`.
+///
+/// # Errors
+/// The first problem of the entry, such as an id or a digest that one of `before` has.
+fn read_key(entry: Spanned<DeValue<'_>>, before: &[Key]) -> Result<Key, EntryProblem> {
+    let start = entry.span().start;
+    // The parser would also read a list, as the members in their order.
+    if !matches!(entry.get_ref(), DeValue::Table(_)) {
+        let wrong = Wrong::new("", "each key stands under a [[keys]] of its own");
+        return Err(EntryProblem { start, wrong });
+    }
+    let entry =
+        Entry::deserialize(ValueDeserializer::from(entry)).map_err(|error: de::Error| EntryProblem {
+            start: error.span().map_or(start, |span| span.start),
+            wrong: Wrong::new("", error.message()),
+        })?;
+    let (id_start, digest_start) = (entry.id.span().start, entry.sha256.span().start);
+    entry.into_key().and_then(|key| key_unlike(key, before)).map_err(|wrong| {
+        let start = match wrong.field {
+            "id" => id_start,
+            "sha256" => digest_start,
+            _ => start,
+        };
+        EntryProblem { start, wrong }
+    })
+}
+
+/// `key`, if none of `others` has its id or its digest.
+fn key_unlike(key: Key, others: &[Key]) -> Result<Key, Wrong> {
+    if others.iter().any(|other| other.id == key.id) {
+        return Err(Wrong::new("id", "there are two keys with this id"));
+    }
+    if others.iter().any(|other| other.digest == key.digest) {
+        return Err(Wrong::new("sha256", "another key has the same digest"));
+    }
+    Ok(key)
 }
 
 /// The name of an entry in messages: its id, or its position if the id is invalid or looks like a key, which is not
@@ -140,22 +155,21 @@ fn is_name(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_ID && id.chars().all(plain)
 }
 
-/// A problem in an entry, and the field that has it.
+/// A problem in an entry, and the field that has it; an empty name stands for the whole entry.
 struct Wrong {
     field: &'static str,
     reason: String,
 }
 
+impl Wrong {
+    fn new(field: &'static str, reason: &str) -> Self {
+        Self { field, reason: reason.to_owned() }
+    }
+}
+
 impl Entry {
-    fn into_key(self) -> Result<Key, Wrong> {
-        let wrong = |field, reason: &str| Err(Wrong { field, reason: reason.to_owned() });
-        let id = self.id.into_inner();
-        if !is_name(&id) {
-            return wrong("id", &format!("1 to {MAX_ID} letters, digits, '-', '_' and '.' are wanted"));
-        }
-        let Some(digest) = digest_of_hex(self.sha256.get_ref()) else {
-            return wrong("sha256", "the SHA-256 of the key is wanted, as 64 hexadecimal digits");
-        };
+    /// Checks the quotas and the shares.
+    fn check_limits(&self) -> Result<(), Wrong> {
         let bounds = [
             ("requests_per_minute", self.requests_per_minute),
             ("tokens_per_minute", self.tokens_per_minute),
@@ -163,25 +177,30 @@ impl Entry {
             ("concurrent_requests", self.concurrent_requests),
         ];
         if let Some((name, _)) = bounds.iter().find(|(_, bound)| *bound == Some(0)) {
-            return wrong(*name, "more than 0 is wanted");
+            return Err(Wrong::new(name, "more than 0 is wanted"));
         }
         let shares = [("queue_share", self.queue_share), ("stored_share", self.stored_share)];
         let none = |share: f32| !(share > 0.0 && share <= 1.0);
         if let Some((name, _)) = shares.iter().find(|(_, share)| share.is_some_and(none)) {
-            return wrong(*name, "more than 0 and at most 1 is wanted");
+            return Err(Wrong::new(name, "more than 0 and at most 1 is wanted"));
         }
-        let expires = match &self.expires {
-            None => None,
-            Some(said) => match moment(said) {
-                Some(moment) => Some(moment),
-                None => {
-                    let wanted = "a date is wanted, or a time with its offset, such as 2026-12-31T12:00:00Z";
-                    return wrong("expires", wanted);
-                }
-            },
-        };
+        Ok(())
+    }
+
+    fn into_key(self) -> Result<Key, Wrong> {
+        if !is_name(self.id.get_ref()) {
+            let wanted = format!("1 to {MAX_ID} letters, digits, '-', '_' and '.' are wanted");
+            return Err(Wrong::new("id", &wanted));
+        }
+        let digest = digest_of_hex(self.sha256.get_ref()).ok_or_else(|| {
+            Wrong::new("sha256", "the SHA-256 of the key is wanted, as 64 hexadecimal digits")
+        })?;
+        self.check_limits()?;
+        let wanted = "a date is wanted, or a time with its offset, such as 2026-12-31T12:00:00Z";
+        let moment = |said| moment(said).ok_or_else(|| Wrong::new("expires", wanted));
+        let expires = self.expires.as_ref().map(moment).transpose()?;
         Ok(Key {
-            id,
+            id: self.id.into_inner(),
             digest,
             requests_per_minute: self.requests_per_minute,
             tokens_per_minute: self.tokens_per_minute,

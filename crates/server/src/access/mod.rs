@@ -100,12 +100,12 @@ struct Inner {
     /// Held while keys are reloaded, so that keys that were read earlier do not replace later ones.
     reloading: Mutex<()>,
     /// Whether there must always be a key for administration.
-    needs_admin: AtomicBool,
+    requires_admin: AtomicBool,
 }
 
-/// No keys: every client may send requests, under the hosts that the default [`HostRule`] accepts.
-impl Default for Access {
-    fn default() -> Self {
+impl Access {
+    /// No keys: every client may send requests, under the hosts that the default [`HostRule`] accepts.
+    pub(crate) fn open_to_all() -> Self {
         Self(Arc::new(Inner {
             source: KeySource::default(),
             keys: RwLock::default(),
@@ -113,12 +113,10 @@ impl Default for Access {
             failed_auth: FailedAuthLimit::new(1),
             figures_on_main: false,
             reloading: Mutex::default(),
-            needs_admin: AtomicBool::new(false),
+            requires_admin: AtomicBool::new(false),
         }))
     }
-}
 
-impl Access {
     /// Reads the keys from `source`.
     ///
     /// # Errors
@@ -131,7 +129,7 @@ impl Access {
         }
         let keys = RwLock::new(Arc::new(KeyRing::new(keys, None)));
         let failed_auth = FailedAuthLimit::new(wrong_keys_per_minute);
-        let (reloading, needs_admin) = (Mutex::default(), AtomicBool::new(false));
+        let (reloading, requires_admin) = (Mutex::default(), AtomicBool::new(false));
         Ok(Self(Arc::new(Inner {
             source,
             keys,
@@ -139,7 +137,7 @@ impl Access {
             failed_auth,
             figures_on_main,
             reloading,
-            needs_admin,
+            requires_admin,
         })))
     }
 
@@ -158,9 +156,9 @@ impl Access {
         &self.0.hosts
     }
 
-    /// Keeps a key for administration through all reloads, since the listener for administration accepts no others.
-    pub(crate) fn needs_admin(&self) {
-        self.0.needs_admin.store(true, Relaxed);
+    /// Requires a key for administration at all later reloads, since the listener for administration accepts no others.
+    pub(crate) fn require_admin(&self) {
+        self.0.requires_admin.store(true, Relaxed);
     }
 
     /// Whether metrics are served on the main port.
@@ -177,8 +175,8 @@ impl Access {
     ///
     /// # Errors
     /// If a key file cannot be read or is invalid, if no key would be left and the server would be open to everyone,
-    /// or if a key for administration is [needed](Self::needs_admin) and none would be left; the old keys then stay
-    /// active.
+    /// or if a key for administration is [required](Self::require_admin) and none would be left; the old keys then
+    /// stay active.
     pub(crate) fn reload(&self) -> Result<usize, KeysError> {
         let _one_at_a_time = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.0.source.read()?;
@@ -188,7 +186,7 @@ impl Access {
         }
         let count = keys.len();
         let after = Arc::new(KeyRing::new(keys, Some(&before)));
-        if self.0.needs_admin.load(Relaxed) && !after.has_admin() {
+        if self.0.requires_admin.load(Relaxed) && !after.has_admin() {
             return Err(KeysError::NoAdminLeft);
         }
         *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = after;

@@ -18,7 +18,7 @@ use super::{
     guard::OnBehalfOf,
 };
 use crate::{
-    connections::held_body::Held,
+    connections::guarded_body::GuardedBody,
     error::ApiError,
     metrics::Refusal,
     request::times::{ArrivedAt, time_limit},
@@ -39,13 +39,14 @@ pub(crate) enum QuotaPolicy {
     ByBody(Duration),
 }
 
-/// The admission of a request by the quota of its key. Clones belong to the same request, which counts as running until
-/// the last one is dropped. Without a key, and thus by default, a request is admitted.
+/// The admission of a request by the quota of its key, which is to be decided once. Without a key, and thus by default,
+/// a request is admitted. It is cloned only because the extensions of a request require it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Admission(Option<Arc<Admitted>>);
+pub(crate) struct Admission(Option<Arc<Candidate>>);
 
+/// A request with a key. It counts as running from its admission until this is dropped.
 #[derive(Debug)]
-struct Admitted {
+struct Candidate {
     grant: Arc<Grant>,
     /// When a request that waits is refused; `None` for never.
     end: Option<Instant>,
@@ -54,39 +55,35 @@ struct Admitted {
 }
 
 impl Admission {
-    fn new(grant: Arc<Grant>, end: Option<Instant>) -> Self {
-        Self(Some(Arc::new(Admitted { grant, end, running: OnceLock::new() })))
-    }
-
     /// The admission of a request with these extensions, on a route with [`QuotaPolicy::ByBody`].
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
 
-    /// Admits the request as [`QuotaPolicy::Refuse`] does. It is to be admitted once.
+    /// Admits the request as [`QuotaPolicy::Refuse`] does.
     ///
     /// # Errors
     /// 429 if the key has no quota left.
-    pub(crate) fn or_refuse(&self) -> Result<(), ApiError> {
-        if let Some(admitted) = &self.0 {
-            admitted.set(begin(admitted.grant.account())?);
+    pub(crate) fn or_refuse(self) -> Result<(), ApiError> {
+        if let Some(candidate) = self.0 {
+            candidate.set(begin(candidate.grant.account())?);
         }
         Ok(())
     }
 
-    /// Admits the request as [`QuotaPolicy::Wait`] does. It is to be admitted once.
+    /// Admits the request as [`QuotaPolicy::Wait`] does.
     ///
     /// # Errors
     /// 429 if the key had no quota left until the end of the time.
-    pub(crate) async fn or_wait(&self) -> Result<(), ApiError> {
-        if let Some(admitted) = &self.0 {
-            admitted.set(begin_within(admitted.grant.account(), admitted.end).await?);
+    pub(crate) async fn or_wait(self) -> Result<(), ApiError> {
+        if let Some(candidate) = self.0 {
+            candidate.set(begin_within(candidate.grant.account(), candidate.end).await?);
         }
         Ok(())
     }
 }
 
-impl Admitted {
+impl Candidate {
     fn set(&self, running: RunningRequest) {
         // A request that is admitted twice would only use its quota twice.
         let _ = self.running.set(running);
@@ -111,7 +108,7 @@ pub(crate) async fn rate_limit(State(policy): State<QuotaPolicy>, request: Reque
     let policy = if on_behalf { QuotaPolicy::Refuse } else { policy };
     let answered = answer(policy, (grant.clone(), request), next).await;
     let mut response = answered.unwrap_or_else(ApiError::into_response);
-    tell(grant.account(), &mut response);
+    add_rate_limit_headers(grant.account(), &mut response);
     response
 }
 
@@ -133,15 +130,16 @@ async fn answer(
             arrived.checked_add(time_limit(request.headers(), most)?)
         }
     };
-    let admission = Admission::new(grant, end);
+    let candidate = Arc::new(Candidate { grant, end, running: OnceLock::new() });
+    let admission = Admission(Some(candidate.clone()));
     match policy {
         QuotaPolicy::Refuse => admission.or_refuse()?,
         QuotaPolicy::Wait(_) => admission.or_wait().await?,
         QuotaPolicy::ByBody(_) => {
-            request.extensions_mut().insert(admission.clone());
+            request.extensions_mut().insert(admission);
         }
     }
-    Ok(next.run(request).await.map(|body| Body::new(Held::new(body, admission))))
+    Ok(next.run(request).await.map(|body| Body::new(GuardedBody::new(body, candidate))))
 }
 
 fn begin(account: &Account) -> Result<RunningRequest, ApiError> {
@@ -168,7 +166,8 @@ async fn begin_within(account: &Account, end: Option<Instant>) -> Result<Running
     begun.map_or_else(|| begin(account), Ok)
 }
 
-fn tell(account: &Account, response: &mut Response) {
+/// Adds the rate-limit headers of OpenAI's interface.
+fn add_rate_limit_headers(account: &Account, response: &mut Response) {
     for (quota, level) in account.levels() {
         let Some(level) = level else { continue };
         for (what, value) in [

@@ -158,7 +158,7 @@ impl Runner {
         let client = Client {
             tenant: Tenant(batch.owner.as_str().into()),
             deadline: Instant::now().checked_add(Duration::from_secs(left)),
-            urgency: Urgency::Whenever,
+            urgency: Urgency::Background,
             ..Client::default()
         };
         let caller = Caller { client, ..Caller::default() };

@@ -219,7 +219,7 @@ fn next_without_result(
             Some(Ok(line)) if done.contains(&line.number) => {}
             Some(Ok(line)) => return Ok(Some(line)),
             // All lines were valid when the batch was validated.
-            Some(Err(LineError { message, .. })) => return Err(StoreError::Record(message.into())),
+            Some(Err(LineError { message, .. })) => return Err(StoreError::InputLine(message)),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Why no critic can be made, and the exit status that follows.
 
+use critic_candle::{HubError, LoadError};
 use judge::{BackendError, RubricError};
 
-use super::{HubError, LoadError};
 use crate::process::exit::Status;
 
 /// Why no critic can be made.

@@ -195,7 +195,7 @@ fn write_document(
 fn start(runtime: &Runtime, judge: (Judge, Metrics), times: ServiceTimes) -> anyhow::Result<Server> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let address = listener.local_addr()?;
-    let router = routes::router(Service::plain(judge), RequestLimits::in_process())
+    let router = routes::router(Service::in_process(judge), RequestLimits::in_process())
         .layer(middleware::from_fn_with_state(times, timed));
     runtime.spawn(async { axum::serve(listener, router).await });
     Ok(Server::at(address))

@@ -13,12 +13,12 @@ use crate::{
         exit::{FAILURE, SUCCESS, Status},
         stdout::reader_is_gone,
     },
-    serve::Fatal,
+    serve::ServeError,
     settings::ConfigurationError,
 };
 
 /// Time limit for writing the final error message, since its reader may be stuck.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const STDERR_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Prints the error and returns the exit status; prints nothing and returns [`SUCCESS`] if the reader of the output
 /// has left.
@@ -28,20 +28,20 @@ pub(crate) fn ending(error: &anyhow::Error) -> i32 {
     }
     let text = format!("error: {error:#}\n");
     // One message ever comes; with room for it, the thread ends even if nobody waits any longer.
-    let (written, is_written) = mpsc::sync_channel(1);
+    let (sender, receiver) = mpsc::sync_channel(1);
     // On a thread of its own: writing to a full pipe blocks, and would keep a failed program from being restarted.
     let writer = thread::Builder::new().spawn(move || {
-        let _ = written.send(io::stderr().write_all(text.as_bytes()));
+        let _ = sender.send(io::stderr().write_all(text.as_bytes()));
     });
     if writer.is_ok() {
-        let _ = is_written.recv_timeout(LAST_WORDS);
+        let _ = receiver.recv_timeout(STDERR_TIMEOUT);
     }
     status_of(error).map_or(FAILURE, Status::code)
 }
 
 fn status_of(error: &anyhow::Error) -> Option<Status> {
-    if let Some(fatal) = error.downcast_ref::<Fatal>() {
-        fatal.status()
+    if let Some(error) = error.downcast_ref::<ServeError>() {
+        error.status()
     } else if let Some(error) = error.downcast_ref::<BootError>() {
         error.status()
     } else {
@@ -60,20 +60,21 @@ mod tests {
     fn wrong_arguments_misconfigure_a_server_and_only_fail_another_command() {
         let unknown = || BootError::UnknownShape { model: "random:x".into() };
         assert_eq!(status_of(&unknown().into()), None);
-        assert_eq!(status_of(&Fatal::from(unknown()).into()), Some(Status::Misconfigured));
+        assert_eq!(status_of(&ServeError::from(unknown()).into()), Some(Status::Misconfigured));
         let absent = || BootError::NoFolder { model: "./x".into() };
         assert_eq!(status_of(&absent().into()), Some(Status::Misconfigured));
-        assert_eq!(status_of(&Fatal::from(absent()).into()), Some(Status::Misconfigured));
+        assert_eq!(status_of(&ServeError::from(absent()).into()), Some(Status::Misconfigured));
     }
 
     #[test]
     fn an_error_is_told_with_each_cause_once() {
         let taken = || io::Error::from(ErrorKind::AddrInUse);
-        let error = anyhow::Error::from(Fatal::from(ListenError::address("[::1]:80", "--port", taken())));
+        let error =
+            anyhow::Error::from(ServeError::from(ListenError::address("[::1]:80", "--port", taken())));
         let told = format!("cannot listen on [::1]:80: {}; choose another with --port", taken());
         assert_eq!(format!("{error:#}"), told);
         assert_eq!(status_of(&error), Some(Status::Taken));
-        let system = anyhow::Error::from(Fatal::from(taken()));
+        let system = anyhow::Error::from(ServeError::from(taken()));
         assert_eq!(format!("{system:#}"), taken().to_string());
         assert_eq!(status_of(&system), None);
     }

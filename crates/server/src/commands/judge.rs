@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     boot,
     commands::{
-        bulk::{self, Panel, RunOptions},
+        bulk::{self, CriticPool, RunOptions},
         verdict_line::VerdictLine,
     },
     options::{CaseOptions, Files},
@@ -34,10 +34,10 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
 /// Judges every case of a file.
 async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
     let CaseOptions { critic, urls, rubric, max_tokens, score_only, .. } = options;
-    let panel = Panel::assemble(&urls, critic, EngineConfig::default()).await?;
+    let pool = CriticPool::assemble(&urls, critic, EngineConfig::default()).await?;
     let run_options = RunOptions::new(
         "judge",
-        panel.model().await?,
+        pool.model().await?,
         [
             ("rubric", rubric.clone()),
             ("max-tokens", Some(max_tokens.to_string())),
@@ -51,7 +51,7 @@ async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
     if score_only {
         asked["mode"] = "score".into();
     }
-    bulk::judge_rows(&panel, &files, (&asked, &run_options)).await
+    bulk::judge_rows(&pool, &files, (&asked, &run_options)).await
 }
 
 /// Judges one case, on the servers given by `--url` or else in this process.
@@ -135,9 +135,9 @@ async fn judge_there(options: CaseOptions) -> anyhow::Result<()> {
     if options.score_only {
         body["mode"] = "score".into();
     }
-    let panel = Panel::assemble(&options.urls, options.critic, EngineConfig::default()).await?;
-    panel.model().await?;
-    let answer = match panel.post("/judge", &body, "").await? {
+    let pool = CriticPool::assemble(&options.urls, options.critic, EngineConfig::default()).await?;
+    pool.model().await?;
+    let answer = match pool.post("/judge", &body, "").await? {
         Ok(answer) => answer,
         Err(refusal) => bail!("the server refuses: {} ({})", refusal.message, refusal.code),
     };

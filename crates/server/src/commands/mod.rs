@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Time limit for blocking work when everything else has ended.
-const LEFT_BEHIND: Duration = Duration::from_secs(1);
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs a command to its end, on `runtime`.
 ///
@@ -39,7 +39,7 @@ pub(crate) fn run(command: Command, runtime: Runtime, telemetry: Telemetry) -> a
             }
             let served = runtime.block_on(serve::serve(*options, telemetry));
             // Work that hangs on a disk, or decodes an image whose client has left, is not waited for.
-            runtime.shutdown_timeout(LEFT_BEHIND);
+            runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
             Ok(served?)
         }
         Command::Judge(options) => runtime.block_on(judge::judge(*options)),

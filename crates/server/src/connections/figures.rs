@@ -11,7 +11,7 @@ use std::{
 
 /// Why a connection ended abnormally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub(crate) enum DisconnectReason {
     /// Its address had too many connections.
     Address,
     /// The TLS handshake failed, or the client had no accepted certificate.
@@ -26,7 +26,7 @@ pub(crate) enum Lost {
     Broken,
 }
 
-impl Lost {
+impl DisconnectReason {
     /// All reasons, in the order of their discriminants.
     pub(crate) const ALL: [Self; 6] =
         [Self::Address, Self::Tls, Self::Slow, Self::Malformed, Self::Stalled, Self::Broken];
@@ -67,7 +67,7 @@ fn vanished(error: &hyper::Error) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionFigures {
     open: AtomicU64,
-    lost: [AtomicU64; Lost::ALL.len()],
+    lost: [AtomicU64; DisconnectReason::ALL.len()],
     discarded_bytes: AtomicU64,
 }
 
@@ -78,7 +78,7 @@ impl ConnectionFigures {
     }
 
     /// The number of connections lost for this reason.
-    pub(crate) fn lost_for(&self, reason: Lost) -> u64 {
+    pub(crate) fn lost_for(&self, reason: DisconnectReason) -> u64 {
         self.lost[reason as usize].load(Relaxed)
     }
 
@@ -91,7 +91,7 @@ impl ConnectionFigures {
         self.discarded_bytes.fetch_add(bytes, Relaxed);
     }
 
-    pub(super) fn lost(&self, reason: Lost) {
+    pub(super) fn lost(&self, reason: DisconnectReason) {
         self.lost[reason as usize].fetch_add(1, Relaxed);
     }
 

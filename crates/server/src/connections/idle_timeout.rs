@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::Lost;
+use super::DisconnectReason;
 
 /// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +42,10 @@ impl Stage {
     const ALL: [Self; 5] = [Self::Head, Self::Busy, Self::Idle, Self::GivenUp, Self::Stalled];
 
     /// As [`ConnectionState::given_up`].
-    fn given_up(self) -> Option<Lost> {
+    fn given_up(self) -> Option<DisconnectReason> {
         match self {
-            Self::GivenUp => Some(Lost::Slow),
-            Self::Stalled => Some(Lost::Stalled),
+            Self::GivenUp => Some(DisconnectReason::Slow),
+            Self::Stalled => Some(DisconnectReason::Stalled),
             Self::Head | Self::Busy | Self::Idle => None,
         }
     }
@@ -84,7 +84,7 @@ impl ConnectionState {
     }
 
     /// Why the connection was given up; `None` if it was not, or only for idling.
-    pub(super) fn given_up(&self) -> Option<Lost> {
+    pub(super) fn given_up(&self) -> Option<DisconnectReason> {
         self.turn().stage.given_up()
     }
 
@@ -267,7 +267,9 @@ mod tests {
 
     #[test]
     fn what_was_given_up_stays_so() {
-        for (stage, lost) in [(Stage::GivenUp, Lost::Slow), (Stage::Stalled, Lost::Stalled)] {
+        for (stage, lost) in
+            [(Stage::GivenUp, DisconnectReason::Slow), (Stage::Stalled, DisconnectReason::Stalled)]
+        {
             let state = ConnectionState::default();
             assert_eq!(state.given_up(), None);
             state.enter(stage);

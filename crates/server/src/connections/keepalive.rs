@@ -16,7 +16,7 @@ const UNSENT: u32 = 16 << 10;
 /// The longest silence and the longest interval between probes that Linux takes; it refuses longer ones.
 const LONGEST: Duration = Duration::from_secs(32_767);
 /// Unanswered probes before a client is given up: a single lost probe must not end a connection.
-const QUESTIONS: u32 = 3;
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// Makes the kernel probe a silent client, and close the connection if the client is not heard of for `peer`.
 ///
@@ -28,8 +28,8 @@ pub(super) fn enable(stream: &TcpStream, peer: Duration) -> io::Result<()> {
     let second = Duration::from_secs(1);
     let asking = TcpKeepalive::new()
         .with_time((peer / 2).clamp(second, LONGEST))
-        .with_interval((peer / 2 / QUESTIONS).clamp(second, LONGEST))
-        .with_retries(QUESTIONS);
+        .with_interval((peer / 2 / KEEPALIVE_PROBES).clamp(second, LONGEST))
+        .with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&asking)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(UNSENT)?;

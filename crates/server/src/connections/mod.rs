@@ -9,7 +9,7 @@ mod address_limit;
 mod address_limit_tests;
 pub(crate) mod client_network;
 mod figures;
-pub(crate) mod held_body;
+pub(crate) mod guarded_body;
 mod idle_timeout;
 mod keepalive;
 mod timed_body;
@@ -36,18 +36,18 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use crate::connections::held_body::Held;
 use address_limit::AddressLimit;
-pub(crate) use figures::{ConnectionFigures, Lost};
+pub(crate) use figures::{ConnectionFigures, DisconnectReason};
+use guarded_body::GuardedBody;
 use idle_timeout::{ConnectionState, StreamTimeouts, TimedStream};
 use timed_body::TimedBody;
 pub(crate) use timed_body::{BodyLimits, SlowBody};
-pub(crate) use tls::{Tls, TlsError, TlsFiles};
+pub(crate) use tls::{Tls, TlsError, TlsFiles, tls_client_config};
 pub(crate) use unread_body::{KnownClient, UnreadLimits};
-use unread_body::{UnreadBody, lend};
+use unread_body::{Sending, UnreadBody, lend};
 
 /// Pause when the system has no resources for another connection, until some have closed.
-const NO_ROOM: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The limits of connections.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +123,7 @@ impl<S: Answer> Listener<S> {
                 _ = stop.changed() => break,
             };
             let Some(slot) = addresses.enter(peer.ip()) else {
-                self.figures.lost(Lost::Address);
+                self.figures.lost(DisconnectReason::Address);
                 continue; // drops and closes the connection
             };
             let connection = Connection {
@@ -160,7 +160,7 @@ async fn no_connection(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if ![ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind()) {
         tracing::error!(%error, "no connection can be taken");
-        tokio::time::sleep(NO_ROOM).await;
+        tokio::time::sleep(ACCEPT_BACKOFF).await;
     }
 }
 
@@ -186,9 +186,9 @@ impl<S: Answer> Connection<S> {
                 Ok(Ok(stream)) => self.serve_on(stream).await,
                 Ok(Err(error)) => {
                     tracing::debug!(peer = %self.peer, %error, "no TLS");
-                    self.figures.lost(Lost::Tls);
+                    self.figures.lost(DisconnectReason::Tls);
                 }
-                Err(_) => self.figures.lost(Lost::Slow),
+                Err(_) => self.figures.lost(DisconnectReason::Slow),
             },
         }
     }
@@ -213,7 +213,7 @@ impl<S: Answer> Connection<S> {
             figures.lost(reason);
         } else if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended badly");
-            figures.lost(Lost::of(&error));
+            figures.lost(DisconnectReason::of(&error));
         }
     }
 }
@@ -240,12 +240,12 @@ async fn answer(
     let busy = Arc::new(state.busy());
     request.extensions_mut().insert(peer);
     let (head, body) = request.into_parts();
-    let withheld = head.headers.contains_key(header::EXPECT);
-    let (body, mut returned) = lend(TimedBody::new(body, limits.body), withheld);
+    let sending = Sending::of(&head.headers);
+    let (body, mut returned) = lend(TimedBody::new(body, limits.body), sending);
     let mut response = service.oneshot(http::Request::from_parts(head, Body::new(body))).await?;
     if let Ok(body) = returned.try_recv() {
-        let known = response.extensions().get::<KnownClient>().is_some();
-        let mut unread = UnreadBody::new(body, limits.unread.of(known));
+        let most = limits.unread.of(response.extensions().get::<KnownClient>());
+        let mut unread = UnreadBody::new(body, most);
         if unread.discard_arrived().await {
             figures.discarded(unread.discarded());
         } else {
@@ -259,5 +259,5 @@ async fn answer(
             });
         }
     }
-    Ok(response.map(|body| Body::new(Held::new(body, busy))))
+    Ok(response.map(|body| Body::new(GuardedBody::new(body, busy))))
 }

@@ -8,7 +8,7 @@ use std::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        self, RootCertStore, ServerConfig,
+        self, ClientConfig, RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{
             CertificateDer, PrivateKeyDer,
@@ -83,7 +83,7 @@ pub(crate) enum TlsError {
     /// The file of the private key cannot be read, or has none.
     #[error("{} has no private key that can be read", path.display())]
     PrivateKey { path: PathBuf, source: pem::Error },
-    /// A certificate among the authorities of clients is invalid.
+    /// A certificate among the authorities is invalid.
     #[error("{}", path.display())]
     Authority { path: PathBuf, source: rustls::Error },
     /// Clients cannot be verified by the authorities.
@@ -111,14 +111,8 @@ impl TlsFiles {
         let builder = match &self.client_authorities {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|source| TlsError::Authority { path: path.clone(), source })?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+                let roots = Arc::new(authorities(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
@@ -126,6 +120,27 @@ impl TlsFiles {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }
+}
+
+/// The configuration of a client that trusts the authorities in the PEM file at `path`.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn tls_client_config(path: &Path) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Versions)?;
+    Ok(builder.with_root_certificates(authorities(path)?).with_no_client_auth())
+}
+
+/// The authorities in a PEM file.
+fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        let added = roots.add(certificate);
+        added.map_err(|source| TlsError::Authority { path: path.to_owned(), source })?;
+    }
+    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Bytes;
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, header},
+};
 use futures::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -42,15 +45,31 @@ impl UnreadLimits {
         Self { client: body.max(file).saturating_mul(MOST_BODIES), stranger: body }
     }
 
-    /// The most bytes of a client.
-    pub(super) fn of(self, known: bool) -> usize {
-        if known { self.client } else { self.stranger }
+    /// The most bytes of a client, which may be known.
+    pub(super) fn of(self, client: Option<&KnownClient>) -> usize {
+        if client.is_some() { self.client } else { self.stranger }
     }
 }
 
 /// Extension of a response to a client that may use the server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KnownClient;
+
+/// When a client sends the body of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// Without being asked.
+    AtOnce,
+    /// When it gets `100 Continue`, which the first poll of the body sends.
+    WhenAsked,
+}
+
+impl Sending {
+    /// When the client sends the body of a request with these headers.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        if headers.contains_key(header::EXPECT) { Self::WhenAsked } else { Self::AtOnce }
+    }
+}
 
 /// A body that goes back to its owner when it is dropped before its end.
 pub(super) struct LentBody<B: Body> {
@@ -59,15 +78,15 @@ pub(super) struct LentBody<B: Body> {
     /// `None` once the body has ended or failed. A oneshot channel, because a body goes back at most once, and does not
     /// wait for its owner.
     owner: Option<oneshot::Sender<B>>,
-    /// Whether the client waits to be asked for the body. The first poll asks for it.
-    withheld: bool,
+    /// From the first poll on, the client sends it.
+    sending: Sending,
 }
 
-/// Lends a body, which comes back through the returned channel if nobody reads it to its end. One that the client
-/// withholds until it gets `100 Continue`, and that nobody wants, does not come back: reading it would ask for it.
-pub(super) fn lend<B: Body>(body: B, withheld: bool) -> (LentBody<B>, oneshot::Receiver<B>) {
+/// Lends a body, which comes back through the returned channel if nobody reads it to its end. One that the client sends
+/// only when asked, and that nobody wants, does not come back: reading it would ask for it.
+pub(super) fn lend<B: Body>(body: B, sending: Sending) -> (LentBody<B>, oneshot::Receiver<B>) {
     let (owner, returned) = oneshot::channel();
-    (LentBody { body: Some(body), owner: Some(owner), withheld }, returned)
+    (LentBody { body: Some(body), owner: Some(owner), sending }, returned)
 }
 
 impl<B: Body + Unpin> Body for LentBody<B> {
@@ -78,7 +97,7 @@ impl<B: Body + Unpin> Body for LentBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.withheld = false;
+        self.sending = Sending::AtOnce;
         let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(context));
         if !matches!(frame, Some(Ok(_))) {
@@ -100,7 +119,7 @@ impl<B: Body> Drop for LentBody<B> {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
         let Some(owner) = self.owner.take() else { return };
-        if !self.withheld && !body.is_end_stream() {
+        if self.sending == Sending::AtOnce && !body.is_end_stream() {
             // The owner looks for it when the request is answered, and is gone afterwards.
             let _ = owner.send(body);
         }
@@ -185,16 +204,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_comes_back_unless_it_was_read_or_is_withheld() {
-        // How many pieces of two are read, whether the client withholds it, and whether it comes back.
-        for (read, withheld, back) in
-            [(0, false, true), (1, false, true), (3, false, false), (0, true, false), (1, true, true)]
-        {
-            let (mut lent, mut returned) = lend(body(2), withheld);
+        // How many pieces of two are read, when the client sends them, and whether the body comes back.
+        for (read, sending, back) in [
+            (0, Sending::AtOnce, true),
+            (1, Sending::AtOnce, true),
+            (3, Sending::AtOnce, false),
+            (0, Sending::WhenAsked, false),
+            (1, Sending::WhenAsked, true),
+        ] {
+            let (mut lent, mut returned) = lend(body(2), sending);
             for _ in 0..read {
                 let _ = lent.frame().await;
             }
             drop(lent);
-            assert_eq!(returned.try_recv().is_ok(), back, "{read} read, withheld: {withheld}");
+            assert_eq!(returned.try_recv().is_ok(), back, "{read} read, sent {sending:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     error::{ApiError, quoted},
     images::{self, ImageReader},
-    json::{errors, object::Object},
+    json::{data_urls, errors, object::Object},
 };
 
 /// A text, a part, or a list of parts.
@@ -112,6 +112,10 @@ pub(crate) enum ImageUrl {
     },
 }
 
+/// The members of parts, and of the objects in them, whose strings are images.
+pub(super) const IMAGE_MEMBERS: &[&str] =
+    &["image_url", "image", "url", "base64", "bytes", "frames", "video", "file_id"];
+
 /// The types of parts.
 const TYPES: [&str; 7] = ["text", "input_text", "output_text", "image_url", "input_image", "image", "video"];
 
@@ -129,6 +133,15 @@ impl Content {
             part.replace_by_text(placeholder);
             count + 1
         })
+    }
+
+    /// Refuses a text that is an image data URL and nothing else: its letters would be shown as a text. `param` is the
+    /// path of the content in the request.
+    pub(super) fn refuse_bare_image(&self, param: &str) -> Result<(), ApiError> {
+        match self {
+            Self::Text(text) if data_urls::is_url(text) => Err(bare_image(param)),
+            Self::Text(_) | Self::Parts(_) | Self::Part(_) => Ok(()),
+        }
     }
 
     /// The text of all parts, joined by line breaks, and the images among them, in order. Videos are refused.
@@ -274,6 +287,13 @@ impl ImageUrl {
             Self::Object { url, detail } => Self::Object { url, detail: detail.or(default) },
         }
     }
+}
+
+/// The error for an image data URL at `param`, in the place of a text.
+pub(super) fn bare_image(param: &str) -> ApiError {
+    let message =
+        "This is an image in the place of a text; send it in a list of parts, as one of the type image_url.";
+    ApiError::invalid(param, message).with_code("unsupported_content")
 }
 
 /// A video of these frames; `param` is the path of the part in the request.

@@ -5,7 +5,7 @@ use std::error::Error;
 use axum::http::StatusCode as Status;
 use judge::{EncodeError, EngineError, Failure, GuideError, ImageFault, JudgeError, Rubric, RubricError};
 
-use super::{ApiError, COME_AGAIN_MOST_S, Dialect, LONGEST_VALUE, brief, sentence, unsupported_image};
+use super::{ApiError, Dialect, LONGEST_VALUE, MAX_RETRY_AFTER_S, brief, sentence, unsupported_image};
 use crate::metrics::{Metrics, Outcome, Refusal};
 
 impl ApiError {
@@ -174,7 +174,7 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
     match error {
         EngineError::Overloaded { requests, tokens, retry_after_s } => {
-            let retry_after_s = dialect.again(*retry_after_s);
+            let retry_after_s = dialect.retry_after(*retry_after_s);
             let message = match dialect {
                 Dialect::OpenAi => format!(
                     "Rate limit reached for requests: {requests} with {tokens} tokens in queue. Please retry after \
@@ -188,7 +188,7 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
             ApiError::full(dialect, message).with_retry_after(retry_after_s)
         }
         EngineError::ShareTaken { requests, tokens, retry_after_s } => {
-            let again_s = (*retry_after_s).min(COME_AGAIN_MOST_S);
+            let again_s = (*retry_after_s).min(MAX_RETRY_AFTER_S);
             let message = format!(
                 "Rate limit reached: {requests} requests of this key with {tokens} tokens wait already, which is the \
                  key's share of the queue (queue_share). Please retry after {again_s}s."
@@ -238,7 +238,7 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
         | Failure::GuideError(GuideError::Lost(_))
         | Failure::UnknownLabel { .. } => plain(Status::INTERNAL_SERVER_ERROR, "engine_failure"),
         Failure::QueueTimedOut { most, retry_after_s } => {
-            let retry_after_s = dialect.again(*retry_after_s);
+            let retry_after_s = dialect.retry_after(*retry_after_s);
             let most_s = most.as_secs_f64();
             let reason = format!(
                 "the request waited {most_s} s for its turn, which is the limit (queue_timeout_s), and nothing was done for \

@@ -16,7 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
-pub(crate) use causes::with_causes;
+pub(crate) use causes::{causes, with_causes};
 pub(crate) use documented::{
     GenerationErrors, JudgementErrors, NoStorage, NotStored, ScoringErrors, TokenErrors, UnknownModel,
 };
@@ -34,9 +34,9 @@ pub(crate) enum Dialect {
 impl Dialect {
     /// The `Retry-After` for clients of this dialect if there will be capacity in `seconds`. OpenAI's clients
     /// ignore long times, so theirs is capped; one that returns too early gets the same answer again.
-    fn again(self, seconds: u64) -> u64 {
+    fn retry_after(self, seconds: u64) -> u64 {
         match self {
-            Self::OpenAi => seconds.min(COME_AGAIN_MOST_S),
+            Self::OpenAi => seconds.min(MAX_RETRY_AFTER_S),
             Self::Native => seconds,
         }
     }
@@ -44,7 +44,7 @@ impl Dialect {
 
 /// The longest `Retry-After` in seconds for an exhausted quota, and for clients of OpenAI's interface in any case.
 /// They ignore a time longer than a minute, and a quota refills gradually.
-const COME_AGAIN_MOST_S: u64 = 20;
+const MAX_RETRY_AFTER_S: u64 = 20;
 
 /// A failure to report to a client.
 #[derive(Debug, Clone)]
@@ -128,7 +128,7 @@ impl ApiError {
     /// An exhausted quota.
     pub(crate) fn exhausted(exhausted: Exhausted) -> Self {
         let Exhausted { quota, limit, asked, retry_after_s } = exhausted;
-        let retry_after_s = retry_after_s.map(|seconds| seconds.clamp(1, COME_AGAIN_MOST_S));
+        let retry_after_s = retry_after_s.map(|seconds| seconds.clamp(1, MAX_RETRY_AFTER_S));
         let what = quota.as_str();
         let message = match retry_after_s {
             Some(seconds) => format!(

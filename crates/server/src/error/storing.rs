@@ -6,7 +6,7 @@ use store::StoreError;
 use super::{ApiError, quoted, sentence};
 
 /// `Retry-After` in seconds if the disk is full or fails.
-const DISK_AGAIN_S: u64 = 10;
+const DISK_RETRY_AFTER_S: u64 = 10;
 
 impl From<StoreError> for ApiError {
     /// Maps a failure of the store to an API error. Exceeded limits are reported with the option that sets them.
@@ -46,7 +46,8 @@ impl From<StoreError> for ApiError {
             | StoreError::Lost { .. }
             | StoreError::Database(_)
             | StoreError::Content(_)
-            | StoreError::Record(_) => (Status::INTERNAL_SERVER_ERROR, "storage_failed", None),
+            | StoreError::Record(_)
+            | StoreError::InputLine(_) => (Status::INTERNAL_SERVER_ERROR, "storage_failed", None),
         };
         if status.is_server_error() {
             tracing::error!(error = &error as &dyn std::error::Error, code, "files or batches failed");
@@ -54,7 +55,7 @@ impl From<StoreError> for ApiError {
         match option {
             Some(option) => Self::new(status, code, format!("{message} The server's option is {option}.")),
             None if status == Status::SERVICE_UNAVAILABLE => {
-                Self::new(status, code, message).with_retry_after(DISK_AGAIN_S)
+                Self::new(status, code, message).with_retry_after(DISK_RETRY_AFTER_S)
             }
             None => Self::new(status, code, message),
         }

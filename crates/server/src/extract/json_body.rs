@@ -15,8 +15,9 @@ use crate::{
     connections::SlowBody,
     error::{ApiError, Dialect},
     json::{
+        body_form::BodyForm,
         errors,
-        limits::{self, JsonLimits, TextKind},
+        limits::{self, JsonLimits},
         line, lone_surrogates,
     },
     metrics::Refusal,
@@ -37,8 +38,7 @@ impl FromRequest<AppState> for JsonBytes {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
         let mut body = Self::unchecked(&head, body, state).await?;
-        let texts = head.extensions.get::<TextKind>().copied().unwrap_or_default();
-        body.check(&state.limits.content.shape, texts)?;
+        body.check(&state.limits.content.shape, BodyForm::of(&head.extensions))?;
         Ok(body)
     }
 }
@@ -64,9 +64,9 @@ impl JsonBytes {
     ///
     /// # Errors
     /// As those of [`check`](Self::check).
-    pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, texts: TextKind) -> Result<Self, ApiError> {
+    pub(crate) fn checked(bytes: Bytes, limits: &JsonLimits, form: BodyForm) -> Result<Self, ApiError> {
         let mut body = Self { bytes, memory: None };
-        body.check(limits, texts)?;
+        body.check(limits, form)?;
         Ok(body)
     }
 
@@ -75,14 +75,14 @@ impl JsonBytes {
     ///
     /// # Errors
     /// When it is not JSON or exceeds one of the limits.
-    pub(crate) fn check(&mut self, limits: &JsonLimits, texts: TextKind) -> Result<(), ApiError> {
-        match limits::check(&self.bytes, limits, texts) {
+    pub(crate) fn check(&mut self, limits: &JsonLimits, form: BodyForm) -> Result<(), ApiError> {
+        match limits::check(&self.bytes, limits, form) {
             Err(error) if error.code() == limits::NOT_JSON => {
                 // Nothing else has the bytes, so that they are not copied.
                 let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
                 let has_replaced = lone_surrogates::replace(&mut bytes);
                 self.bytes = bytes.into();
-                if has_replaced { limits::check(&self.bytes, limits, texts) } else { Err(error) }
+                if has_replaced { limits::check(&self.bytes, limits, form) } else { Err(error) }
             }
             checked => checked,
         }
@@ -211,7 +211,7 @@ mod tests {
     use axum::body::Bytes;
     use serde::Deserialize;
 
-    use super::{HeaderMap, JsonBytes, JsonLimits, SMALL, TextKind, header, is_json, make_room};
+    use super::{BodyForm, HeaderMap, JsonBytes, JsonLimits, SMALL, header, is_json, make_room};
 
     #[derive(Debug, Deserialize)]
     #[expect(dead_code, reason = "nothing is read of what is refused")]
@@ -258,8 +258,8 @@ mod tests {
     #[test]
     fn a_lone_surrogate_is_read_as_a_replacement_and_hides_no_other_error() {
         let read = |body: &'static str| {
-            let body =
-                JsonBytes::checked(Bytes::from_static(body.as_bytes()), &JsonLimits::SMALL, TextKind::Plain);
+            let bytes = Bytes::from_static(body.as_bytes());
+            let body = JsonBytes::checked(bytes, &JsonLimits::SMALL, BodyForm::default());
             body.and_then(|body| body.parse::<Form>()).map(|form| form.texts.unwrap_or_default())
         };
         for (body, text) in [

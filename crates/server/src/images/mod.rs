@@ -34,7 +34,7 @@ const FETCHING: Duration = Duration::from_secs(60);
 
 /// Images of one request that are fetched or read at the same time: fetching waits for other machines, and is limited
 /// for all requests together.
-const AT_A_TIME: usize = 32;
+const MAX_CONCURRENT: usize = 32;
 
 /// The most bytes of images that one request may refer to without containing them: four times as much as it may contain
 /// by default, since they are not part of what bodies may take.
@@ -108,7 +108,7 @@ async fn find_all(
         Ok::<_, ApiError>((param, source, image))
     };
     let (mut all, mut bytes) = (HashMap::new(), 0);
-    let mut found = stream::iter(wanted).map(find).buffer_unordered(AT_A_TIME);
+    let mut found = stream::iter(wanted).map(find).buffer_unordered(MAX_CONCURRENT);
     while let Some((param, source, image)) = found.try_next().await? {
         bytes += image.bytes().len();
         if bytes > MAX_FOUND_BYTES {
@@ -131,7 +131,7 @@ async fn fetched(state: &AppState, url: &ImageUrl, param: &str) -> Result<Encode
     let start = Instant::now();
     let fetched = tokio::time::timeout(FETCHING, state.remote_images.fetch(url.clone())).await;
     let fetched = fetched.unwrap_or(Err(NotFetched));
-    state.metrics.fetched(start.elapsed(), fetched.is_ok());
+    state.metrics.fetched(start.elapsed(), &fetched);
     match fetched {
         Ok(bytes) => Ok(EncodedImage::new(bytes)),
         Err(NotFetched) => Err(not_fetched(param)),

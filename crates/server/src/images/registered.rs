@@ -79,7 +79,7 @@ fn read(
     if bytes.len() > limit {
         let reason =
             format!("The file {name:?} has more than {limit} bytes, which is the limit (max_image_mib)");
-        // The code of an image in the body itself, which `json_limits` refuses.
+        // The code of an image in the body itself, which `json/limits.rs` refuses.
         return Err(ApiError::image(param, reason).with_code("image_file_too_large"));
     }
     Ok(EncodedImage::new(bytes))

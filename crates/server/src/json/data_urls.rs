@@ -2,9 +2,19 @@
 
 use std::ops::Range;
 
+/// The beginning of an image data URL.
+const START: &str = "data:image/";
+
+/// Whether a text is an image data URL and nothing else. White space may be around it and its payload.
+pub(crate) fn is_url(text: &str) -> bool {
+    let text = text.trim();
+    let starts = text.get(..START.len()).is_some_and(|start| start.eq_ignore_ascii_case(START));
+    let payload = text.split_once(',').map_or("", |(_, payload)| payload.trim_start());
+    starts && !payload.is_empty() && url_length(payload.as_bytes()) == payload.len()
+}
+
 /// The byte ranges of image data URLs inside a text.
 pub(crate) fn urls_in(text: &str) -> impl Iterator<Item = Range<usize>> {
-    const START: &str = "data:image/";
     let mut behind = 0;
     std::iter::from_fn(move || {
         let start = behind + text[behind..].find(START)?;
@@ -53,7 +63,7 @@ pub(crate) fn unescaped(payload: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::urls_in;
+    use super::{is_url, urls_in};
 
     #[test]
     fn a_url_in_a_text_ends_where_its_letters_end() {
@@ -63,5 +73,23 @@ mod tests {
             assert_eq!(found(&text), [url], "{text}");
         }
         assert_eq!(found(&format!("{url} {url}")), [url, url]);
+    }
+
+    #[test]
+    fn a_text_is_a_url_if_nothing_else_is_in_it() {
+        let url = "data:image/png;base64,AA%2BA%3D";
+        for text in
+            [url.to_owned(), format!(" {url}\n"), url.replace("data:", "DATA:"), url.replace(',', ", ")]
+        {
+            assert!(is_url(&text), "{text}");
+        }
+        for text in [
+            format!("{url} What is it?"),
+            format!("See {url}"),
+            format!("{url} {url}"),
+            "data:image/".to_owned(),
+        ] {
+            assert!(!is_url(&text), "{text}");
+        }
     }
 }

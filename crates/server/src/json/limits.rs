@@ -7,18 +7,11 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::data_urls::urls_in;
+use super::{
+    body_form::{BodyForm, StringKind, TextKind},
+    data_urls::urls_in,
+};
 use crate::error::ApiError;
-
-/// How the strings of a body are read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum TextKind {
-    /// As text, whatever they look like.
-    #[default]
-    Plain,
-    /// As transcripts, in which images are embedded as data URLs.
-    Transcripts,
-}
 
 /// Limits of the content of a body.
 #[derive(Debug, Clone, Copy)]
@@ -45,10 +38,6 @@ pub(crate) struct JsonLimits {
     pub(crate) image_bytes: usize,
 }
 
-/// Members whose value is an image, if it is a string, or a list of images, if it is a list of strings.
-const IMAGES: [&str; 10] =
-    ["images", "image", "image_url", "image_data", "url", "base64", "bytes", "frames", "video", "file_id"];
-
 /// The code of the error for a body that is not JSON.
 pub(crate) const NOT_JSON: &str = "invalid_json";
 
@@ -57,10 +46,10 @@ pub(crate) const NOT_JSON: &str = "invalid_json";
 /// # Errors
 /// `invalid_json` when it is not JSON, `invalid_request` when an object has a key twice, and otherwise the code and
 /// the value of the first limit that is exceeded.
-pub(crate) fn check(body: &[u8], limits: &JsonLimits, texts: TextKind) -> Result<(), ApiError> {
+pub(crate) fn check(body: &[u8], limits: &JsonLimits, form: BodyForm) -> Result<(), ApiError> {
     let mut look = Look {
         limits,
-        texts,
+        form,
         path: Vec::new(),
         values: 0,
         text_bytes: 0,
@@ -69,7 +58,8 @@ pub(crate) fn check(body: &[u8], limits: &JsonLimits, texts: TextKind) -> Result
         refused: None,
     };
     let mut source = serde_json::Deserializer::from_slice(body);
-    let looked = Node { look: &mut look, images: false }.deserialize(&mut source).and_then(|()| source.end());
+    let whole = Node { look: &mut look, strings: StringKind::Texts };
+    let looked = whole.deserialize(&mut source).and_then(|()| source.end());
     match (look.refused, looked) {
         (Some(refused), _) => Err(refused),
         (None, Err(error)) => Err(not_json(&error)),
@@ -88,6 +78,46 @@ pub(crate) fn not_json(error: &serde_json::Error) -> ApiError {
     ApiError::new(axum::http::StatusCode::BAD_REQUEST, NOT_JSON, message)
 }
 
+/// The codes of the errors for more text and for more images than a body may have.
+const TOO_MUCH_TEXT: &str = "string_too_long";
+const TOO_MANY_IMAGES: &str = "too_many_images";
+
+/// What is wrong with the text at which there are more than `most` bytes of it.
+fn much_text(most: usize) -> String {
+    format!("ends more than {} MiB of text in all, which is the limit (max_text_mib)", most >> 20)
+}
+
+/// What is wrong with the first of more than `most` images; `name` is that of the limit.
+fn many_images(most: usize, name: &str) -> String {
+    format!("is one of more than {most} images and frames, which is the limit ({name})")
+}
+
+impl JsonLimits {
+    /// Refuses the images of a body that are more than it may have, for a body whose reader counts them. `paths` are
+    /// those of all images, in order.
+    ///
+    /// # Errors
+    /// `too_many_images`, as [`check`]; the error has the path of the first image that is one too many.
+    pub(crate) fn check_images<'a>(&self, mut paths: impl Iterator<Item = &'a str>) -> Result<(), ApiError> {
+        let Some(path) = paths.nth(self.images) else { return Ok(()) };
+        let message = format!("{path} {}.", many_images(self.images, "max_images"));
+        Err(ApiError::invalid(path, message).with_code(TOO_MANY_IMAGES))
+    }
+
+    /// Refuses more text than a body may have, for a body whose reader counts it. `path` is that of a member with much
+    /// of it.
+    ///
+    /// # Errors
+    /// `string_too_long`, as [`check`].
+    pub(crate) fn check_text(&self, bytes: usize, path: &str) -> Result<(), ApiError> {
+        if bytes <= self.text_bytes {
+            return Ok(());
+        }
+        let message = format!("{path} {}.", much_text(self.text_bytes));
+        Err(ApiError::invalid(path, message).with_code(TOO_MUCH_TEXT))
+    }
+}
+
 /// One step of the path to a value.
 #[derive(Debug)]
 enum Step {
@@ -97,7 +127,7 @@ enum Step {
 
 struct Look<'a> {
     limits: &'a JsonLimits,
-    texts: TextKind,
+    form: BodyForm,
     path: Vec<Step>,
     values: usize,
     text_bytes: usize,
@@ -169,7 +199,7 @@ impl Look<'_> {
 
     fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
         let mut bytes = text.len();
-        if self.texts == TextKind::Transcripts {
+        if self.form.texts == TextKind::Transcripts {
             for url in urls_in(text) {
                 bytes -= url.len();
                 self.image_size(url.len())?;
@@ -178,11 +208,7 @@ impl Look<'_> {
         self.text_bytes += bytes;
         let most = self.limits.text_bytes;
         if self.text_bytes > most {
-            let mib = most >> 20;
-            return Err(self.refuse(
-                "string_too_long",
-                format_args!("ends more than {mib} MiB of text in all, which is the limit (max_text_mib)"),
-            ));
+            return Err(self.refuse(TOO_MUCH_TEXT, format_args!("{}", much_text(most))));
         }
         Ok(())
     }
@@ -199,12 +225,18 @@ impl Look<'_> {
             false => (self.images, self.limits.images, "max_images"),
         };
         if count > most {
-            return Err(self.refuse(
-                "too_many_images",
-                format_args!("is one of more than {most} images and frames, which is the limit ({name})"),
-            ));
+            return Err(self.refuse(TOO_MANY_IMAGES, format_args!("{}", many_images(most, name))));
         }
         self.image_size(url.len())
+    }
+
+    /// What the strings of the member `name` of the object at the current path are.
+    fn kind_of(&self, name: &str) -> StringKind {
+        let outermost = self.path.first().and_then(|step| match step {
+            Step::Member(name) => Some(name.as_str()),
+            Step::Element(_) => None,
+        });
+        self.form.images.kind_of(name, outermost)
     }
 
     /// Refuses an image by the length of its data URL: 4 characters for 3 bytes, after a prefix of at most 256.
@@ -224,8 +256,8 @@ impl Look<'_> {
 /// A value to check.
 struct Node<'l, 'a> {
     look: &'l mut Look<'a>,
-    /// Whether strings here are images.
-    images: bool,
+    /// What a string here is.
+    strings: StringKind,
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
@@ -271,11 +303,15 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        if self.images { self.look.image(text) } else { self.look.text(text) }
+        match self.strings {
+            StringKind::Texts => self.look.text(text),
+            StringKind::Images => self.look.image(text),
+            StringKind::Undecided => self.look.image_size(text.len()),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self { look, images } = self;
+        let Self { look, strings } = self;
         deeper(look)?;
         look.message()?;
         let (most, name) = look.most_elements();
@@ -287,7 +323,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
                 look.prompt_images = 0;
             }
             look.path.push(Step::Element(count));
-            let more = list.next_element_seed(Node { look, images })?;
+            let more = list.next_element_seed(Node { look, strings })?;
             look.path.pop();
             if more.is_none() {
                 return Ok(());
@@ -309,7 +345,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         let mut keys = HashSet::new();
         while let Some(key) = object.next_key::<String>()? {
             look.text(&key)?;
-            let images = IMAGES.contains(&key.as_str());
+            let strings = look.kind_of(&key);
             if !keys.insert(key.clone()) {
                 look.path.push(Step::Member(key));
                 return Err(look.refuse("invalid_request", format_args!("is there twice")));
@@ -322,7 +358,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
                 ));
             }
             look.path.push(Step::Member(key));
-            object.next_value_seed(Node { look, images })?;
+            object.next_value_seed(Node { look, strings })?;
             look.path.pop();
         }
         Ok(())
@@ -359,112 +395,4 @@ impl JsonLimits {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const LIMITS: JsonLimits = JsonLimits {
-        depth: 4,
-        members: 3,
-        elements: 5,
-        values: 12,
-        text_bytes: 40,
-        messages: 2,
-        parts: 3,
-        images: 2,
-        batch_images: 3,
-        image_bytes: 300,
-    };
-
-    /// Code and parameter of the error for `body`; `None` if it is accepted.
-    fn refused(body: &str) -> Option<(String, String)> {
-        refused_among(TextKind::Plain, body)
-    }
-
-    fn refused_among(texts: TextKind, body: &str) -> Option<(String, String)> {
-        let error = check(body.as_bytes(), &LIMITS, texts).err()?;
-        let body = serde_json::to_value(error.body()).unwrap();
-        let param = body["error"]["param"].as_str().unwrap_or_default().to_owned();
-        Some((error.code().to_owned(), param))
-    }
-
-    #[test]
-    fn each_bound_holds_at_itself_and_not_one_above() {
-        let some = |code: &str, param: &str| Some((code.to_owned(), param.to_owned()));
-        for (body, expected) in [
-            ("[[[[1]]]]".to_owned(), None),
-            ("[[[[[1]]]]]".to_owned(), some("json_too_deep", "[0][0][0][0]")),
-            (json!({ "a": 1, "b": 2, "c": 3 }).to_string(), None),
-            (json!({ "a": 1, "b": 2, "c": 3, "d": 4 }).to_string(), some("object_too_large", "")),
-            (json!([1, 2, 3, 4, 5]).to_string(), None),
-            (json!([1, 2, 3, 4, 5, 6]).to_string(), some("array_too_long", "")),
-            (json!([[1, 2, 3, 4, 5], [6, 7, 8, 9]]).to_string(), None),
-            (json!([[1, 2, 3, 4, 5], [6, 7, 8, 9, 0]]).to_string(), some("array_too_long", "[1][4]")),
-            (json!({ "messages": [{}, {}] }).to_string(), None),
-            (json!({ "messages": ["a", "b", "c"] }).to_string(), None),
-            (json!({ "messages": [{}, {}, {}] }).to_string(), some("array_too_long", "messages")),
-            (json!({ "messages": [[], [], []] }).to_string(), some("array_too_long", "messages")),
-            (json!({ "messages": [[], 1, "a", {}] }).to_string(), some("array_too_long", "messages")),
-            (json!({ "prompts": [[{}, {}], [{}, {}]] }).to_string(), None),
-            (json!({ "prompts": [[], [{}, {}, {}]] }).to_string(), some("array_too_long", "prompts[1]")),
-            (json!({ "prompt": ["a", "b", "c"] }).to_string(), None),
-            (json!({ "prompt": [{}, {}, {}] }).to_string(), some("array_too_long", "prompt")),
-            (
-                json!({ "messages": [{ "content": [1, 2, 3, 4] }] }).to_string(),
-                some("array_too_long", "messages[0].content"),
-            ),
-            (json!(["x".repeat(40)]).to_string(), None),
-            (json!(["x".repeat(20), "x".repeat(21)]).to_string(), some("string_too_long", "[1]")),
-            (json!({ "images": ["a", "b"] }).to_string(), None),
-            (json!({ "images": ["a", "b", "c"] }).to_string(), some("too_many_images", "images[2]")),
-            (
-                json!([{ "file_id": "a" }, { "file_id": "b" }, { "file_id": "c" }]).to_string(),
-                some("too_many_images", "[2].file_id"),
-            ),
-            (json!({ "image_url": { "url": "x".repeat(50) } }).to_string(), None),
-            (json!({ "image": { "bytes": "x".repeat(50) } }).to_string(), None),
-            (json!([{ "base64": "x".repeat(660) }]).to_string(), some("image_file_too_large", "[0].base64")),
-            (json!({ "x".repeat(41): 1 }).to_string(), some("string_too_long", "")),
-            (json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a"] }] }).to_string(), None),
-            (
-                json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a", "b"] }] }).to_string(),
-                some("too_many_images", "prompts[1].images[1]"),
-            ),
-            (json!({ "image": "x".repeat(656) }).to_string(), None),
-            (json!({ "image": "x".repeat(660) }).to_string(), some("image_file_too_large", "image")),
-        ] {
-            assert_eq!(refused(&body), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn text_counts_as_text_whatever_urls_are_in_it() {
-        let url = |letters: usize| format!("data:image/png;base64,{}", "A".repeat(letters));
-        let long = Some(("string_too_long".to_owned(), "[0]".to_owned()));
-        for text in [url(30), format!("see {}", url(30)), format!("{}{}", url(1), " x".repeat(20))] {
-            assert_eq!(refused(&json!([text]).to_string()), long, "{text}");
-        }
-        // In transcripts, only what is outside of the image URLs counts as text.
-        let of_transcript = |text: String| refused_among(TextKind::Transcripts, &json!([text]).to_string());
-        assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(20), url(600), " y".repeat(10))), None);
-        assert_eq!(of_transcript(format!("{}{}{}", "x".repeat(21), url(600), " y".repeat(10))), long);
-        let large = Some(("image_file_too_large".to_owned(), "[0]".to_owned()));
-        assert_eq!(of_transcript(format!("see {} {}", url(1), url(660))), large);
-    }
-
-    #[test]
-    fn a_key_that_is_there_twice_is_refused_however_it_is_spelled() {
-        for body in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#] {
-            assert_eq!(refused(body), Some(("invalid_request".to_owned(), "a".to_owned())));
-        }
-        assert_eq!(refused(r#"{"a":{"a":1}}"#), None);
-    }
-
-    #[test]
-    fn what_is_no_json_is_refused() {
-        for body in ["", "{", "{}{}", "[1,]", "{'a':1}", "NaN", "01", "\u{feff}{}", "\"\\ud800\"", "1e400"] {
-            assert_eq!(refused(body).map(|refused| refused.0).as_deref(), Some("invalid_json"), "{body}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! JSON from clients: checked within limits and parsed, with errors in plain words.
 
+pub(crate) mod body_form;
 pub(crate) mod data_urls;
 pub(crate) mod errors;
 pub(crate) mod limits;

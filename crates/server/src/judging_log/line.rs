@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use judge::{Case, EncodedImage, Responses, RubricChoice};
+use judge::{Case, EncodedImage, RubricChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -87,17 +87,11 @@ impl Entry {
 
     /// The size of the texts of its case and of its criteria in bytes.
     pub(super) fn text_bytes(&self) -> usize {
-        let Case { question, images: _, frames: _, responses, reference, description } = &self.case;
-        let responses = match responses {
-            Responses::One(one) => one.len(),
-            Responses::Pair(first, second) => first.len() + second.len(),
-        };
         let criteria = match &self.rubric {
             RubricChoice::Inline { criteria, .. } => criteria.len(),
             RubricChoice::Default | RubricChoice::Named(_) => 0,
         };
-        let optional = [reference, description].into_iter().flatten().map(String::len);
-        question.len() + responses + criteria + optional.sum::<usize>()
+        self.case.text_bytes() + criteria
     }
 
     /// Formats the line, including the newline. This runs on the writer's thread, because images are large.
@@ -145,10 +139,7 @@ fn prompt_digest(
     (case, seen): (&Case, &[Vec<String>; 2]),
 ) -> String {
     let Case { question, images: _, frames: _, responses, reference, description } = case;
-    let responses = match responses {
-        Responses::One(one) => vec![one],
-        Responses::Pair(first, second) => vec![first, second],
-    };
+    let responses: Vec<&str> = responses.texts().collect();
     let LoggedRubric { name, criteria } = rubric;
     let asked = json!([model, name, criteria, scale, question, seen, responses, reference, description]);
     digest(asked.to_string().as_bytes())
@@ -161,15 +152,11 @@ fn redacted_case(
     redact: &dyn Fn(String) -> String,
 ) -> LoggedCase {
     let Case { question, images: _, frames: _, responses, reference, description } = case;
-    let responses = match responses {
-        Responses::One(one) => vec![one],
-        Responses::Pair(first, second) => vec![first, second],
-    };
     LoggedCase {
         question: redact(question),
         images,
         frames,
-        responses: responses.into_iter().map(redact).collect(),
+        responses: responses.into_texts().into_iter().map(redact).collect(),
         reference: reference.map(redact),
         description: description.map(redact),
     }
@@ -185,24 +172,59 @@ fn whole(images: &[EncodedImage]) -> Vec<String> {
     images.iter().map(|image| BASE64_STANDARD.encode(image.bytes())).collect()
 }
 
-/// The members of a verdict with a text of the critic. The message of an error may quote it.
-const CRITIC_TEXTS: [&str; 3] = ["justification", "text", "message"];
+/// The members of a verdict whose strings are words of this program, names or digests. A receipt has nothing else.
+const PLAIN_MEMBERS: [&str; 13] = [
+    "code",
+    "confidence",
+    "direction",
+    "finish_reason",
+    "flags",
+    "kind",
+    "model",
+    "param",
+    "preference",
+    "receipt",
+    "rubric",
+    "strength",
+    "type",
+];
 
-/// Redacts the critic's texts, which repeat what they judge, in a verdict and in those inside it: each order of a pair,
-/// each sample, each rubric and the blind verdict has its own justification, or text in which there was none.
+/// Redacts all other strings in a verdict and in those inside it: the texts of the critic, which repeat what they
+/// judge, and the messages of errors, which may quote them. A member that is new is redacted until it is listed above.
 fn hide_texts(value: &mut Value, redact: &dyn Fn(String) -> String) {
     match value {
+        Value::String(text) => *text = redact(std::mem::take(text)),
         Value::Array(parts) => parts.iter_mut().for_each(|part| hide_texts(part, redact)),
         Value::Object(members) => {
-            for (name, member) in members {
-                match member {
-                    Value::String(text) if CRITIC_TEXTS.contains(&name.as_str()) => {
-                        *text = redact(std::mem::take(text));
-                    }
-                    member => hide_texts(member, redact),
-                }
-            }
+            let texts = members.iter_mut().filter(|(name, _)| !PLAIN_MEMBERS.contains(&name.as_str()));
+            texts.for_each(|(_, member)| hide_texts(member, redact));
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_a_verdict_is_redacted_whatever_its_name() {
+        let mut verdict = json!({
+            "kind": "pairwise",
+            "preference": "first",
+            "scale": { "min": 1.0, "direction": "lower" },
+            "flags": ["copied"],
+            "justification": "A secret.",
+            "orders": [{ "justification": "A secret.", "thoughts": ["A secret.", { "first": "A secret." }] }],
+            "samples": [{ "error": { "message": "A secret.", "code": "unparsable_verdict" }, "text": "A secret." }],
+            "receipt": { "model": "critic", "seed": 7 },
+        });
+        let plain = verdict.clone();
+        hide_texts(&mut verdict, &|text| text);
+        assert_eq!(verdict, plain);
+        hide_texts(&mut verdict, &|text| digest(text.as_bytes()));
+        let hidden = json!(digest(b"A secret."));
+        let expected = plain.to_string().replace("\"A secret.\"", &hidden.to_string());
+        assert_eq!(verdict.to_string(), expected);
     }
 }

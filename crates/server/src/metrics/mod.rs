@@ -12,11 +12,11 @@ mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
-use judge::{CacheFigures, Judge, MemoCounts};
+use judge::{CacheFigures, Judge, VerdictCacheCounts};
 use metrics::{Counter, Gauge, Histogram, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::connections::{ConnectionFigures, Lost};
+use crate::connections::{ConnectionFigures, DisconnectReason};
 use names::{Definition, Metric};
 
 pub(crate) use engine::EngineMetrics;
@@ -101,7 +101,7 @@ impl Metrics {
     pub(crate) fn render(&self, sources: &Sources<'_>) -> String {
         self.set_connections(sources.connections);
         self.gauge(&names::BODY_BYTES, []).set(sources.body_bytes as f64);
-        self.set_memo(sources.judge.memo_counts());
+        self.set_memo(sources.judge.verdict_cache_counts());
         self.counter(&names::LOG_LINES_DROPPED_TOTAL, []).absolute(sources.dropped_log_lines);
         if let Some(figures) = &sources.storage {
             self.set_storage(figures);
@@ -137,14 +137,14 @@ impl Metrics {
     fn set_connections(&self, figures: &ConnectionFigures) {
         self.gauge(&names::CONNECTIONS_OPEN, []).set(figures.open_now() as f64);
         self.counter(&names::DISCARDED_BODY_BYTES_TOTAL, []).absolute(figures.discarded_bytes());
-        for reason in Lost::ALL {
+        for reason in DisconnectReason::ALL {
             let lost = self.counter(&names::CONNECTIONS_LOST_TOTAL, [reason.as_str()]);
             lost.absolute(figures.lost_for(reason));
         }
     }
 
     /// Sets the hits and misses of the verdict memo.
-    fn set_memo(&self, counts: MemoCounts) {
+    fn set_memo(&self, counts: VerdictCacheCounts) {
         for (result, count) in [("hit", counts.hits), ("miss", counts.misses)] {
             self.counter(&names::MEMO_LOOKUPS_TOTAL, [result]).absolute(count);
         }

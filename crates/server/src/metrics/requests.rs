@@ -58,9 +58,9 @@ impl From<Kind> for RequestKind {
 }
 
 impl Metrics {
-    /// Records an attempt to fetch an image from another host, and its success.
-    pub(crate) fn fetched(&self, duration: Duration, came: bool) {
-        let outcome = if came { "fetched" } else { "failed" };
+    /// Records an attempt to fetch an image from another host, by its success.
+    pub(crate) fn fetched<T, E>(&self, duration: Duration, fetched: &Result<T, E>) {
+        let outcome = if fetched.is_ok() { "fetched" } else { "failed" };
         self.counter(&names::IMAGE_FETCH_TOTAL, [outcome]).increment(1);
         self.histogram(&names::IMAGE_FETCH_SECONDS, []).record(duration);
     }

@@ -332,6 +332,12 @@ pub(crate) struct ProbeOptions {
     /// How long to wait for an answer, in seconds.
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     pub(crate) timeout_s: f64,
+    /// Use TLS, and trust the certificate authorities in this PEM file.
+    #[arg(long)]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Name that the server's certificate must have; without it, that of `--host`.
+    #[arg(long, requires = "tls_ca")]
+    pub(crate) tls_name: Option<String>,
 }
 
 /// Options of `gavel judge`.

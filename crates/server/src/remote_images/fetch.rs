@@ -27,9 +27,9 @@ pub(crate) struct FetchLimits {
 
 /// The most concurrent fetches: enough for a few requests, so that one with slow hosts does not delay the others.
 /// Each may use the memory of the largest image, by default 20 MiB; together 640 MiB.
-const AT_A_TIME: usize = 32;
+const MAX_FETCHES: usize = 32;
 /// The most concurrent fetches from one host, so that a slow host does not delay the others.
-const AT_A_TIME_FROM_A_HOST: usize = 4;
+const MAX_FETCHES_FROM_A_HOST: usize = 4;
 
 /// Fetches images as the operator allows. Cheap to clone. The default fetches nothing.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +40,7 @@ struct Fetcher {
     policy: Policy,
     limits: FetchLimits,
     client: Client,
-    /// One permit for each fetch of [`AT_A_TIME`].
+    /// One permit for each fetch of [`MAX_FETCHES`].
     all: Semaphore,
     /// The semaphores of hosts with fetches in progress. The lock is held only to look up or insert an entry.
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -72,7 +72,7 @@ impl RemoteImages {
             .timeout(limits.whole)
             .pool_max_idle_per_host(0)
             .build()?;
-        let (all, hosts) = (Semaphore::new(AT_A_TIME), Mutex::default());
+        let (all, hosts) = (Semaphore::new(MAX_FETCHES), Mutex::default());
         Ok(Self(Some(Arc::new(Fetcher { policy, limits, client, all, hosts }))))
     }
 
@@ -137,7 +137,7 @@ impl Fetcher {
         hosts.retain(|_, host| Arc::strong_count(host) > 1);
         hosts
             .entry(name.to_owned())
-            .or_insert_with(|| Arc::new(Semaphore::new(AT_A_TIME_FROM_A_HOST)))
+            .or_insert_with(|| Arc::new(Semaphore::new(MAX_FETCHES_FROM_A_HOST)))
             .clone()
     }
 }

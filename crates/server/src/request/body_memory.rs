@@ -51,13 +51,14 @@ pub(crate) enum NoRoom {
 impl NoRoom {
     /// The error response, the same as for a full queue: memory is released as soon as other requests are answered.
     pub(crate) fn refused(self, dialect: Dialect) -> ApiError {
-        const AGAIN_S: u64 = 1;
+        const RETRY_AFTER_S: u64 = 1;
         let (whose, bytes) = match self {
             Self::Full(bytes) => ("all requests", bytes),
             Self::ShareTaken(bytes) => ("all requests of this key", bytes),
         };
         let bodies = format!(
-            "bodies of {whose} take {bytes} bytes, which is the limit (max_bodies_mib). Please retry after {AGAIN_S}s."
+            "bodies of {whose} take {bytes} bytes, which is the limit (max_bodies_mib). Please retry after \
+             {RETRY_AFTER_S}s."
         );
         // Clients of OpenAI's interface look for these words.
         let as_rate = format!("Rate limit reached: the {bodies}");
@@ -66,7 +67,7 @@ impl NoRoom {
             (Self::Full(_), Dialect::OpenAi) => ApiError::full(dialect, as_rate),
             (Self::ShareTaken(_), _) => ApiError::limited(as_rate),
         };
-        told.with_retry_after(AGAIN_S).refused(Refusal::Bodies)
+        told.with_retry_after(RETRY_AFTER_S).refused(Refusal::Bodies)
     }
 }
 

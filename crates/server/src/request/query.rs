@@ -1,14 +1,15 @@
 //! Parameters of URLs, with the same errors as those of bodies.
 
-use std::error::Error;
-
 use axum::{
     extract::{Query, rejection::QueryRejection},
     http::Uri,
 };
 use serde::de::{DeserializeOwned, value};
 
-use crate::{error::ApiError, json::errors};
+use crate::{
+    error::{ApiError, causes},
+    json::errors,
+};
 
 /// The code of all errors about parameters.
 const CODE: &str = "invalid_query";
@@ -36,9 +37,8 @@ pub(crate) fn read<T: DeserializeOwned>(uri: &Uri, known: &[&str]) -> Result<T, 
 
 /// The error for parameters that cannot be parsed.
 pub(crate) fn refused(error: &QueryRejection) -> ApiError {
-    let mut causes =
-        std::iter::successors(Error::source(error), |cause: &&(dyn Error + 'static)| Error::source(*cause));
-    let found = causes.find_map(|cause| cause.downcast_ref::<serde_path_to_error::Error<value::Error>>());
+    let found =
+        causes(error).find_map(|cause| cause.downcast_ref::<serde_path_to_error::Error<value::Error>>());
     match found {
         Some(error) => {
             let (path, reason) = (error.path().to_string(), error.inner().to_string());

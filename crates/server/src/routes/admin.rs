@@ -87,7 +87,7 @@ async fn reload_all(State(state): State<AppState>) -> Result<Json<ReloadedBody>,
 /// `POST /drain`: stops the server as a termination signal does; running requests are finished first.
 async fn drain(State(state): State<AppState>) -> (StatusCode, Json<Value>) {
     tracing::info!("told to stop through the listener for administration");
-    state.lifecycle.leave();
+    state.lifecycle.request_shutdown();
     (StatusCode::ACCEPTED, Json(json!({ "status": "draining" })))
 }
 
@@ -97,12 +97,20 @@ pub(crate) fn address_of(text: &str) -> String {
     if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { text.to_owned() }
 }
 
-/// Who may use an administration listener bound to `address`. `open` lifts the need for a key on non-loopback
-/// addresses.
-pub(crate) fn access_at(address: IpAddr, open: bool) -> AdminAccess {
-    match (address.to_canonical().is_loopback(), open) {
+/// Whether other machines may use a listener without a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keyless {
+    /// They may (`--insecure-no-auth`).
+    Allowed,
+    /// They may not.
+    Refused,
+}
+
+/// Who may use an administration listener bound to `address`.
+pub(crate) fn access_at(address: IpAddr, keyless: Keyless) -> AdminAccess {
+    match (address.to_canonical().is_loopback(), keyless) {
         (true, _) => AdminAccess::Local,
-        (false, true) => AdminAccess::Open,
-        (false, false) => AdminAccess::Keyed,
+        (false, Keyless::Allowed) => AdminAccess::Open,
+        (false, Keyless::Refused) => AdminAccess::Keyed,
     }
 }

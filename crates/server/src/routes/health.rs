@@ -30,12 +30,12 @@ pub(crate) fn probes() -> OpenApiRouter<AppState> {
 }
 
 /// The shortest time after which a running step is doubtful, on any device.
-const SLOW: Duration = Duration::from_secs(10);
+const MIN_STALL: Duration = Duration::from_secs(10);
 /// A step is doubtful only from this many times the longest step so far: on a slow device, steps of a large critic
 /// are long.
-const MUCH_LONGER: u32 = 4;
+const STALL_FACTOR: u32 = 4;
 /// A step is regarded as stuck after this many times the time from which it is doubtful.
-const GIVEN_UP: u32 = 6;
+const STUCK_FACTOR: u32 = 6;
 
 /// Whether the engine makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +51,10 @@ pub(crate) enum Progress {
 impl Progress {
     /// The progress of an engine with these figures.
     pub(crate) fn of(stats: &Stats) -> Self {
-        let doubtful = SLOW.max(stats.longest_step * MUCH_LONGER);
+        let doubtful = MIN_STALL.max(stats.longest_step * STALL_FACTOR);
         match stats.step_running {
             running if running < doubtful => Self::Moving,
-            running if running < doubtful * GIVEN_UP => Self::Stalled,
+            running if running < doubtful * STUCK_FACTOR => Self::Stalled,
             _ => Self::Stuck,
         }
     }
@@ -198,7 +198,7 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
             "The server starts or stops: send no new requests.",
         )),
         (Phase::Ready, Progress::Stalled | Progress::Stuck) => Err(stalled()),
-        (Phase::Ready, Progress::Moving) if stats.non_finite_lately >= MANY_NON_FINITE => Err(doubtful()),
+        (Phase::Ready, Progress::Moving) if stats.recent_non_finite >= MANY_NON_FINITE => Err(doubtful()),
         (Phase::Ready, Progress::Moving) => Ok(Json(ProbeBody { status: "ready" })),
     }
 }

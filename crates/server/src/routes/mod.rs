@@ -9,7 +9,7 @@ mod page;
 use std::any::Any;
 
 use axum::{
-    Router,
+    Extension, Router,
     http::{HeaderName, HeaderValue, StatusCode},
     middleware,
     response::{IntoResponse, Response},
@@ -79,15 +79,22 @@ fn guarded_routes(lifecycle: &Lifecycle, times: RequestTimes) -> OpenApiRouter<A
         .merge(dialects::engines::routes())
         .merge(other_paths().into());
     let scoring = dialects::scoring::routes().merge(dialects::scoring::aliases().into());
+    let tei = dialects::scoring::tei_routes();
     admitted(working, lifecycle, QuotaPolicy::Refuse)
-        .merge(admitted(dialects::native::rewards(), lifecycle, QuotaPolicy::ByBody(times.whole)))
+        .merge(admitted(dialects::reward::routes(), lifecycle, QuotaPolicy::ByBody(times.whole)))
         .merge(
             admitted(scoring, lifecycle, QuotaPolicy::Wait(times.whole))
                 .layer(middleware::from_fn(dialects::scoring::finish_response)),
         )
+        .merge(
+            admitted(tei, lifecycle, QuotaPolicy::Wait(times.whole))
+                .layer(middleware::from_fn(dialects::scoring::finish_tei_response)),
+        )
         .merge(dialects::native::rules())
         .merge(health::figures())
         .route("/metrics", get(admin::metrics_on_main))
+        // The outermost, so that what a dialect says of its own routes replaces it.
+        .layer(Extension(dialects::BODY_FORM))
 }
 
 /// The routes, with admission by the phase of the server and by the quota of the key.

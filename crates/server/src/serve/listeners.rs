@@ -9,7 +9,7 @@ use crate::{
     access::{Access, AdminAccess, HostRule, KeySource, KeysError, Rules},
     connections::{Tls, TlsError, TlsFiles},
     options::{AccessOptions, TlsOptions},
-    routes::admin,
+    routes::admin::{self, Keyless},
 };
 
 /// The listeners' access rules and encryption, with the administration listener.
@@ -57,9 +57,10 @@ impl Listeners {
             _ => None,
         };
         let tls = files.map(Tls::read).transpose()?.map(Arc::new);
+        let keyless = if options.insecure_no_auth { Keyless::Allowed } else { Keyless::Refused };
         let admin = match &options.admin_address {
             None => None,
-            Some(address) => Some(admin_listener(address, (&access, options.insecure_no_auth)).await?),
+            Some(address) => Some(admin_listener(address, &access, keyless).await?),
         };
         Ok(Self { access, tls, admin })
     }
@@ -107,19 +108,20 @@ fn advice(error: &io::Error, option: &str) -> String {
 
 async fn admin_listener(
     address: &str,
-    (access, open): (&Access, bool),
+    access: &Access,
+    keyless: Keyless,
 ) -> Result<(TcpListener, AdminAccess), ListenError> {
     let address = admin::address_of(address);
     let failed =
         |error| ListenError::address(format_args!("{address} for administration"), "--admin-address", error);
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let taken = listener.local_addr().map_err(failed)?;
-    let allowed = admin::access_at(taken.ip(), open);
+    let allowed = admin::access_at(taken.ip(), keyless);
     if allowed == AdminAccess::Keyed {
         if !access.keys().has_admin() {
             return Err(ListenError::NoAdminKey(address));
         }
-        access.needs_admin();
+        access.require_admin();
     }
     tracing::info!(address = %taken, "the listener for administration is open");
     Ok((listener, allowed))

@@ -1,6 +1,6 @@
 //! `gavel serve`: listens, loads the critic, serves requests, and shuts down in order.
 
-mod fatal;
+mod error;
 mod listeners;
 mod signals;
 mod systemd;
@@ -9,7 +9,6 @@ use std::{
     convert::{Infallible, identity},
     io::{self, Write},
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, OnceLock},
     thread,
     time::Duration,
@@ -53,23 +52,23 @@ use crate::{
     storage::{Storage, crash_record::CrashRecord},
     telemetry::Telemetry,
 };
-pub(crate) use fatal::{EngineGone, Fatal};
+pub(crate) use error::{EngineGone, ServeError};
 pub(crate) use listeners::ListenError;
 use listeners::Listeners;
 use signals::Signals;
 use systemd::Systemd;
 
 /// Interval at which the engine is checked.
-const WATCH: Duration = Duration::from_secs(1);
+const HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time limit for connections to close when no request runs any more.
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Time limit for abandoned requests to get their error: the engine notices it only between two steps.
-const GIVING_UP: Duration = Duration::from_secs(4);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Time limit for writing the waiting lines of the judging log when no request runs any more.
-const LAST_LINES: Duration = Duration::from_secs(3);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Times and limits of serving.
 #[derive(Debug, Clone, Copy)]
@@ -133,23 +132,23 @@ impl Bounds {
 /// Serves until the server is told to stop or the engine fails.
 ///
 /// # Errors
-/// [`Fatal`] when the server cannot start, the engine fails or a listener panics.
-pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result<(), Fatal> {
+/// [`ServeError`] when the server cannot start, the engine fails or a listener panics.
+pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result<(), ServeError> {
     let ServeOptions { critic, http, connections, limits, engine, .. } = options;
     let systemd = Systemd::new(options.systemd);
-    let mut signals = Signals::listen().map_err(Fatal::Signals)?;
-    let remote_images = options.images.fetcher(limits.max_image_mib << 20).map_err(Fatal::RemoteImages)?;
+    let mut signals = Signals::listen().map_err(ServeError::Signals)?;
+    let remote_images =
+        options.images.fetcher(limits.max_image_mib << 20).map_err(ServeError::RemoteImages)?;
     // The ports are bound first, so that a wrong one is reported at once and not after loading.
     let listener = bind(&http.host, http.port).await?;
     let address = listener.local_addr()?;
     let listeners = Listeners::open((&options.access, &options.tls), (options.config, address.ip())).await?;
-    let storage = Storage::open(&options.storage).map_err(Fatal::Storage)?;
+    let storage = Storage::open(&options.storage).map_err(ServeError::Storage)?;
     let (judging_log, redactions) = judging_log(options.log)?;
     let crash_record = CrashRecord::open(&storage)?;
-    let scheme = if listeners.tls.is_some() { "https" } else { "http" };
     let bounds = Bounds::new(&http, &connections, &limits).with_files_of(&storage);
     let mut server = Server::start(listener, listeners, bounds);
-    let config_dir = critic.config_dir.clone().map(PathBuf::into_boxed_path);
+    let config_dir = critic.config_dir.clone();
     let residency = Residency {
         memo_entries: http.memo_entries,
         crash_record: crash_record.clone(),
@@ -159,24 +158,30 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result
     let (judge, metrics) = load(start, &mut signals).await?;
     let logged = (judge.model().to_owned(), metrics.clone());
     let judging_log = judging_log.map(|file| JudgingLog::start(file, redactions, logged)).transpose()?;
+    // Without defaults: a forgotten part would be a server without keys, or one that keeps nothing.
     let state = server.open(Service {
         names: ModelNames::new(judge.model(), options.models),
+        judge: judge.clone(),
+        metrics,
         telemetry,
-        config_dir: config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder))),
+        access: server.access.clone(),
+        tls: server.tls.clone(),
+        connections: server.connections.clone(),
+        config_dir: config_dir.map(|folder| Arc::new(tokio::sync::Mutex::new(folder.into_boxed_path()))),
+        lifecycle: server.lifecycle.clone(),
         judging_log: judging_log.clone(),
         remote_images,
         storage,
-        ..server.service((judge.clone(), metrics))
     });
     tokio::spawn(reload::watch_files(state.clone()));
     tokio::spawn(state.metrics.clone().keep_sorting());
     signals.on_hangup(state);
-    announce(scheme, address);
+    announce(if server.tls.is_some() { "https" } else { "http" }, address);
     systemd.ready();
     let ended = server.finish(&judge, &crash_record, &systemd, signals).await;
     // Whether or not the engine died. It may block this thread: nothing else is to be done.
     if let Some(log) = judging_log {
-        log.finish(LAST_LINES);
+        log.finish(LOG_FLUSH_TIMEOUT);
     }
     ended
 }
@@ -185,7 +190,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result
 async fn load(
     start: impl FnOnce() -> Result<(Judge, Metrics), BootError> + Send + 'static,
     signals: &mut Signals,
-) -> Result<(Judge, Metrics), Fatal> {
+) -> Result<(Judge, Metrics), ServeError> {
     let (judge, metrics) = tokio::select! {
         loaded = on_a_thread(start) => loaded??,
         () = signals.next() => exit::at_once(),
@@ -210,15 +215,15 @@ fn announce(scheme: &str, address: SocketAddr) {
 /// starts no thread.
 ///
 /// # Errors
-/// [`Fatal::LoadingThread`] when no thread can be started, [`Fatal::LoadingPanicked`] when the work panics.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fatal> {
-    let (told, heard) = oneshot::channel();
+/// [`ServeError::LoadingThread`] when no thread can be started, [`ServeError::LoadingPanicked`] when the work panics.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
+    let (sender, receiver) = oneshot::channel();
     let thread = thread::Builder::new().name("load".into()).spawn(move || {
         // There is no receiver any more if a signal came first.
-        let _ = told.send(work());
+        let _ = sender.send(work());
     });
-    thread.map_err(Fatal::LoadingThread)?;
-    heard.await.map_err(|_| Fatal::LoadingPanicked)
+    thread.map_err(ServeError::LoadingThread)?;
+    receiver.await.map_err(|_| ServeError::LoadingPanicked)
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, ListenError> {
@@ -300,18 +305,6 @@ impl Server {
         }
     }
 
-    /// The service with what this server has; names, logs, rubrics of a folder, images by URL and storage are set by
-    /// [`serve`].
-    fn service(&self, critic: (Judge, Metrics)) -> Service {
-        Service {
-            lifecycle: self.lifecycle.clone(),
-            access: self.access.clone(),
-            tls: self.tls.clone(),
-            connections: self.connections.clone(),
-            ..Service::plain(critic)
-        }
-    }
-
     /// Admits requests and starts to run batches; returns the state of the handlers.
     fn open(&mut self, service: Service) -> AppState {
         let (storage, metrics) = (service.storage.clone(), service.metrics.clone());
@@ -333,17 +326,17 @@ impl Server {
     /// Serves until the server is told to stop or the engine fails, and then finishes running requests.
     ///
     /// # Errors
-    /// [`Fatal::Engine`] when the engine panicked or is stuck, [`Fatal::Accepting`] when the listener panics.
+    /// [`ServeError::Engine`] when the engine panicked or is stuck, [`ServeError::Accepting`] when the listener panics.
     async fn finish(
         mut self,
         judge: &Judge,
         crash_record: &CrashRecord,
         systemd: &Systemd,
         mut signals: Signals,
-    ) -> Result<(), Fatal> {
+    ) -> Result<(), ServeError> {
         let gone = tokio::select! {
             ended = &mut self.serving => return Ok(ended?),
-            () = self.lifecycle.told_to_leave() => None,
+            () = self.lifecycle.shutdown_requested() => None,
             () = signals.next() => None,
             () = judge.stopped() => Some(EngineGone::Panicked),
             () = stuck(judge) => Some(EngineGone::Stuck),
@@ -355,21 +348,21 @@ impl Server {
         tracing::info!(crashed = gone.is_some(), "stopping; running requests are finished first");
         systemd.stopping();
         let told_twice = tokio::select! {
-            () = self.leave(judge, gone) => false,
+            () = self.shut_down(judge, gone) => false,
             () = signals.next() => true,
             never = systemd.watch(judge) => match never {},
         };
         if told_twice {
             tracing::warn!("told to stop twice; running requests are given up");
             self.lifecycle.enter(Phase::Draining);
-            self.give_up(judge, CLOSING).await;
+            self.abort(judge, CLOSE_TIMEOUT).await;
             self.close().await;
         }
         gone.map_or(Ok(()), |gone| Err(gone.into()))
     }
 
     /// Refuses new requests, finishes running ones, and closes connections.
-    async fn leave(&mut self, judge: &Judge, gone: Option<EngineGone>) {
+    async fn shut_down(&mut self, judge: &Judge, gone: Option<EngineGone>) {
         if gone.is_none() {
             self.lifecycle.enter(Phase::Pausing);
             tokio::time::sleep(self.bounds.pause).await;
@@ -380,14 +373,14 @@ impl Server {
         let left = self.lifecycle.drained(most).await;
         if left > 0 {
             tracing::warn!(left, "some requests did not end in time");
-            self.give_up(judge, GIVING_UP).await;
+            self.abort(judge, ABORT_TIMEOUT).await;
         }
         self.close().await;
     }
 
     /// Ends all requests whose response is not complete with an error, and waits for them for up to `most`.
-    async fn give_up(&self, judge: &Judge, most: Duration) {
-        self.lifecycle.give_up();
+    async fn abort(&self, judge: &Judge, most: Duration) {
+        self.lifecycle.abort();
         judge.give_up();
         self.lifecycle.drained(most).await;
     }
@@ -396,11 +389,11 @@ impl Server {
     async fn close(&mut self) {
         if let Some(batches) = self.batches.take() {
             // Their lines were counted as running requests; only their last results are still to be stored.
-            let _ = tokio::time::timeout(CLOSING, batches).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, batches).await;
         }
         let _ = self.stop.send(());
         // Connections that are still open are idle or abandoned.
-        let _ = tokio::time::timeout(CLOSING, &mut self.serving).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, &mut self.serving).await;
     }
 }
 
@@ -426,23 +419,19 @@ async fn answer(router: Option<Router>, request: Request) -> Result<Response, In
 async fn stuck(judge: &Judge) {
     let mut looks = 0;
     while looks < 2 {
-        tokio::time::sleep(WATCH).await;
+        tokio::time::sleep(HEALTH_CHECK_INTERVAL).await;
         looks = if Progress::of(&judge.stats()) == Progress::Stuck { looks + 1 } else { 0 };
     }
 }
 
 /// The engine's limits from the options, and those that follow from them.
 pub(crate) fn engine_config(options: &EngineOptions) -> EngineConfig {
-    let default = EngineConfig::default();
     EngineConfig {
-        max_sequences: options.max_sequences,
-        // A quarter of the sequences is reserved for verdicts that are read from logits.
-        max_explaining: (options.max_sequences * 3).div_ceil(4),
         max_waiting: options.max_waiting,
         max_waiting_tokens: options.max_waiting_tokens,
         on_panic: if options.restart_after_panic { OnPanic::Restart } else { OnPanic::Stop },
         cache_secret: rand::random(),
-        ..default
+        ..EngineConfig::with_max_sequences(options.max_sequences)
     }
 }
 

@@ -32,12 +32,12 @@ impl Systemd {
 
     /// Notifies systemd that the server accepts requests.
     pub(crate) fn ready(&self) {
-        self.tell("READY=1");
+        self.notify("READY=1");
     }
 
     /// Notifies systemd that the server is stopping, and finishes running requests.
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.notify("STOPPING=1");
     }
 
     /// Feeds the watchdog for as long as the engine is alive; never returns.
@@ -48,13 +48,13 @@ impl Systemd {
         loop {
             ticks.tick().await;
             if lives(&judge.stats()) {
-                self.tell("WATCHDOG=1");
+                self.notify("WATCHDOG=1");
             }
         }
     }
 
     /// Sends a message. A failure is logged, and the server continues.
-    fn tell(&self, word: &str) {
+    fn notify(&self, word: &str) {
         let Some(socket) = &self.socket else { return };
         if let Err(error) = send(socket, word) {
             tracing::warn!(%error, word, "systemd cannot be told");

@@ -45,7 +45,7 @@ async fn ask(address: std::net::SocketAddr, head: &str, body: &str) -> String {
 async fn start(
     on_panic: OnPanic,
     steps: usize,
-) -> (std::net::SocketAddr, impl Future<Output = Result<(), Fatal>>) {
+) -> (std::net::SocketAddr, impl Future<Output = Result<(), ServeError>>) {
     let device = bench::null_critic().backend;
     let critic = Critic { backend: Box::new(Panicking { steps, device }), ..bench::null_critic() };
     let library = RubricLibrary::compiled_in().unwrap();
@@ -55,9 +55,10 @@ async fn start(
     let command = CommandLine::parse_from(["gavel", "serve"]).command;
     let Command::Serve(options) = command else { panic!("another command") };
     let bounds = Bounds::new(&options.http, &options.connections, &options.limits);
-    let listeners = Listeners { access: Access::default(), tls: None, admin: None };
+    let listeners = Listeners { access: Access::open_to_all(), tls: None, admin: None };
     let mut server = Server::start(listener, listeners, bounds);
-    server.open(server.service((judge.clone(), Metrics::new("null", "none"))));
+    let service = Service::in_process((judge.clone(), Metrics::new("null", "none")));
+    server.open(Service { lifecycle: server.lifecycle.clone(), ..service });
     let signals = Signals::listen().unwrap();
     (
         address,
@@ -74,7 +75,7 @@ async fn a_panic_of_the_model_is_answered_and_ends_the_server_with_an_error() {
     let answer = ask(address, "POST /judge", CASE).await;
     assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("engine_failure"), "{answer}");
     let ended = serving.await.unwrap().unwrap_err();
-    assert!(matches!(ended, Fatal::Engine(EngineGone::Panicked)), "{ended}");
+    assert!(matches!(ended, ServeError::Engine(EngineGone::Panicked)), "{ended}");
 }
 
 #[tokio::test]

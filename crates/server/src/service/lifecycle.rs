@@ -10,10 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{connections::held_body::Held, error::ApiError, sync::watch};
+use crate::{connections::guarded_body::GuardedBody, error::ApiError, sync::watch};
 
 /// `Retry-After` of a refused request, in seconds: by then another server has taken over, or this one is replaced.
-const COME_AGAIN_S: u64 = 2;
+const RETRY_AFTER_S: u64 = 2;
 
 /// A phase of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(crate) struct Lifecycle {
     // Watch channels and not flags: a task that waits for a change must not miss the last one.
     phase: watch::Sender<Phase>,
     running: watch::Sender<usize>,
-    leaving: watch::Sender<bool>,
-    given_up: watch::Sender<bool>,
+    shutdown_requested: watch::Sender<bool>,
+    aborted: watch::Sender<bool>,
 }
 
 impl Lifecycle {
@@ -44,8 +44,8 @@ impl Lifecycle {
         Self {
             phase: watch::Sender::new(Phase::Starting),
             running: watch::Sender::new(0),
-            leaving: watch::Sender::new(false),
-            given_up: watch::Sender::new(false),
+            shutdown_requested: watch::Sender::new(false),
+            aborted: watch::Sender::new(false),
         }
     }
 
@@ -58,25 +58,25 @@ impl Lifecycle {
     }
 
     /// Tells the server to stop, as a termination signal does.
-    pub(crate) fn leave(&self) {
-        self.leaving.send_replace(true);
+    pub(crate) fn request_shutdown(&self) {
+        self.shutdown_requested.send_replace(true);
     }
 
-    /// Waits until [`leave`](Self::leave) is called.
-    pub(crate) async fn told_to_leave(&self) {
+    /// Waits until [`request_shutdown`](Self::request_shutdown) is called.
+    pub(crate) async fn shutdown_requested(&self) {
         // `self` holds the sender, so that the wait does not end by a closed channel.
-        let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
+        let _ = self.shutdown_requested.subscribe().wait_for(|requested| *requested).await;
     }
 
     /// Refuses all requests that have no response yet.
-    pub(crate) fn give_up(&self) {
-        self.given_up.send_replace(true);
+    pub(crate) fn abort(&self) {
+        self.aborted.send_replace(true);
     }
 
-    /// Waits until [`give_up`](Self::give_up) is called.
-    async fn giving_up(&self) {
+    /// Waits until [`abort`](Self::abort) is called.
+    async fn aborted(&self) {
         // `self` holds the sender, so that the wait does not end by a closed channel.
-        let _ = self.given_up.subscribe().wait_for(|given_up| *given_up).await;
+        let _ = self.aborted.subscribe().wait_for(|aborted| *aborted).await;
     }
 
     /// Waits until no request runs, or `most` has passed; returns the number of requests that still run.
@@ -131,7 +131,7 @@ pub(crate) fn starting() -> ApiError {
 }
 
 fn refused(code: &'static str, message: &str) -> ApiError {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(COME_AGAIN_S)
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(RETRY_AFTER_S)
 }
 
 /// The response to a client that should use another server: the last one on its connection.
@@ -161,7 +161,7 @@ pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, 
         response = next.run(request) => response,
         // The request may be half received, queued or half computed: it has no response, and another server may
         // answer it.
-        () = lifecycle.giving_up() => last(refused("draining", "The server stopped before the request was answered.")),
+        () = lifecycle.aborted() => last(refused("draining", "The server stopped before the request was answered.")),
     };
-    response.map(|body| Body::new(Held::new(body, running)))
+    response.map(|body| Body::new(GuardedBody::new(body, running)))
 }

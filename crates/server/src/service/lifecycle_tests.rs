@@ -40,13 +40,13 @@ async fn requests_are_let_in_by_phase() {
 }
 
 #[tokio::test]
-async fn who_has_no_answer_yet_is_refused_when_all_is_given_up() {
+async fn who_has_no_answer_yet_is_refused_when_all_is_aborted() {
     let lifecycle = Lifecycle::new();
     lifecycle.enter(Phase::Ready);
     let never = Router::new().route("/", get(std::future::pending::<&str>));
     let admitting = middleware::from_fn_with_state(lifecycle.clone(), admit);
     let asked = never.layer(admitting).oneshot(Request::get("/").body(Body::empty()).unwrap());
-    let (response, ()) = tokio::join!(asked, async { lifecycle.give_up() });
+    let (response, ()) = tokio::join!(asked, async { lifecycle.abort() });
     assert_eq!(response.unwrap().status(), 503);
 }
 

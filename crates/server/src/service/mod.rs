@@ -92,8 +92,9 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A service that is ready and has no keys, no folder of rubrics, no judging log and no storage.
-    pub(crate) fn plain((judge, metrics): (Judge, Metrics)) -> Self {
+    /// A service that only this program uses, as [`RequestLimits::in_process`]. It is ready and open to all, and has no
+    /// folder of rubrics, no judging log and no storage.
+    pub(crate) fn in_process((judge, metrics): (Judge, Metrics)) -> Self {
         let lifecycle = Lifecycle::new();
         lifecycle.enter(Phase::Ready);
         let names = ModelNames::new(judge.model(), ModelOptions::default());
@@ -102,7 +103,7 @@ impl Service {
             names,
             metrics,
             telemetry: Telemetry::default(),
-            access: Access::default(),
+            access: Access::open_to_all(),
             tls: None,
             connections: Arc::default(),
             config_dir: None,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Interval at which files are checked for changes: certificates and keys are replaced days before the old ones expire.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The result of a reload.
 #[derive(Debug, Default, Serialize)]
@@ -133,7 +133,7 @@ pub(crate) async fn watch_files(state: AppState) {
         return;
     }
     let mut known = times(paths.clone()).await;
-    let mut ticks = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     loop {
         ticks.tick().await;
         let now = times(paths.clone()).await;

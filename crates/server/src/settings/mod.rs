@@ -1,9 +1,9 @@
 //! Reads the settings: the command line overrides the environment, which overrides the configuration file.
 
+mod command_line;
 mod configuration;
 mod environment;
-mod given;
 
+pub(crate) use command_line::{ParsedCommandLine, check_configuration, unknown_variables};
 pub(crate) use configuration::ConfigurationError;
 pub(crate) use environment::log_filter;
-pub(crate) use given::{Given, check_configuration, unknown_variables};

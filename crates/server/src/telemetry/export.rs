@@ -15,7 +15,7 @@ use crate::options::TraceOptions;
 
 /// Timeout of a collector for one batch. Meanwhile spans and events wait in bounded queues of 2048 each; when these
 /// are full, new ones are dropped, and no request waits.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The exporters of spans and events.
 pub(super) struct Export {
@@ -53,12 +53,12 @@ impl Export {
         let spans = SpanExporter::builder()
             .with_http()
             .with_endpoint(format!("{base}/v1/traces"))
-            .with_timeout(PATIENCE)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()?;
         let events = LogExporter::builder()
             .with_http()
             .with_endpoint(format!("{base}/v1/logs"))
-            .with_timeout(PATIENCE)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()?;
         let resource = Resource::builder()
             .with_service_name(options.otlp_service.clone())
@@ -78,7 +78,7 @@ impl Export {
 
     pub(super) fn finish(&self) {
         // What the collector does not accept is lost; the exporter has logged it.
-        let _ = self.tracers.shutdown_with_timeout(PATIENCE);
-        let _ = self.events.shutdown_with_timeout(PATIENCE);
+        let _ = self.tracers.shutdown_with_timeout(EXPORT_TIMEOUT);
+        let _ = self.events.shutdown_with_timeout(EXPORT_TIMEOUT);
     }
 }

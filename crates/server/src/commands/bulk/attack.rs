@@ -1,13 +1,15 @@
 //! `gavel attack`: applies known attacks to a labelled set, and searches for words that change the critic's
 //! verdicts.
 
-use evaluation::{Ask, Asking, AttackReport, Search, Searched, attack_plan, search_starts, standing};
+use evaluation::{
+    Answered, Ask, Asking, AttackReport, Search, Searched, attack_plan, search_starts, standing,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 
 use super::{
     evaluate::{Session, publish_labelled},
-    judge_rows::ROWS_PER_CRITIC,
+    judge_rows::VERDICTS_PER_CRITIC,
     progress,
 };
 use crate::options::AttackOptions;
@@ -18,14 +20,15 @@ pub(crate) async fn attack(options: AttackOptions) -> anyhow::Result<()> {
     let session = Session::start(&labelled).await?;
     let items = &session.set.items;
     let answers = session.ask(attack_plan(items)).await?;
-    let (about, critic) = ((session.data.as_str(), &session.set), (session.model.as_str(), &answers));
-    let mut report = AttackReport::new(about, critic, session.bootstrap);
+    let answered =
+        Answered { data: &session.data, set: &session.set, model: &session.model, answers: &answers };
+    let mut report = AttackReport::new(&answered, session.bootstrap);
     let targets = search_starts(items, &answers, searches);
     if !targets.is_empty() {
         let targets: Vec<Target> =
             targets.into_iter().map(|(item, response)| Target { item, response }).collect();
         let searched = session.search(&targets, search_steps).await?;
-        report = report.with_search((search_steps, searched), session.bootstrap);
+        report = report.with_search(search_steps, &searched, session.bootstrap);
     }
     publish_labelled(&report, session.options, || report.to_html())
 }
@@ -54,7 +57,7 @@ impl Session<'_> {
         let progress = progress(targets.len() * steps, "requests of searches")?;
         let searches = stream::iter(targets).map(|target| self.search_one(*target, steps, &progress));
         let found: Vec<FoundSuffix> =
-            searches.buffered(ROWS_PER_CRITIC * self.panel.critics()).try_collect().await?;
+            searches.buffered(VERDICTS_PER_CRITIC * self.pool.critics()).try_collect().await?;
         progress.finish_and_clear();
         let mut searched = Vec::new();
         for (index, target) in targets.iter().enumerate() {
@@ -62,7 +65,8 @@ impl Session<'_> {
             let FoundSuffix { suffix, standing: after } = found[index].clone();
             let other = found[(index + 1) % found.len()].suffix.clone();
             let before = self.standing(*target, Asking::Verdict).await?;
-            let borrowed = self.standing(*target, Asking::Suffixed(other, response)).await?;
+            let borrowed = Asking::Suffixed { text: other, place: response };
+            let borrowed = self.standing(*target, borrowed).await?;
             // A response without a verdict has not moved.
             let (Some(before), Some(borrowed)) = (before, borrowed) else { continue };
             let id = self.set.items[item].id.clone();
@@ -80,7 +84,7 @@ impl Session<'_> {
     ) -> anyhow::Result<FoundSuffix> {
         let mut search = Search::new(self.bootstrap.seed.wrapping_add(target.item as u64));
         for _ in 0..steps {
-            let suffixed = Asking::Suffixed(search.suffix(), target.response);
+            let suffixed = Asking::Suffixed { text: search.suffix(), place: target.response };
             let standing = self.standing(target, suffixed).await?;
             search.told(standing.unwrap_or(f64::NEG_INFINITY));
             progress.inc(1);
@@ -94,7 +98,7 @@ impl Session<'_> {
         let Target { item, response } = target;
         let (ask, items) = (Ask { item, asking }, &self.set.items);
         let body = ask.body(items, &self.chosen_rubrics)?;
-        let answer = self.panel.post(ask.route(items), &body, &items[item].image_key()).await?;
+        let answer = self.pool.post(ask.route(items), &body, &items[item].image_key()).await?;
         Ok(answer.ok().and_then(|answer| standing(&answer, response)))
     }
 }

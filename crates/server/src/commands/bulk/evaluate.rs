@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, fmt::Display, fs, path::Path};
 
 use anyhow::{Context, bail};
-use evaluation::{Answers, Ask, Asked, Format, LabelledSet, plan, statistics::Bootstrap};
+use evaluation::{Answered, Answers, Ask, DefaultRubrics, Format, LabelledSet, plan, statistics::Bootstrap};
 use judge::{EngineConfig, Kind};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    JournalPaths, Outcome, Panel, Task,
-    judge_rows::{ROWS_PER_CRITIC, with_id},
+    CriticPool, JournalPaths, Outcome, Task,
+    judge_rows::{VERDICTS_PER_CRITIC, with_id},
     run,
 };
 use crate::{
@@ -25,8 +25,9 @@ pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
     let formats = session.formats(wordings);
     let asks = plan(&session.set.items, &formats);
     let answers = session.ask(asks).await?;
-    let (about, critic) = ((session.data.as_str(), &session.set), (session.model.as_str(), &answers));
-    let report = evaluation::evaluate(about, critic, session.bootstrap);
+    let answered =
+        Answered { data: &session.data, set: &session.set, model: &session.model, answers: &answers };
+    let report = evaluation::evaluate(&answered, session.bootstrap);
     publish_labelled(&report, session.options, || report.to_html())
 }
 
@@ -36,13 +37,13 @@ pub(super) struct Session<'a> {
     /// The name of the file of the set.
     pub(super) data: String,
     pub(super) set: LabelledSet,
-    pub(super) panel: Panel,
+    pub(super) pool: CriticPool,
     /// The name of the critic.
     pub(super) model: String,
     /// The critic's answer to `GET /rubrics`: its rubrics and prompt formats.
     rubric_list: Value,
     /// The rubrics that requests name.
-    pub(super) chosen_rubrics: Asked,
+    pub(super) chosen_rubrics: DefaultRubrics,
     pub(super) bootstrap: Bootstrap,
 }
 
@@ -52,14 +53,14 @@ impl<'a> Session<'a> {
         let LabelledOptions { data, form, images, rubric, seed, draws, .. } = options;
         let set = evaluation::read(data, form.form(), images.as_deref())?;
         let config = EngineConfig::default();
-        let panel = Panel::assemble(&options.urls, options.critic.clone(), config).await?;
-        let model = panel.model().await?;
-        let rubric_list = panel.get("/rubrics").await?;
+        let pool = CriticPool::assemble(&options.urls, options.critic.clone(), config).await?;
+        let model = pool.model().await?;
+        let rubric_list = pool.get("/rubrics").await?;
         let chosen_rubrics = chosen_rubrics(&rubric_list, rubric)?;
         let name =
             data.file_name().map_or_else(|| data.display().to_string(), |name| name.to_string_lossy().into());
         let bootstrap = Bootstrap { seed: *seed, draws: *draws };
-        Ok(Self { options, data: name, set, panel, model, rubric_list, chosen_rubrics, bootstrap })
+        Ok(Self { options, data: name, set, pool, model, rubric_list, chosen_rubrics, bootstrap })
     }
 
     /// Up to `most` prompt formats of each kind, without the default format of the kind.
@@ -100,7 +101,7 @@ impl<'a> Session<'a> {
                 Ok(body) => body,
                 Err(error) => return Ok(Outcome::invalid(&id, &error.into())),
             };
-            Ok(match self.panel.post(ask.route(items), &body, &image_key).await? {
+            Ok(match self.pool.post(ask.route(items), &body, &image_key).await? {
                 Ok(verdict) => Outcome::Done(with_id(&id, verdict)),
                 Err(refusal) => Outcome::refused(&id, &refusal),
             })
@@ -108,7 +109,7 @@ impl<'a> Session<'a> {
         let left_out = self.options.answers.as_deref().map(left_out_beside);
         let journals = self.options.answers.as_deref().zip(left_out.as_deref());
         let journals = journals.map(|(output, left_out)| JournalPaths { output, left_out, options: None });
-        let results = run(journals, tasks, ROWS_PER_CRITIC * self.panel.critics(), work).await?;
+        let results = run(journals, tasks, VERDICTS_PER_CRITIC * self.pool.critics(), work).await?;
         let lines = match journals {
             // Includes the answers of earlier runs.
             Some(JournalPaths { output, left_out, .. }) => [read(output)?, read(left_out)?].concat(),
@@ -124,8 +125,8 @@ impl<'a> Session<'a> {
 }
 
 /// The rubrics of these names, one of each kind at most; the last one of a kind counts.
-fn chosen_rubrics(rubric_list: &Value, names: &[String]) -> anyhow::Result<Asked> {
-    let mut chosen = Asked::default();
+fn chosen_rubrics(rubric_list: &Value, names: &[String]) -> anyhow::Result<DefaultRubrics> {
+    let mut chosen = DefaultRubrics::default();
     for name in names {
         let mut rubrics = rubric_list["rubrics"].as_array().into_iter().flatten();
         let rubric = rubrics.find(|rubric| rubric["name"] == name.as_str());

@@ -3,25 +3,25 @@
 use serde_json::{Value, json};
 
 use super::{
-    JournalPaths, Outcome, Panel, RunOptions, Task, critics::Refusal, members::JUDGE_SETTINGS, row, row::Row,
-    run,
+    CriticPool, JournalPaths, Outcome, RunOptions, Task, critic_pool::Refusal, members::JUDGE_SETTINGS, row,
+    row::Row, run,
 };
 use crate::options::Files;
 
-/// Rows in flight per critic: enough to fill the engine's steps.
-pub(super) const ROWS_PER_CRITIC: usize = 32;
+/// Requests for a verdict in flight per critic: enough to fill the engine's steps.
+pub(super) const VERDICTS_PER_CRITIC: usize = 32;
 
 /// Judges every row; the members of `options` are added to every request. `run_options` are those of the command.
 pub(crate) async fn judge_rows(
-    panel: &Panel,
+    pool: &CriticPool,
     files: &Files,
     (options, run_options): (&Value, &RunOptions),
 ) -> anyhow::Result<()> {
-    let concurrency = ROWS_PER_CRITIC * panel.critics();
+    let concurrency = VERDICTS_PER_CRITIC * pool.critics();
     let tasks = row::read(&files.input, JUDGE_SETTINGS)?;
     let left_out = files.left_out();
     let journals = JournalPaths { output: &files.output, left_out: &left_out, options: Some(run_options) };
-    let results = run(Some(journals), tasks, concurrency, |task| judge_row(panel, task, options)).await?;
+    let results = run(Some(journals), tasks, concurrency, |task| judge_row(pool, task, options)).await?;
     let count =
         |name: &str, value: &str| results.done.iter().filter(|line| line[name] == value).count().to_string();
     let scores: Vec<f64> = results.done.iter().filter_map(|line| line["score"].as_f64()).collect();
@@ -40,7 +40,7 @@ pub(crate) async fn judge_rows(
 }
 
 /// Judges a row that has one response or two.
-async fn judge_row(panel: &Panel, task: Task<Row>, options: &Value) -> anyhow::Result<Outcome> {
+async fn judge_row(pool: &CriticPool, task: Task<Row>, options: &Value) -> anyhow::Result<Outcome> {
     let Task { id, image_key, input: row } = task;
     if row.responses.len() > 2 {
         let message = format!("there are {} responses, not one or two", row.responses.len());
@@ -50,7 +50,7 @@ async fn judge_row(panel: &Panel, task: Task<Row>, options: &Value) -> anyhow::R
         Ok(body) => body,
         Err(error) => return Ok(Outcome::invalid(&id, &error)),
     };
-    Ok(match panel.post("/judge", &body, &image_key).await? {
+    Ok(match pool.post("/judge", &body, &image_key).await? {
         Ok(verdict) => Outcome::Done(with_id(&id, verdict)),
         Err(refusal) => Outcome::refused(&id, &refusal),
     })

@@ -1,7 +1,7 @@
 //! Commands that process many rows of a file: judging, preference pairs, evaluation against labels, and attacks.
 
 mod attack;
-mod critics;
+mod critic_pool;
 mod evaluate;
 mod journal;
 mod judge_rows;
@@ -23,14 +23,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 pub(crate) use attack::attack;
-pub(crate) use critics::Panel;
+pub(crate) use critic_pool::CriticPool;
 pub(crate) use evaluate::evaluate;
 pub(crate) use judge_rows::judge_rows;
 pub(crate) use prefer::prefer;
 pub(crate) use run_options::RunOptions;
 
 use crate::process::stdout::{stdout, unless_gone};
-use critics::Refusal;
+use critic_pool::Refusal;
 use journal::{Journal, is_failure};
 
 /// A unit of work: usually one row.

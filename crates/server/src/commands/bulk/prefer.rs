@@ -7,7 +7,9 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{JournalPaths, Outcome, Panel, RunOptions, Task, members::PREFER_SETTINGS, row, row::Row, run};
+use super::{
+    CriticPool, JournalPaths, Outcome, RunOptions, Task, members::PREFER_SETTINGS, row, row::Row, run,
+};
 use crate::{
     options::{PairForm, PreferOptions},
     serve,
@@ -20,10 +22,10 @@ const ROWS_PER_CRITIC: usize = 2;
 /// Runs `gavel prefer`: makes a pair from every row.
 pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     let PreferOptions { critic, engine, urls, files, form, method, rubric, least_margin } = options;
-    let panel = Panel::assemble(&urls, critic, serve::engine_config(&engine)).await?;
+    let pool = CriticPool::assemble(&urls, critic, serve::engine_config(&engine)).await?;
     let run_options = RunOptions::new(
         "prefer",
-        panel.model().await?,
+        pool.model().await?,
         [
             ("form", name_of(&form)),
             ("method", name_of(&method)),
@@ -37,11 +39,11 @@ pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     }
     let output_folder = folder_of(&files.output)?;
     let making =
-        PairMaking { panel: &panel, request_options: &request_options, form, least_margin, output_folder };
+        PairMaking { pool: &pool, request_options: &request_options, form, least_margin, output_folder };
     let left_out = files.left_out();
     let tasks = row::read(&files.input, PREFER_SETTINGS)?;
     let journals = JournalPaths { output: &files.output, left_out: &left_out, options: Some(&run_options) };
-    let concurrency = ROWS_PER_CRITIC * panel.critics();
+    let concurrency = ROWS_PER_CRITIC * pool.critics();
     let results = run(Some(journals), tasks, concurrency, |task| making.make(task)).await?;
     let margins: Vec<f64> = results.done.iter().filter_map(|line| line["margin"].as_f64()).collect();
     let mean = margins.iter().sum::<f64>() / margins.len() as f64;
@@ -64,7 +66,7 @@ fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
 
 /// Makes pairs of rows.
 struct PairMaking<'a> {
-    panel: &'a Panel,
+    pool: &'a CriticPool,
     /// The members of every request besides those of the row.
     request_options: &'a Value,
     form: PairForm,
@@ -83,7 +85,7 @@ impl PairMaking<'_> {
             Ok(body) => body,
             Err(error) => return Ok(Outcome::invalid(&id, &error)),
         };
-        let reward = match self.panel.post("/reward", &body, &image_key).await? {
+        let reward = match self.pool.post("/reward", &body, &image_key).await? {
             Ok(body) => Reward::deserialize(body)?,
             Err(refusal) => return Ok(Outcome::refused(&id, &refusal)),
         };

@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-use super::critics::{JudgeReply, Refusal};
+use super::critic_pool::{JudgeReply, Refusal};
 use crate::{options::Urls, request::retry_after::retry_after};
 
 /// The pause after a server's first failure; each further failure doubles it.

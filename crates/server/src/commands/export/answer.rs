@@ -1,7 +1,7 @@
 //! Verdicts of the log as answers to train on.
 
 use anyhow::{Context, bail, ensure};
-use judge::{AnswerForm, Kind, Reading, Rubric, Scale};
+use judge::{AnswerForm, Direction, Grade, Kind, Outcome, Preference, Reading, Rubric, Scale, ScorePair};
 use serde_json::Value;
 
 /// Checks that a verdict by `rubric` can be taught: it is one that a critic stated, with complete reasons if any.
@@ -55,81 +55,31 @@ fn is_inferred(verdict: &Value) -> bool {
 ///
 /// # Errors
 /// The reason why the verdict cannot be written in this form.
-pub(super) fn answer(verdict: &Value, form: AnswerForm) -> anyhow::Result<String> {
+pub(super) fn answer(verdict: &Value, form: AnswerForm, direction: Direction) -> anyhow::Result<String> {
     let verdict = stated(verdict).unwrap_or(verdict);
-    let decision =
-        decision(verdict, form).context("their verdict has no place in the answer form of its rubric")?;
     let reasons = verdict["justification"].as_str().unwrap_or_default();
-    // Critics that write their decision within free text have it among their reasons.
-    if !form.decides_first() && reasons.contains(&decision) {
-        return Ok(reasons.to_owned());
+    let answer = outcome(verdict, direction).and_then(|outcome| form.write(outcome, reasons));
+    answer.context("their verdict has no place in the answer form of its rubric")
+}
+
+/// The decision of a verdict; `None` if it has none. Scores are better in this direction.
+fn outcome(verdict: &Value, direction: Direction) -> Option<Outcome> {
+    if let Some(score) = verdict["score"].as_f64() {
+        return Some(Outcome::Score(score));
     }
-    Ok(match form {
-        AnswerForm::JsonScore => format!("{{{decision}, \"reason\": {}}}", Value::from(reasons)),
-        AnswerForm::ThinkAnswer => format!("<think>{reasons}</think>{decision}"),
-        AnswerForm::Rating
-        | AnswerForm::FinalScore
-        | AnswerForm::ThreeWay
-        | AnswerForm::FiveWay
-        | AnswerForm::AnswerSentence => lines([reasons, &decision]),
-        AnswerForm::ScoreLine
-        | AnswerForm::NumberLine
-        | AnswerForm::BracketedScore
-        | AnswerForm::BetterLine
-        | AnswerForm::TwoScoresLine
-        | AnswerForm::BracketedPreference
-        | AnswerForm::Scalar => lines([&decision, reasons]),
+    if let [Some(first), Some(second)] = [0_usize, 1].map(|index| verdict["scores"][index].as_f64()) {
+        return Some(Outcome::Scores(ScorePair::new(first, second, direction)));
+    }
+    let is_by_far = verdict["strength"].as_str().map(|strength| strength == "by_far");
+    Some(match (verdict["preference"].as_str()?, is_by_far) {
+        ("first", Some(true)) => Outcome::Grade(Grade::FirstByFar),
+        ("first", Some(false)) => Outcome::Grade(Grade::First),
+        ("first", None) => Outcome::Preference(Preference::First),
+        ("second", Some(true)) => Outcome::Grade(Grade::SecondByFar),
+        ("second", Some(false)) => Outcome::Grade(Grade::Second),
+        ("second", None) => Outcome::Preference(Preference::Second),
+        _ => Outcome::Preference(Preference::Tie),
     })
-}
-
-/// These texts, each on lines of its own if it is not empty.
-fn lines(texts: [&str; 2]) -> String {
-    let texts: Vec<&str> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-    texts.join("\n")
-}
-
-/// The decision of a verdict in the words of `form`; `None` if it lacks what these state.
-fn decision(verdict: &Value, form: AnswerForm) -> Option<String> {
-    let score = verdict["score"].as_f64();
-    let preference = verdict["preference"].as_str();
-    let side = |first: &str, second: &str, tie: Option<&str>| {
-        let text = match preference? {
-            "first" => Some(first),
-            "second" => Some(second),
-            _ => tie,
-        };
-        text.map(str::to_owned)
-    };
-    match form {
-        AnswerForm::ScoreLine => Some(format!("Score: {}", score?)),
-        AnswerForm::NumberLine => Some(score?.to_string()),
-        AnswerForm::BracketedScore => Some(format!("Score: [{}]", score?)),
-        AnswerForm::Rating => Some(format!("Rating: {}", score?)),
-        AnswerForm::FinalScore => Some(format!("Final Score: {}", score?)),
-        AnswerForm::JsonScore => Some(format!("\"score\": {}", score?)),
-        AnswerForm::BetterLine => side("Better: 1", "Better: 2", Some("Better: tie")),
-        AnswerForm::TwoScoresLine => {
-            let [first, second] = [0_usize, 1].map(|index| verdict["scores"][index].as_f64());
-            Some(format!("{} {}", first?, second?))
-        }
-        AnswerForm::BracketedPreference => side(
-            "The better response: [first]",
-            "The better response: [second]",
-            Some("Two responses are equally good."),
-        ),
-        AnswerForm::ThreeWay => side("[[A]]", "[[B]]", Some("[[C]]")),
-        AnswerForm::FiveWay => match verdict["strength"].as_str() {
-            Some("by_far") => side("[[A>>B]]", "[[B>>A]]", None),
-            Some(_) => side("[[A>B]]", "[[B>A]]", None),
-            // Only a tie has no strength.
-            None => (preference? == "tie").then(|| "[[A=B]]".to_owned()),
-        },
-        AnswerForm::AnswerSentence => side("Answer 1 is better.", "Answer 2 is better.", Some("Tie.")),
-        AnswerForm::ThinkAnswer => {
-            side("<answer>Answer 1 is better</answer>", "<answer>Answer 2 is better</answer>", None)
-        }
-        AnswerForm::Scalar => None,
-    }
 }
 
 #[cfg(test)]
@@ -171,7 +121,7 @@ mod tests {
 
     #[test]
     fn decisions_stand_where_their_form_has_them_and_once() {
-        let written = |verdict: &Value, form| answer(verdict, form).ok();
+        let written = |verdict: &Value, form| answer(verdict, form, Direction::Higher).ok();
         for (form, text) in [
             (AnswerForm::BracketedScore, "Score: [7]\nIt is right."),
             (AnswerForm::NumberLine, "7\nIt is right."),

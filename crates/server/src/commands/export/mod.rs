@@ -123,7 +123,7 @@ fn row(line: &Line, library: &RubricLibrary, images: &Images) -> anyhow::Result<
     answer::check(verdict, &rubric)?;
     let profile = library.profile_for(PROFILE);
     let format = profile.format(&rubric, None)?;
-    let answer = answer::answer(verdict, format.answer(&rubric))?;
+    let answer = answer::answer(verdict, format.answer(&rubric), rubric.direction)?;
     let prompt = prompt(profile, (&judged, &rubric), format)?;
     let digest = digest_of(&line.prompt_digest).unwrap_or(&line.prompt_digest);
     let images = case.images.iter().map(|image| images.keep(image)).collect::<anyhow::Result<Vec<_>>>()?;

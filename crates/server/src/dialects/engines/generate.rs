@@ -16,13 +16,14 @@ use super::{
 use crate::{
     dialects::{
         content::ImageUrl,
+        generation::{
+            continuation::{CompletionPlan, ContinuedPrompts, complete_all},
+            detached_images,
+            forms::{WantedForm, with_form_header},
+            text_event::finish_reason_name,
+        },
         null_as_default,
         one_or_many::OneOrMany,
-        openai::{
-            WantedForm,
-            completions::{self, CompletionPlan, ContinuedPrompts},
-            detached_images, with_form_header,
-        },
         parameters::{self, Members},
     },
     error::{ApiError, Dialect, GenerationErrors, image_of, quoted},
@@ -184,13 +185,9 @@ impl ImageData {
 impl From<Completion> for Generated {
     fn from(completion: Completion) -> Self {
         let Completion { piece, reason, usage } = completion;
-        let kind = match reason {
-            FinishReason::Stop => "stop",
-            FinishReason::Length => "length",
-        };
         let meta_info = GenerationInfo {
             id: id::fresh_id(),
-            finish_reason: FinishBody { kind },
+            finish_reason: FinishBody { kind: finish_reason_name(reason) },
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             cached_tokens: usage.cached_tokens,
@@ -273,7 +270,7 @@ impl GenerationRequest {
         let continuation = sampling.continuation(&texts, state.judge.vocabulary())?;
         let plan = CompletionPlan::new(state, caller, wanted, continuation).await?;
         if !has_images && !is_prefill_only {
-            return completions::complete_all(state, plan).await;
+            return complete_all(state, plan).await;
         }
         if !has_images {
             return read_only(state, &plan, texts.into_iter().map(Input::Text).collect()).await;

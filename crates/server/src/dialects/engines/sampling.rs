@@ -8,13 +8,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    dialects::{
-        openai::{
-            TextCounts,
-            completions::{Continuation, Prompts},
-            shape::{self, RequestedShape},
-        },
+    dialects::generation::{
+        continuation::{Continuation, Prompts},
         sampling::{Sampling, Stop, TokenLimit},
+        shape::{self, RequestedShape, schema_of},
+        text_counts::TextCounts,
     },
     error::ApiError,
     json::object::only_from_objects,
@@ -159,13 +157,9 @@ impl SamplingBody {
     fn shape(&self) -> Result<Option<RequestedShape>, ApiError> {
         const SCHEMA: &str = "sampling_params.json_schema";
         const PATTERN: &str = "sampling_params.regex";
-        let schema = match &self.json_schema {
-            Some(Value::String(text)) => match serde_json::from_str::<Value>(text) {
-                Ok(schema) if !schema.is_null() => Some(schema),
-                Ok(_) | Err(_) => return Err(ApiError::invalid(SCHEMA, "json_schema is no schema as JSON.")),
-            },
-            schema => schema.clone(),
-        };
+        let no_schema = || ApiError::invalid(SCHEMA, "json_schema is no schema as JSON.");
+        let schema = self.json_schema.as_ref().map(|schema| schema_of(schema).ok_or_else(no_schema));
+        let schema = schema.transpose()?;
         let schema = schema.map(|schema| RequestedShape { shape: Shape::Schema(schema), param: SCHEMA });
         let pattern = self.regex.as_ref().map(|pattern| shape::of_pattern(pattern, PATTERN)).transpose()?;
         shape::single(schema.into_iter().chain(pattern).collect())
@@ -207,8 +201,10 @@ mod tests {
         let hot = SamplingBody { temperature: Some(3.0), ..default() };
         assert_eq!(refused(hot, &texts), "sampling_params.temperature");
         assert_eq!(refused(SamplingBody { n: Some(0), ..default() }, &texts), "sampling_params.n");
-        let schema = SamplingBody { json_schema: Some("{".into()), ..default() };
-        assert_eq!(refused(schema, &texts), "sampling_params.json_schema");
+        for text in ["{", "null"] {
+            let schema = SamplingBody { json_schema: Some(text.into()), ..default() };
+            assert_eq!(refused(schema, &texts), "sampling_params.json_schema", "{text}");
+        }
         let pattern = SamplingBody { regex: Some(String::new()), ..default() };
         assert_eq!(refused(pattern, &texts), "sampling_params.regex");
         assert_eq!(refused(default(), &[]), "text");

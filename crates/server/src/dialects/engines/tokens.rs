@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 use super::examples;
 use crate::{
     dialects::{
+        generation::chat::{ChatRequest, read_chat},
         one_or_many::OneOrMany,
-        openai::{self, Conversation},
     },
     error::{ApiError, Dialect, ErrorBody, TokenErrors},
     extract::{caller::RequestCaller, json_body::JsonBytes},
@@ -171,7 +171,7 @@ async fn tokens_of_conversation(
     caller: &Caller,
     body: &JsonBytes,
 ) -> Result<Vec<TokenId>, ApiError> {
-    let Conversation { prompt, images, opens_turn } = openai::conversation(state, caller, body).await?;
+    let ChatRequest { prompt, images, opens_turn, .. } = read_chat(state, caller, body).await?;
     let tokens = state.judge.conversation_tokens(prompt, caller).await;
     let tokens = tokens.map_err(|error| match error {
         JudgeError::Engine(EngineError::TooLong { tokens, limit }) => {

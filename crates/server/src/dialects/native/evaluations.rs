@@ -35,10 +35,7 @@ pub(super) fn check_ids(ids: &[String], count: usize, path: &str) -> Result<(), 
 
 /// The number of responses of a case.
 pub(super) fn response_count(responses: &Responses) -> usize {
-    match responses {
-        Responses::One(_) => 1,
-        Responses::Pair(..) => 2,
-    }
+    responses.texts().count()
 }
 
 /// Exports a verdict: the score of one response, or for each of two `better` (1), `worse` (0) or `tie` (0.5).

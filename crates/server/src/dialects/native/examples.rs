@@ -172,7 +172,7 @@ pub(super) fn streamed_answer() -> Value {
 }
 
 /// A request to rank responses by comparing all ordered pairs.
-pub(super) fn several_responses() -> Value {
+pub(crate) fn several_responses() -> Value {
     json!({
         "question": "What colour is the circle?",
         "images": [EXAMPLE_IMAGE],
@@ -181,7 +181,7 @@ pub(super) fn several_responses() -> Value {
 }
 
 /// The answer to [`several_responses`].
-pub(super) fn several_responses_answer() -> Value {
+pub(crate) fn several_responses_answer() -> Value {
     json!({
         "rewards": [3.989431, 0.004117, -3.993549],
         "ranking": [0, 1, 2],
@@ -205,7 +205,7 @@ pub(super) fn several_responses_answer() -> Value {
 }
 
 /// A request with two questions, in which each response is scored alone.
-pub(super) fn several_prompts() -> Value {
+pub(crate) fn several_prompts() -> Value {
     json!({
         "method": "pointwise",
         "prompts": [
@@ -220,7 +220,7 @@ pub(super) fn several_prompts() -> Value {
 }
 
 /// The answer to [`several_prompts`].
-pub(super) fn several_prompts_answer() -> Value {
+pub(crate) fn several_prompts_answer() -> Value {
     json!({
         "results": [
             {
@@ -264,14 +264,14 @@ pub(super) fn several_prompts_answer() -> Value {
 }
 
 /// The request of [`several_prompts`] with a streamed answer.
-pub(super) fn streamed_prompts() -> Value {
+pub(crate) fn streamed_prompts() -> Value {
     let mut body = several_prompts();
     body["stream"] = json!(true);
     body
 }
 
 /// The events that answer [`streamed_prompts`].
-pub(super) fn streamed_prompts_answer() -> Value {
+pub(crate) fn streamed_prompts_answer() -> Value {
     let Value::Array(results) = several_prompts_answer()["results"].take() else { return Value::Null };
     let event = |(index, mut result): (usize, Value)| {
         result["index"] = json!(index);

@@ -1,8 +1,8 @@
-//! Gavel's own interface: `POST /judge`, `POST /reward` and the rubrics.
+//! Gavel's own interface: `POST /judge`, bodies of `POST /reward`, and the rubrics.
 
 mod chosen_rubric;
 mod evaluations;
-mod examples;
+pub(super) mod examples;
 mod guards;
 mod ordered_verdict;
 mod receipt;
@@ -17,7 +17,7 @@ mod scale;
 use std::convert::Infallible;
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State,
     response::{IntoResponse, Response, Sse, sse::KeepAlive},
@@ -30,11 +30,12 @@ use judge::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    connections::held_body::Held,
+    connections::guarded_body::GuardedBody,
     dialects::{affinity, sse},
     error::{ApiError, Dialect, ErrorBody, JudgementErrors, count_failed_verdict, unless_unserved},
     extract::{caller::RequestCaller, json_body::JsonBytes},
     images::with_images,
+    json::body_form::{BodyForm, ImageMembers, TextKind},
     judging_log::{Note, Recorder},
     metrics::{RequestKind, StreamOutcome, Task},
     service::{Service, state::AppState},
@@ -48,16 +49,18 @@ use request_fields::RequestFields;
 use requested_answer::{ImageAblation, Orders, Procedure, RequestedAnswer};
 pub(crate) use response::VerdictBody;
 use response::{DecisionBody, JudgedBody, VerdictOrError, VerdictsBody};
+pub(crate) use reward::{RewardBody, RewardedBody, reward};
+
+/// The members of bodies whose strings are images.
+pub(super) const IMAGE_MEMBERS: &[&str] = &["images", "frames"];
+
+/// How bodies of this interface are read.
+pub(crate) const BODY_FORM: BodyForm =
+    BodyForm { texts: TextKind::Plain, images: ImageMembers::Anywhere(&[IMAGE_MEMBERS]) };
 
 /// The routes that run the critic and take bodies of this interface alone. They count against a key's quota.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(judge))
-}
-
-/// The routes for rewards, which also take bodies of trainers. They count against a key's quota, by a policy that
-/// follows from the body.
-pub(crate) fn rewards() -> OpenApiRouter<AppState> {
-    reward::routes()
+    OpenApiRouter::new().routes(routes!(judge)).layer(Extension(BODY_FORM))
 }
 
 /// The routes that list and reload the rubrics. They count against no quota.
@@ -113,7 +116,7 @@ async fn judge(
     let affinity = affinity::of(&request.case);
     let response = respond(state.with_fixed_rules(), recorder, request).await.into_response();
     // A streamed verdict that will be logged holds its case.
-    let response = response.map(|body| Body::new(Held::new(body, memory)));
+    let response = response.map(|body| Body::new(GuardedBody::new(body, memory)));
     Ok(affinity::named(Some(affinity), response))
 }
 
@@ -282,7 +285,7 @@ impl Judging<'_> {
         }
         let request = self.request(choice);
         let verdict = judge.judge(&request).await.map_err(failure)?;
-        receipt.check(verdict.receipt(), request.options.guards.calibration)?;
+        receipt.check(verdict.conditions(), request.options.guards.calibration)?;
         let judgement = verdict.collect().await.map_err(failure)?;
         let judgement = judge.calibrate(judgement, &request).await.map_err(failure)?;
         metrics.verdict(&judgement, Task::Judge);

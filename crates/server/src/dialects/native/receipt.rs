@@ -1,7 +1,7 @@
 //! Receipts in bodies: what a verdict depended on, and whether that is unchanged.
 
 use axum::http::StatusCode;
-use judge::{Calibration, Receipt, Sampling};
+use judge::{Calibration, Conditions, Receipt, Sampling};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -76,36 +76,70 @@ pub(super) struct ReplayBody {
 impl From<&Receipt> for ReceiptBody {
     fn from(receipt: &Receipt) -> Self {
         Self {
-            gavel: env!("CARGO_PKG_VERSION").into(),
-            model: receipt.model.clone(),
-            weights: receipt.weights.map(|digest| hexadecimal(&digest)),
-            precision: receipt.precision.into(),
-            weight_form: receipt.form.into(),
-            tensor_parallel: receipt.ranks,
-            determinism: if receipt.exact { "exact" } else { "best_effort" }.into(),
-            profile: receipt.profile.clone(),
-            format: receipt.format.clone(),
-            rubric: receipt.rubric.clone(),
-            rubric_version: receipt.rubric_version,
-            rubric_digest: hexadecimal(&receipt.rubric_digest),
-            prompt_digest: hexadecimal(&receipt.prompt_digest),
-            mode: receipt.mode.as_str().into(),
-            distribution: receipt.distribution,
-            calibration: receipt.calibration.as_str().into(),
-            max_tokens: receipt.max_tokens,
-            temperature: receipt.temperature,
-            top_p: receipt.top_p,
-            seed: receipt.seed,
-            repetition_penalty: receipt.generation.repetition_penalty,
-            end_token_ids: receipt.generation.end_tokens.iter().map(|token| token.0).collect(),
-            cached_tokens: receipt.cached_tokens,
-            memo: receipt.remembered,
-            verdict_digest: hexadecimal(&receipt.verdict_digest),
+            cached_tokens: receipt.cached_tokens(),
+            memo: receipt.is_remembered(),
+            verdict_digest: hexadecimal(&receipt.verdict_digest()),
+            ..Self::before(receipt.conditions(), receipt.calibration())
         }
     }
 }
 
 impl ReceiptBody {
+    /// The part of a receipt that is known before the verdict, with nothing in place of the rest.
+    fn before(conditions: &Conditions, calibration: Calibration) -> Self {
+        // Every field by name, so that this does not compile until it is decided whether a new one belongs here.
+        let Conditions {
+            model,
+            weights,
+            precision,
+            form,
+            ranks,
+            exact,
+            profile,
+            format,
+            // It follows from the format and the rubric.
+            answer: _,
+            rubric,
+            rubric_version,
+            rubric_digest,
+            prompt_digest,
+            mode,
+            distribution,
+            max_tokens,
+            temperature,
+            top_p,
+            seed,
+            generation,
+        } = conditions;
+        Self {
+            gavel: env!("CARGO_PKG_VERSION").into(),
+            model: model.clone(),
+            weights: weights.map(|digest| hexadecimal(&digest)),
+            precision: (*precision).into(),
+            weight_form: (*form).into(),
+            tensor_parallel: *ranks,
+            determinism: if *exact { "exact" } else { "best_effort" }.into(),
+            profile: profile.clone(),
+            format: format.clone(),
+            rubric: rubric.clone(),
+            rubric_version: *rubric_version,
+            rubric_digest: hexadecimal(rubric_digest),
+            prompt_digest: hexadecimal(prompt_digest),
+            mode: mode.as_str().into(),
+            distribution: *distribution,
+            calibration: calibration.as_str().into(),
+            max_tokens: *max_tokens,
+            temperature: *temperature,
+            top_p: *top_p,
+            seed: *seed,
+            repetition_penalty: generation.repetition_penalty,
+            end_token_ids: generation.end_tokens.iter().map(|token| token.0).collect(),
+            cached_tokens: 0,
+            memo: false,
+            verdict_digest: String::new(),
+        }
+    }
+
     /// The sampling parameters of the verdict.
     pub(super) fn sampling(&self) -> Sampling {
         Sampling { temperature: self.temperature, top_p: self.top_p, seed: self.seed }
@@ -121,15 +155,13 @@ impl ReceiptBody {
         self.distribution
     }
 
-    /// Checks that a judgement with the receipt `now`, to be calibrated by `calibration`, depends on the same
-    /// conditions.
+    /// Checks that a judgement under the conditions `now`, to be calibrated by `calibration`, depends on the same as
+    /// that of the receipt.
     ///
     /// # Errors
     /// 409 `receipt_mismatch`, which names every difference.
-    pub(super) fn check(&self, now: &Receipt, calibration: Calibration) -> Result<(), ApiError> {
-        let mut now = Self::from(now);
-        // The receipt of a verdict before calibration has none.
-        calibration.as_str().clone_into(&mut now.calibration);
+    pub(super) fn check(&self, now: &Conditions, calibration: Calibration) -> Result<(), ApiError> {
+        let mut now = Self::before(now, calibration);
         // A digest that is not known yet, on either side, is not a difference.
         if self.weights.is_none() || now.weights.is_none() {
             now.weights.clone_from(&self.weights);
@@ -206,6 +238,6 @@ impl ReceiptBody {
 
     /// Compares the verdict of `now` with that of this receipt.
     pub(super) fn replay(&self, now: &Receipt) -> ReplayBody {
-        ReplayBody { same: self.verdict_digest == hexadecimal(&now.verdict_digest) }
+        ReplayBody { same: self.verdict_digest == hexadecimal(&now.verdict_digest()) }
     }
 }

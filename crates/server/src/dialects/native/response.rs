@@ -11,7 +11,10 @@ use super::{
     receipt::{ReceiptBody, ReplayBody},
     scale::VerdictScaleBody,
 };
-use crate::error::{ApiError, Dialect, ErrorDetail};
+use crate::{
+    dialects::generation::text_event::finish_reason_name,
+    error::{ApiError, Dialect, ErrorDetail},
+};
 
 /// A verdict: `score` and `scale` for one response, `preference` for two.
 #[derive(Debug, Serialize, ToSchema)]
@@ -101,12 +104,9 @@ pub(crate) struct VerdictBody {
     replay: Option<ReplayBody>,
 }
 
-/// Writes a finish reason with the names of OpenAI's interface.
+/// Writes a finish reason by its name.
 fn finish_reason<S: Serializer>(reason: &FinishReason, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match reason {
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
-    })
+    serializer.serialize_str(finish_reason_name(*reason))
 }
 
 /// How several samples vary.
@@ -191,41 +191,38 @@ impl VerdictBody {
     /// Several samples: their summary, and each of them. `None` if the typical sample is not a verdict.
     pub(super) fn samples(samples: Samples, model: &str) -> Option<Self> {
         let Samples { verdicts, summary, typical, usage } = samples;
-        let typical = verdicts.get(typical)?.as_ref().ok()?.clone();
+        let typical = Self::new(verdicts.get(typical)?.as_ref().ok()?.clone(), model);
         let failures = verdicts.iter().filter(|verdict| verdict.is_err()).count();
-        let mut spread = SpreadBody {
-            verdicts: verdicts.len() - failures,
-            failures,
-            standard_deviation: None,
-            agreement: None,
-        };
-        let (mut score, mut preference) = (None, None);
-        match summary {
-            Summary::Scores { mean, standard_deviation } => {
-                score = Some(mean);
-                spread.standard_deviation = Some(standard_deviation);
-            }
-            Summary::Preferences { majority, agreement } => {
-                preference = Some(majority);
-                spread.agreement = Some(agreement);
-            }
-        }
+        let (decision, spread) = summarised(summary, verdicts.len() - failures, failures);
         let verdict_or_error = |verdict: Result<Judgement, JudgeError>| match verdict {
             Ok(judgement) => VerdictOrError::Verdict(Box::new(Self::new(judgement, model))),
             Err(error) => ApiError::from_judge(error, Dialect::Native).into(),
         };
+        // Every field by name: what a sample has besides the decision may not be true of the summary.
         Some(Self {
-            score,
-            preference,
-            // The summary has only a preference; the rest is in each sample.
-            strength: None,
-            scores: None,
+            kind: typical.kind,
+            score: decision.score,
+            preference: decision.preference,
+            strength: decision.strength,
+            scores: decision.scores,
+            scale: typical.scale,
             confidence: None,
+            distribution: typical.distribution,
+            prior: None,
+            visual_delta: None,
+            blind: None,
+            consistent: None,
+            orders: None,
             spread: Some(spread),
             samples: Some(verdicts.into_iter().map(verdict_or_error).collect()),
+            flags: typical.flags,
+            justification: typical.justification,
+            finish_reason: typical.finish_reason,
+            rubric: typical.rubric,
+            model: typical.model,
             usage: usage.into(),
             receipt: None,
-            ..Self::new(typical, model)
+            replay: None,
         })
     }
 
@@ -250,23 +247,51 @@ impl VerdictBody {
             Some(own) if own == preference => (given.verdict.justification.clone(), given.reason),
             Some(_) | None => (String::new(), FinishReason::Stop),
         };
+        let first = Self::new(given.clone(), model);
+        // Every field by name: what one order has besides the decision may not be true of both.
         Self {
+            kind: first.kind,
+            score: None,
             preference: Some(preference),
             // The mean has only a preference; the rest is in each order.
             strength: None,
             scores: None,
+            scale: first.scale,
+            confidence: first.confidence,
             distribution: Some(DistributionBody::new(&distribution)),
-            consistent: Some(consistent),
-            flags: flags.into_iter().map(Flag::as_str).collect(),
             // In each order.
             prior: None,
-            orders: Some(vec![Self::new(given.clone(), model), Self::new(turned, model)]),
+            visual_delta: None,
+            blind: None,
+            consistent: Some(consistent),
+            orders: Some(vec![Self::new(given, model), Self::new(turned, model)]),
+            spread: None,
+            samples: None,
+            flags: flags.into_iter().map(Flag::as_str).collect(),
             justification,
             finish_reason,
+            rubric: first.rubric,
+            model: first.model,
             usage: usage.into(),
             receipt: None,
-            ..Self::new(given, model)
+            replay: None,
         }
+    }
+}
+
+/// The decision of several samples, and how they vary: those of `verdicts` with a verdict and `failures` without one.
+fn summarised(summary: Summary, verdicts: usize, failures: usize) -> (OutcomeFields, SpreadBody) {
+    let spread = SpreadBody { verdicts, failures, standard_deviation: None, agreement: None };
+    match summary {
+        Summary::Scores { mean, standard_deviation } => (
+            OutcomeFields { score: Some(mean), ..OutcomeFields::default() },
+            SpreadBody { standard_deviation: Some(standard_deviation), ..spread },
+        ),
+        // It is only a preference; the rest is in each sample.
+        Summary::Preferences { majority, agreement } => (
+            OutcomeFields { preference: Some(majority), ..OutcomeFields::default() },
+            SpreadBody { agreement: Some(agreement), ..spread },
+        ),
     }
 }
 

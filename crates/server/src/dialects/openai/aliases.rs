@@ -7,7 +7,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{batches, chat, completions, files, models, responses};
+use super::{BODY_FORM, batches, chat, completions, files, models, responses};
 use crate::{error::Dialect, service::state::AppState};
 
 /// Paths of chat completions. Some clients post to the URL that they were given, which is often a base.
@@ -59,7 +59,8 @@ pub(crate) fn aliases() -> Router<AppState> {
         all.into_iter().flat_map(|(paths, method)| paths.iter().map(move |path| (*path, method.clone())));
     let router = each.fold(Router::new(), |router, (path, method)| router.route(path, method));
     let storage = STORAGE_BASES.into_iter().map(storage_routes_below);
-    storage.fold(router, Router::merge).layer(Extension(Dialect::OpenAi))
+    let routes = storage.fold(router, Router::merge);
+    routes.layer(Extension(BODY_FORM)).layer(Extension(Dialect::OpenAi))
 }
 
 /// The routes for files and batches below a base path.

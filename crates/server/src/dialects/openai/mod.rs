@@ -3,26 +3,16 @@
 mod aliases;
 mod batches;
 mod best_of;
-pub(in crate::dialects) mod completions;
-pub(in crate::dialects) mod detached_images;
+mod completions;
 mod examples;
 mod files;
-mod forms;
-pub(in crate::dialects) mod image_params;
-mod messages;
 mod metadata;
 mod models;
 mod page;
-mod prompt_schema;
-mod request;
 mod response;
 mod responses;
-pub(in crate::dialects) mod shape;
 mod stream;
 mod text_stream;
-pub(in crate::dialects) mod tokens;
-mod tools;
-pub(in crate::dialects) mod unsupported;
 mod upload_form;
 
 use axum::{
@@ -35,27 +25,35 @@ use futures::future::try_join_all;
 use judge::{Caller, CompletionParams, CompletionStream, Form, Prompt, Shape};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::{
+    content,
+    generation::{
+        chat::{self, ChatBody, ChatRequest, read_chat},
+        forms::{self, KnownObject, WantedForm, with_form_header},
+        shape::RequestedShape,
+        text_counts::TextCounts,
+    },
+};
 use crate::{
     error::{ApiError, Dialect, GenerationErrors, UnknownModel},
     extract::{
         caller::{MAX_SALT_BYTES, RequestCaller},
         json_body::JsonBytes,
     },
-    images::with_images,
+    json::body_form::{BodyForm, ImageMembers, TextKind},
     metrics::RequestKind,
     service::state::AppState,
 };
 pub(crate) use aliases::aliases;
 pub(crate) use batches::batch_endpoints;
 use best_of::best_of;
-use forms::KnownObject;
-pub(in crate::dialects) use forms::{WantedForm, with_form_header};
-use image_params::ImageParams;
-pub(in crate::dialects) use request::TextCounts;
-use request::{ChatBody, ChatRequest};
-pub(crate) use response::PromptDetails;
 use response::{ChatCompletion, ChatCompletionChunk, ResponseHeader, UsageBody};
-use shape::RequestedShape;
+
+/// How the bodies of these routes are read.
+pub(crate) const BODY_FORM: BodyForm = BodyForm {
+    texts: TextKind::Plain,
+    images: ImageMembers::Anywhere(&[chat::IMAGE_MEMBERS, content::IMAGE_MEMBERS]),
+};
 
 /// The documented routes.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -66,6 +64,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(models::list))
         .routes(routes!(models::retrieve))
         .merge(storage_routes())
+        .layer(Extension(BODY_FORM))
         .layer(Extension(Dialect::OpenAi))
 }
 
@@ -216,40 +215,12 @@ async fn constrain(
 /// # Errors
 /// When the body is invalid, or asks not to open the critic's turn, which only tokenization allows.
 async fn chat_request(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
-    let request = read(state, caller, body).await?;
+    let request = read_chat(state, caller, body).await?;
     if request.opens_turn {
         return Ok(request);
     }
     let message = "add_generation_prompt can be false only when the final message is continued.";
     Err(ApiError::invalid("add_generation_prompt", message))
-}
-
-/// Parses a chat request and reads its images, whether it is to be answered or tokenized.
-async fn read(state: &AppState, caller: &Caller, body: &JsonBytes) -> Result<ChatRequest, ApiError> {
-    unsupported::check(body, unsupported::CHAT)?;
-    let vocabulary = state.judge.vocabulary();
-    let read =
-        with_images(state, caller, |reader| body.parse::<ChatBody>()?.into_request(vocabulary, reader));
-    read.await
-}
-
-/// The conversation of a chat request, for tokenization.
-pub(in crate::dialects) struct Conversation {
-    pub(in crate::dialects) prompt: Prompt,
-    /// The paths of its images in the body.
-    pub(in crate::dialects) images: ImageParams,
-    /// Whether the critic's turn is opened after it.
-    pub(in crate::dialects) opens_turn: bool,
-}
-
-/// Parses the conversation of a chat request that is to be tokenized.
-pub(in crate::dialects) async fn conversation(
-    state: &AppState,
-    caller: &Caller,
-    body: &JsonBytes,
-) -> Result<Conversation, ApiError> {
-    let ChatRequest { prompt, images, opens_turn, .. } = read(state, caller, body).await?;
-    Ok(Conversation { prompt, images, opens_turn })
 }
 
 /// The parts of a chat request that the fuzzer checks.

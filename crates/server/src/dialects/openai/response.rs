@@ -4,8 +4,18 @@ use judge::{Completion, FinishReason, Judge, TokenLogprob, Usage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::tools::{Call, CallStyle};
-use crate::{hexadecimal::hexadecimal, process::clock::unix_seconds, request::id};
+use crate::{
+    dialects::{
+        generation::{
+            text_event::finish_reason_name,
+            tools::{Call, CallStyle},
+        },
+        usage::PromptDetails,
+    },
+    hexadecimal::hexadecimal,
+    process::clock::unix_seconds,
+    request::id,
+};
 
 /// Number of bytes of the weights' digest in a fingerprint: enough to tell the checkpoints of one name apart.
 const FINGERPRINT_BYTES: usize = 6;
@@ -77,7 +87,7 @@ impl ChatCompletion {
         let choices = completions.into_iter().enumerate().map(|(index, completion)| Choice {
             index,
             logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
-            finish_reason: finish_reason_name(completion.reason, call),
+            finish_reason: finish_reason_of(completion.reason, call),
             message: AnswerMessage::new(completion.piece.text, call),
         });
         Self {
@@ -93,11 +103,10 @@ impl ChatCompletion {
 }
 
 /// The finish reason of a text, or of the arguments of a call.
-pub(super) fn finish_reason_name(reason: FinishReason, call: Option<&Call>) -> &'static str {
+pub(super) fn finish_reason_of(reason: FinishReason, call: Option<&Call>) -> &'static str {
     match reason {
         FinishReason::Stop if call.is_some_and(|call| call.style == CallStyle::Required) => "tool_calls",
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
+        FinishReason::Stop | FinishReason::Length => finish_reason_name(reason),
     }
 }
 
@@ -251,13 +260,6 @@ pub(crate) struct UsageBody {
     prompt_tokens_details: PromptDetails,
     /// Details of the generated tokens.
     completion_tokens_details: CompletionDetails,
-}
-
-/// Details of the prompt tokens.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub(crate) struct PromptDetails {
-    /// Tokens that were taken from the prefix cache.
-    pub(crate) cached_tokens: usize,
 }
 
 /// Details of the generated tokens.

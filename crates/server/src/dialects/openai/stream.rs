@@ -7,12 +7,16 @@ use futures::Stream;
 use judge::{CompletionStream, FinishReason, Piece, Usage};
 
 use super::{
-    request::StreamOptions,
-    response::{ChunkChoice, Delta, Logprobs, ResponseHeader, UsageBody, finish_reason_name},
+    response::{ChunkChoice, Delta, Logprobs, ResponseHeader, UsageBody, finish_reason_of},
     text_stream::{self, ChunkWriter},
-    tools::Call,
 };
-use crate::{dialects::sse, metrics::StreamOutcome};
+use crate::{
+    dialects::{
+        generation::{text_counts::StreamOptions, tools::Call},
+        sse,
+    },
+    metrics::StreamOutcome,
+};
 
 /// The texts as server-sent events; they are the arguments of `call` if there is one.
 pub(super) fn events(
@@ -57,7 +61,7 @@ impl ChunkWriter for ChatWriter {
 
     fn end(&mut self, index: usize, reason: FinishReason, usage: Usage) -> Event {
         self.usages.push(usage);
-        let finish_reason = Some(finish_reason_name(reason, self.call.as_ref()));
+        let finish_reason = Some(finish_reason_of(reason, self.call.as_ref()));
         self.chunk(ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason })
     }
 

@@ -7,10 +7,10 @@ use axum::response::{
     sse::{Event, KeepAlive},
 };
 use futures::{Stream, StreamExt, stream};
-use judge::{Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError, Piece, Usage};
+use judge::{CompletionEvent, CompletionStream, FinishReason, JudgeError, Piece, Usage};
 
 use crate::{
-    dialects::sse,
+    dialects::{generation::text_event::TextEvent, sse},
     error::{ApiError, Dialect},
     metrics::StreamOutcome,
 };
@@ -68,14 +68,10 @@ where
 {
     /// The chunks for an event of the text at `index`.
     fn advance(&mut self, index: usize, event: Result<CompletionEvent, JudgeError>) -> Vec<Event> {
-        match event {
-            Ok(
-                CompletionEvent::Piece(piece)
-                | CompletionEvent::Said(piece)
-                | CompletionEvent::Chosen(Chosen { piece, .. }),
-            ) => vec![self.writer.piece(index, piece)],
-            Ok(CompletionEvent::Rated(_)) => Vec::new(),
-            Ok(CompletionEvent::Finished(reason, usage)) => {
+        match event.map(TextEvent::of) {
+            Ok(Some(TextEvent::Piece(piece))) => vec![self.writer.piece(index, piece)],
+            Ok(None) => Vec::new(),
+            Ok(Some(TextEvent::End(reason, usage))) => {
                 self.running -= 1;
                 let mut events = vec![self.writer.end(index, reason, usage)];
                 if self.running == 0 {

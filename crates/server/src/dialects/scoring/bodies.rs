@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::scorer::SampleScore;
-use crate::dialects::openai::PromptDetails;
+use crate::dialects::usage::PromptDetails;
 
 /// Figures of a sample in SGLang's own form.
 #[derive(Debug, Serialize, ToSchema)]

@@ -106,39 +106,44 @@ enum InputMember {
     Messages,
 }
 
-impl InputMember {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::Text => "text",
-            Self::Messages => "messages",
-        }
-    }
+/// Where a body has its transcripts.
+#[derive(Debug, Clone, Copy)]
+struct InputPlace {
+    member: InputMember,
+    /// Whether the member is a list of transcripts, and not a single one.
+    is_list: bool,
+}
 
-    /// The path of the transcript at `index`, or of the one conversation.
+impl InputPlace {
+    /// The path of the transcript at `index`.
     fn path(self, index: usize) -> String {
-        match self {
-            Self::Input | Self::Text => format!("{}[{index}]", self.name()),
-            Self::Messages => self.name().to_owned(),
-        }
+        let name = match self.member {
+            InputMember::Input => "input",
+            InputMember::Text => "text",
+            InputMember::Messages => "messages",
+        };
+        if self.is_list { format!("{name}[{index}]") } else { name.to_owned() }
     }
 }
 
 impl ClassifyBody {
     /// The samples of the one member that has them.
-    fn samples(self, reader: &ImageReader<'_>) -> Result<(InputMember, Vec<Sample>), ApiError> {
+    fn samples(self, reader: &ImageReader<'_>) -> Result<(InputPlace, Vec<Sample>), ApiError> {
         let (member, texts) = match (self.input, self.text, self.messages) {
-            (Some(texts), None, None) => (InputMember::Input, texts.into_vec()),
-            (None, Some(texts), None) => (InputMember::Text, texts.into_vec()),
+            (Some(texts), None, None) => (InputMember::Input, texts),
+            (None, Some(texts), None) => (InputMember::Text, texts),
             (None, None, Some(turns)) => {
-                return Ok((InputMember::Messages, vec![chat_reward::sample(turns, reader)?]));
+                let place = InputPlace { member: InputMember::Messages, is_list: false };
+                return Ok((place, vec![chat_reward::sample(turns, reader)?]));
             }
             _ => return Err(ApiError::invalid("input", "Give one of input, text and messages.")),
         };
+        let place = InputPlace { member, is_list: matches!(texts, OneOrMany::Many(_)) };
+        let texts = texts.into_vec();
         let samples = texts.iter().enumerate();
         let samples =
-            samples.map(|(index, text)| Sample::of_transcript(text, None, &member.path(index), reader));
-        Ok((member, samples.collect::<Result<_, _>>()?))
+            samples.map(|(index, text)| Sample::of_transcript(text, None, &place.path(index), reader));
+        Ok((place, samples.collect::<Result<_, _>>()?))
     }
 }
 
@@ -159,9 +164,9 @@ impl Classified {
             let encoding = body.encoding_format.unwrap_or_default();
             Ok(((model, encoding), body.samples(reader)?))
         });
-        let (((model, encoding), (member, samples)), _memory) = read.await?;
-        let scored = scorer.score(samples, |index| member.path(index)).await?;
-        Ok(Self { model, member, encoding, scored })
+        let (((model, encoding), (place, samples)), _memory) = read.await?;
+        let scored = scorer.score(samples, |index| place.path(index)).await?;
+        Ok(Self { model, member: place.member, encoding, scored })
     }
 }
 
@@ -331,4 +336,29 @@ async fn vectors(
     let scores = scored.iter().enumerate();
     let data = scores.map(|(index, scored)| vector(index, encoding.encode(scored.reward))).collect();
     Ok(Json(VectorsResponse { object: "list", model, data, usage: ScoreUsage::of(&scored) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::remote_images::RemoteImages;
+
+    #[test]
+    fn a_transcript_has_the_path_at_which_it_stands() {
+        let off = RemoteImages::default();
+        let refused = |body: Value| {
+            let body: ClassifyBody = serde_json::from_value(body).unwrap();
+            body.samples(&ImageReader::new(&off)).err().unwrap().param().map(str::to_owned)
+        };
+        for (body, path) in [
+            (json!({ "input": "no transcript" }), "input"),
+            (json!({ "input": ["no transcript"] }), "input[0]"),
+            (json!({ "text": "no transcript" }), "text"),
+            (json!({ "text": ["no transcript"] }), "text[0]"),
+        ] {
+            assert_eq!(refused(body).as_deref(), Some(path));
+        }
+    }
 }

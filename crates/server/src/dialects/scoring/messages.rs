@@ -6,7 +6,10 @@ use utoipa::ToSchema;
 
 use super::{sample::Sample, text_or_parts::TextOrParts, transcript::Transcript};
 use crate::{
-    dialects::content::Content, error::ApiError, images::ImageReader, json::object::only_from_objects,
+    dialects::content::Content,
+    error::ApiError,
+    images::ImageReader,
+    json::{limits::JsonLimits, object::only_from_objects},
 };
 
 /// A message of a conversation.
@@ -57,21 +60,32 @@ impl Turn {
 impl PromptBody {
     /// The prompt of this transcript. A text that the transcript does not contain may be messages as JSON, since
     /// trainers of multimodal models keep them so in their data.
-    pub(super) fn of(self, transcript: &str) -> Self {
+    ///
+    /// # Errors
+    /// As [`parsed`](Self::parsed).
+    pub(super) fn of(self, transcript: &str, limits: &JsonLimits, path: &str) -> Result<Self, ApiError> {
         let is_in = |text: &str| text.trim_start().starts_with('[') && transcript.contains(text);
-        if matches!(&self, Self::Text(text) if is_in(text)) { self } else { self.parsed() }
+        if matches!(&self, Self::Text(text) if is_in(text)) { Ok(self) } else { self.parsed(limits, path) }
     }
 
-    /// The prompt, as messages if it is a text with messages as JSON.
-    pub(super) fn parsed(self) -> Self {
-        match self {
-            Self::Text(text) if text.trim_start().starts_with('[') => {
-                match serde_json::from_str::<Vec<Turn>>(&text) {
-                    Ok(turns) if !turns.is_empty() => Self::Messages(turns),
-                    Ok(_) | Err(_) => Self::Text(text),
-                }
+    /// The prompt at `path`, as messages if it is a text with messages as JSON.
+    ///
+    /// # Errors
+    /// When these are more than the limit. Other messages are counted before the body is parsed.
+    pub(super) fn parsed(self, limits: &JsonLimits, path: &str) -> Result<Self, ApiError> {
+        let text = match self {
+            Self::Text(text) if text.trim_start().starts_with('[') => text,
+            given => return Ok(given),
+        };
+        match serde_json::from_str::<Vec<Turn>>(&text) {
+            Ok(turns) if turns.len() > limits.messages => {
+                let most = limits.messages;
+                let message =
+                    format!("{path} has more than {most} elements, which is the limit (max_messages).");
+                Err(ApiError::invalid(path, message).with_code("array_too_long"))
             }
-            given => given,
+            Ok(turns) if !turns.is_empty() => Ok(Self::Messages(turns)),
+            Ok(_) | Err(_) => Ok(Self::Text(text)),
         }
     }
 }
@@ -126,6 +140,10 @@ fn read(
         let path = format!("{path}[{index}].content");
         let text = match content {
             Some(content) => {
+                // What the policy wrote is its text, whatever it looks like.
+                if role != "assistant" {
+                    content.refuse_bare_image(&path)?;
+                }
                 let (text, of_turn) = content.into_text_and_images(&path, reader)?;
                 images.extend(of_turn);
                 text
@@ -205,6 +223,28 @@ mod tests {
         assert_eq!(labelled(json!("A cat.")).unwrap_err().message(), "prompt has no text.");
         let refused = sample(json!([{ "role": "system", "content": "Be brief." }])).unwrap_err();
         assert_eq!(refused.message(), "prompt has no message of the user.");
+    }
+
+    #[test]
+    fn messages_in_a_text_are_as_many_as_others_may_be() {
+        let limits = JsonLimits { messages: 2, ..JsonLimits::SMALL };
+        let parsed = |count: usize| {
+            let turns = vec![json!({ "role": "user", "content": "What is it?" }); count];
+            PromptBody::Text(json!(turns).to_string()).parsed(&limits, "prompts[1]")
+        };
+        assert!(matches!(parsed(2).unwrap(), PromptBody::Messages(turns) if turns.len() == 2));
+        let refused = parsed(3).unwrap_err();
+        assert_eq!((refused.code(), refused.param()), ("array_too_long", Some("prompts[1]")));
+    }
+
+    #[test]
+    fn an_image_that_is_a_whole_message_is_not_shown_as_text() {
+        let turns = |role: &str| {
+            let image = crate::dialects::EXAMPLE_IMAGE;
+            json!([{ "role": "user", "content": "What is it?" }, { "role": role, "content": image }])
+        };
+        assert_eq!(sample(turns("user")).unwrap_err().param(), Some("prompt[1].content"));
+        assert!(sample(turns("assistant")).is_ok(), "the policy may write what it likes");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     error::{ApiError, ErrorBody, ScoringErrors},
     extract::json_body::JsonBytes,
     images::ImageReader,
+    json::limits::JsonLimits,
 };
 
 /// Transcripts to score.
@@ -81,7 +82,7 @@ pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Respon
 
 /// The rewards of a body in this form.
 pub(super) async fn rewards(scorer: &Scorer, body: JsonBytes) -> Result<GetRewardResponse, ApiError> {
-    let read = scorer.read(body, |body, reader| samples(body.parse()?, reader));
+    let read = scorer.read(body, |body, reader| samples(body.parse()?, scorer.limits(), reader));
     let (samples, _memory) = read.await?;
     let scored = scorer.score(samples, |index| format!("query[{index}]")).await?;
     Ok(GetRewardResponse {
@@ -96,18 +97,24 @@ pub(super) async fn rewards(scorer: &Scorer, body: JsonBytes) -> Result<GetRewar
 }
 
 /// The samples of a body, one for each transcript.
-fn samples(body: GetRewardBody, reader: &ImageReader<'_>) -> Result<Vec<Sample>, ApiError> {
+fn samples(
+    body: GetRewardBody,
+    limits: &JsonLimits,
+    reader: &ImageReader<'_>,
+) -> Result<Vec<Sample>, ApiError> {
     let queries = body.query.into_vec();
     let prompts = aligned("prompts", body.prompts, queries.len())?;
     let labels = aligned("labels", body.labels, queries.len())?;
     let samples = queries.iter().zip(prompts).zip(labels).enumerate();
     let samples = samples.map(|(index, ((query, prompt), label))| {
         let (path, label_path) = (format!("query[{index}]"), format!("labels[{index}]"));
-        let sample = match prompt.flatten().map(|prompt| prompt.of(query)) {
+        let prompt_path = format!("prompts[{index}]");
+        let prompt = prompt.flatten().map(|prompt| prompt.of(query, limits, &prompt_path)).transpose()?;
+        let sample = match prompt {
             Some(PromptBody::Messages(turns)) => {
                 let answer = Sample::answer_of_transcript(query, &path)?;
-                let path = format!("prompts[{index}]");
-                return messages::labelled_sample_of(turns, answer, &path, (label, &label_path), reader);
+                let label = (label, &*label_path);
+                return messages::labelled_sample_of(turns, answer, &prompt_path, label, reader);
             }
             Some(PromptBody::Text(prompt)) => Sample::of_transcript(query, Some(&prompt), &path, reader)?,
             None => Sample::of_transcript(query, None, &path, reader)?,

@@ -2,8 +2,6 @@
 
 use axum::{
     Json,
-    extract::OriginalUri,
-    http::Uri,
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -236,21 +234,45 @@ description = "The ranking, best first.",
         ScoringErrors
     )
 )]
-pub(super) async fn rerank(scorer: Scorer, OriginalUri(uri): OriginalUri, body: JsonBytes) -> Response {
+pub(super) async fn rerank(scorer: Scorer, body: JsonBytes) -> Response {
+    let route = RouteRules { takes_sglang_form: false, returns_documents: true };
+    answer(&scorer, route, body).await
+}
+
+/// Ranks answers as [`rerank`] does, at the path at which SGLang serves rankings.
+pub(super) async fn rerank_v1(scorer: Scorer, body: JsonBytes) -> Response {
+    let route = RouteRules { takes_sglang_form: true, returns_documents: true };
+    answer(&scorer, route, body).await
+}
+
+/// Ranks answers as [`rerank`] does, at the path of version 2 of Cohere's interface.
+pub(super) async fn rerank_v2(scorer: Scorer, body: JsonBytes) -> Response {
+    let route = RouteRules { takes_sglang_form: false, returns_documents: false };
+    answer(&scorer, route, body).await
+}
+
+/// How a route differs from the others.
+#[derive(Debug, Clone, Copy)]
+struct RouteRules {
+    /// Whether a body in SGLang's form is answered in that form.
+    takes_sglang_form: bool,
+    /// Whether the texts of `documents` are returned by default.
+    returns_documents: bool,
+}
+
+/// Answers a body that came to a route with these rules.
+async fn answer(scorer: &Scorer, route: RouteRules, body: JsonBytes) -> Response {
     let has_tei_form = tei::has_tei_form(&body);
-    match rank(&scorer, &uri, body).await {
+    match rank(scorer, route, body).await {
         Ok(body) => Json(body).into_response(),
         Err(error) if has_tei_form => tei::error_response(error),
         Err(error) => error.into_response(),
     }
 }
 
-/// The path at which SGLang serves rankings.
-const SGLANG_PATH: &str = "/v1/rerank";
-
-/// Ranks the answers of a body that came to `uri`.
-async fn rank(scorer: &Scorer, uri: &Uri, body: JsonBytes) -> Result<RankingBody, ApiError> {
-    let read = scorer.read(body, |body, reader| read(scorer, uri.path(), body, reader));
+/// Ranks the answers of a body.
+async fn rank(scorer: &Scorer, route: RouteRules, body: JsonBytes) -> Result<RankingBody, ApiError> {
+    let read = scorer.read(body, |body, reader| read(scorer, route, body, reader));
     let (RankingRequest { samples, params }, _memory) = read.await?;
     let texts = samples.iter().map(|sample| sample.response.clone()).collect();
     let member = params.form.member();
@@ -264,10 +286,10 @@ async fn rank(scorer: &Scorer, uri: &Uri, body: JsonBytes) -> Result<RankingBody
     Ok(Ranking { order, scored, texts }.into_body(params))
 }
 
-/// Parses a body that came to `path`, and reads its images.
+/// Parses a body, and reads its images.
 fn read(
     scorer: &Scorer,
-    path: &str,
+    route: RouteRules,
     body: &JsonBytes,
     reader: &ImageReader<'_>,
 ) -> Result<RankingRequest, ApiError> {
@@ -284,7 +306,7 @@ fn read(
     // Only SGLang has these: the other servers want an object around parts.
     let is_list = |text: &TextOrParts| matches!(text, TextOrParts::List(_));
     let has_lists = is_list(&body.query) || documents.iter().flatten().any(is_list);
-    let is_sglang = path == SGLANG_PATH && (has_instruct || has_lists);
+    let is_sglang = route.takes_sglang_form && (has_instruct || has_lists);
     let (answers, form) = match (documents, body.texts) {
         (Some(documents), None) if is_sglang => (documents, RankingForm::Sglang),
         (Some(documents), None) => (documents, RankingForm::Common),
@@ -296,7 +318,7 @@ fn read(
     let samples = score::samples(body.query, answers, members, reader)?;
     let samples = score::with_instruction(samples, instruction);
     // Version 2 of Cohere's interface and text-embeddings-inference return no texts by default, the others do.
-    let default = form != RankingForm::Tei && path != "/v2/rerank";
+    let default = form != RankingForm::Tei && route.returns_documents;
     let return_documents = body.return_documents.unwrap_or(default);
     let params = RankingParams { model, form, top_n: body.top_n, return_documents };
     Ok(RankingRequest { samples, params })

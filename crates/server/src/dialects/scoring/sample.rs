@@ -208,7 +208,8 @@ impl Sample {
         reader: &ImageReader<'_>,
     ) -> Result<Self, ApiError> {
         let first = self.images.len();
-        if let Some(question) = label.question {
+        // Data sets write an empty question where they have none.
+        if let Some(question) = label.question.filter(|question| !question.trim().is_empty()) {
             self.question = take_marked_images(&question, path, reader, &mut self.images)?.trim().into();
         }
         let images = label.images.map_or_else(Vec::new, OneOrMany::into_vec);
@@ -402,8 +403,16 @@ mod tests {
                 assert_eq!(with(label).unwrap().reference.as_deref(), Some(text));
             }
         }
-        for nothing in [json!(null), json!(""), json!([]), json!({}), json!("{}"), json!({ "reference": [] })]
-        {
+        for nothing in [
+            json!(null),
+            json!(""),
+            json!([]),
+            json!({}),
+            json!("{}"),
+            json!({ "reference": [] }),
+            json!({ "question": "" }),
+            json!({ "question": " \n" }),
+        ] {
             assert_eq!(with(nothing).unwrap(), sample);
         }
         assert_eq!(with(json!({ "images": null, "reference": " " })).unwrap().reference, None);

@@ -23,6 +23,7 @@ use crate::{
     error::{ApiError, Dialect, count_failed_verdict},
     extract::json_body::JsonBytes,
     images::{self, ImageReader},
+    json::limits::JsonLimits,
     metrics::Task,
     request::body_memory::BodyReservation,
     service::state::AppState,
@@ -276,9 +277,9 @@ impl Scorer {
         Ok((made, body.into_memory()))
     }
 
-    /// The maximum number of messages of a conversation.
-    pub(super) fn max_messages(&self) -> usize {
-        self.state.limits.content.shape.messages
+    /// The limits of bodies.
+    pub(super) fn limits(&self) -> &JsonLimits {
+        &self.state.limits.content.shape
     }
 
     /// The judge of the server.

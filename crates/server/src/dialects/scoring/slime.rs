@@ -16,6 +16,7 @@ use crate::{
     error::{ApiError, ErrorBody, ScoringErrors},
     extract::json_body::JsonBytes,
     images::ImageReader,
+    json::limits::JsonLimits,
 };
 
 /// A prompt and its answer.
@@ -52,15 +53,16 @@ pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Respons
 
 /// The reward of a body in this form.
 pub(super) async fn reward(scorer: &Scorer, body: JsonBytes) -> Result<f64, ApiError> {
-    let (sample, _memory) = scorer.read(body, |body, reader| sample(body.parse()?, reader)).await?;
+    let read = scorer.read(body, |body, reader| sample(body.parse()?, scorer.limits(), reader));
+    let (sample, _memory) = read.await?;
     let scored = scorer.score(vec![sample], |_| "response".into()).await?;
     Ok(scored[0].reward)
 }
 
 /// The sample of a body.
-fn sample(body: RemoteRmBody, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
+fn sample(body: RemoteRmBody, limits: &JsonLimits, reader: &ImageReader<'_>) -> Result<Sample, ApiError> {
     let RemoteRmBody { prompt, response, label } = body;
-    match prompt.parsed() {
+    match prompt.parsed(limits, "prompt")? {
         PromptBody::Text(prompt) => {
             let transcript = prompt.clone() + &response;
             let sample = Sample::of_transcript(&transcript, Some(&prompt), "prompt", reader)?;

@@ -13,7 +13,10 @@ use super::{
     sample::Sample,
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
-use crate::{dialects::parameters, error::ApiError, extract::json_body::JsonBytes, images::ImageReader};
+use crate::{
+    dialects::parameters, error::ApiError, extract::json_body::JsonBytes, images::ImageReader,
+    metrics::Outcome,
+};
 
 /// An error in the form of text-embeddings-inference.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,25 +45,17 @@ pub(super) fn empty_list(name: &str) -> ApiError {
 /// The code of the error for an empty list, which is `Empty` in this form.
 const EMPTY_LIST: &str = "empty_batch";
 
-/// Whether all errors at a path have this form, including those of middleware.
-pub(super) fn is_tei_path(path: &str) -> bool {
-    path == PATH
-}
-
-/// The path of the classifier.
-const PATH: &str = "/predict";
-
 /// Writes an error in this form and keeps its headers.
 pub(super) fn error_response(error: ApiError) -> Response {
-    let (message, code) = (error.message().to_owned(), error.code());
+    let (message, is_empty_list) = (error.message().to_owned(), error.code() == EMPTY_LIST);
+    let is_refused = error.outcome() == Outcome::Refused;
     let (mut head, _) = error.into_response().into_parts();
-    let (status, error_type) = match (head.status, code) {
-        (StatusCode::BAD_REQUEST, EMPTY_LIST) => (StatusCode::BAD_REQUEST, "Empty"),
-        (StatusCode::TOO_MANY_REQUESTS, _) | (_, "overloaded") => {
-            (StatusCode::TOO_MANY_REQUESTS, "Overloaded")
-        }
-        (StatusCode::SERVICE_UNAVAILABLE, _) => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy"),
-        (status, _) if status.is_server_error() => (StatusCode::FAILED_DEPENDENCY, "Backend"),
+    let (status, error_type) = match head.status {
+        StatusCode::BAD_REQUEST if is_empty_list => (StatusCode::BAD_REQUEST, "Empty"),
+        // For lack of capacity or quota, with either of its statuses.
+        _ if is_refused => (StatusCode::TOO_MANY_REQUESTS, "Overloaded"),
+        StatusCode::SERVICE_UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, "Unhealthy"),
+        status if status.is_server_error() => (StatusCode::FAILED_DEPENDENCY, "Backend"),
         _ => (StatusCode::UNPROCESSABLE_ENTITY, "Validation"),
     };
     head.status = status;
@@ -171,4 +166,25 @@ pub(super) async fn predict(scorer: Scorer, body: JsonBytes) -> Result<Json<Pred
         InputCount::One => PredictedBody::One(classes.remove(0)),
         InputCount::Batch => PredictedBody::Batch(classes),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Dialect;
+
+    #[test]
+    fn each_kind_of_error_has_its_status() {
+        let plain = |status| ApiError::new(status, "code", "");
+        for (error, status) in [
+            (empty_list("texts"), 400),
+            (ApiError::invalid("texts", ""), 422),
+            (ApiError::full(Dialect::Native, ""), 429),
+            (ApiError::limited("").with_retry_after(1).unavailable(), 429),
+            (plain(StatusCode::SERVICE_UNAVAILABLE), 503),
+            (plain(StatusCode::INTERNAL_SERVER_ERROR), 424),
+        ] {
+            assert_eq!(error_response(error.clone()).status().as_u16(), status, "{error:?}");
+        }
+    }
 }

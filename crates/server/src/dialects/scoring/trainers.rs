@@ -9,7 +9,7 @@ use axum::{
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    error_for_trainers, openrlhf,
+    TRANSCRIPTS, error_for_trainers, openrlhf,
     scorer::{Scorer, WithoutImageCount},
     slime, with_image_header,
 };
@@ -17,7 +17,7 @@ use crate::{
     access::Admission,
     error::{ApiError, retold},
     extract::json_body::JsonBytes,
-    json::limits::TextKind,
+    json::body_form::BodyForm,
     metrics::RequestKind,
     service::state::AppState,
 };
@@ -107,12 +107,12 @@ impl FromRequest<AppState> for NativeOrTrainer {
             admission.or_refuse()?;
             // Invalid parameters in the URL are refused whatever the body is.
             Scorer::from_request_parts(&mut parts, state).await?;
-            body.check(limits, TextKind::Plain)?;
+            body.check(limits, BodyForm::of(&parts.extensions))?;
             return Ok(Self::Native(body));
         };
         RequestKind::Score.note();
         admission.or_wait().await.map_err(ApiError::unavailable)?;
-        body.check(limits, TextKind::Transcripts)?;
+        body.check(limits, TRANSCRIPTS)?;
         let without_image = WithoutImageCount::default();
         let scorer = Scorer::from_request_parts(&mut parts, state).await?.with_counter(without_image.clone());
         Ok(Self::Trainer(Box::new(TrainerRequest { form, body, scorer, without_image })))
@@ -137,7 +137,7 @@ mod tests {
     use crate::json::limits::JsonLimits;
 
     fn body(value: &Value) -> JsonBytes {
-        JsonBytes::checked(Bytes::from(value.to_string()), &JsonLimits::SMALL, TextKind::Plain).unwrap()
+        JsonBytes::checked(Bytes::from(value.to_string()), &JsonLimits::SMALL, TRANSCRIPTS).unwrap()
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Tests of the names of metrics: each is recorded, and what reads metrics uses names that exist.
+//! Tests of the names of metrics: each is recorded and documented, and what reads metrics uses names that exist.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -63,6 +63,52 @@ fn every_metric_is_recorded() {
         let metric = name.strip_prefix("gavel_").unwrap_or(name).to_uppercase();
         assert!(recorded.contains(format!("&names::{metric}").as_str()), "nothing records {name}");
     }
+}
+
+/// The beginning of the document of all metrics.
+const INTRODUCTION: &str = "\
+# Metrics
+
+The metrics that `GET /metrics` returns in the text format of Prometheus. This list is made from the program; a test
+compares the two. [Access](access.md#listeners) says where the route is, and [deploy/prometheus](../deploy/prometheus)
+has rules and alerts.
+
+No value of a label comes from a client: `endpoint` is the pattern of a route, `key` the id of a key, and `rubric` the
+name of a rubric of the operator, or `inline`.
+";
+
+/// The title of a section of the document, a note, and the metrics that belong to it.
+type Section = (&'static str, &'static str, fn(&Kind) -> bool);
+
+/// The document of all metrics.
+fn document() -> String {
+    let sections: [Section; 3] = [
+        ("Counters", "They begin at 0 with the process.", |kind| matches!(kind, Kind::Counter)),
+        ("Gauges", "They have the values of the moment.", |kind| matches!(kind, Kind::Gauge)),
+        ("Histograms", "Each has the series `_bucket`, `_sum` and `_count`.", |kind| {
+            matches!(kind, Kind::Histogram(_))
+        }),
+    ];
+    let mut text = INTRODUCTION.to_owned();
+    for (title, note, is_of_kind) in sections {
+        text += &format!("\n## {title}\n\n{note}\n\n| metric | labels | what it is |\n|---|---|---|\n");
+        for Definition { name, labels, help, .. } in all().filter(|definition| is_of_kind(&definition.kind)) {
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            text += &format!("| `{name}` | {} | {help} |\n", labels.join(", "));
+        }
+    }
+    text
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let made = document();
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &made).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == made, "docs/metrics.md is not up to date: run this test with UPDATE_EXPECT=1");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `POST /reward`: rewards for several responses to one question, or to many.
+//! Rewards for several responses to one question, or to many: bodies of `POST /reward` in this interface.
 
 mod request;
 mod response;
@@ -8,92 +8,41 @@ use std::convert::Infallible;
 use axum::{
     Json,
     body::Body,
-    extract::State,
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
     },
 };
 use futures::{Stream, StreamExt, stream};
-use judge::{JudgeError, RewardOptions};
+use judge::{Caller, JudgeError, RewardOptions};
 use serde::Serialize;
-use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{evaluations, examples, request_fields::RequestFields};
+use super::{evaluations, request_fields::RequestFields};
 use crate::{
-    connections::held_body::Held,
-    dialects::{
-        affinity,
-        scoring::{NativeOrTrainer, ScoreQuery},
-        sse,
-    },
-    error::{ApiError, Dialect, ErrorBody, JudgementErrors, count_failed_verdict, unless_unserved},
-    extract::caller::RequestCaller,
+    connections::guarded_body::GuardedBody,
+    dialects::{affinity, sse},
+    error::{ApiError, Dialect, count_failed_verdict, unless_unserved},
+    extract::json_body::JsonBytes,
     images::with_images,
     metrics::RequestKind,
     service::state::AppState,
 };
-use request::{MethodBody, RewardBody, RewardPrompt, RewardRequest};
+pub(crate) use request::RewardBody;
+use request::{MethodBody, RewardPrompt, RewardRequest};
+pub(crate) use response::RewardedBody;
 pub(super) use response::RewardsBody;
-use response::{ResultBody, ResultsBody, RewardedBody};
+use response::{ResultBody, ResultsBody};
 
 /// Prompts of one request that are judged concurrently. With two, the next prompt starts while the last verdicts of
 /// the previous one are computed.
-const PROMPTS_AT_A_TIME: usize = 2;
+const MAX_CONCURRENT_PROMPTS: usize = 2;
 
-/// The route of this module.
-pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(reward))
-}
-
-/// Reward several responses to one question, or to many.
+/// Answers a body of this interface.
 ///
-/// Verdicts are read from the critic's logits, and no text is written except for a `critique`. With `prompts`, the
-/// answer has `results` in their order, and a prompt that fails does not affect the others. With `stream`, each
-/// result is sent as an event `result` with its `index`, in order; the last event is `done`.
-///
-/// Trainers may be pointed at this path too. A body with `query`, as OpenRLHF sends it, is answered as at
-/// `/get_reward`: an object with `rewards`, `scores` and `extra_logs`. A body with `prompt` and `response`, as slime
-/// sends it, is answered as at `/rm`: a number. A body with `question` or `responses` is never one of these. The
-/// parameters in the URL are for the bodies of trainers; with others they are only checked. When the quota of its key
-/// is exhausted, a request of a trainer waits for it, and others are refused with 429.
-#[utoipa::path(
-    post,
-    path = "/reward",
-    tag = "judge",
-    params(ScoreQuery),
-    request_body(
-        content = RewardBody,
-        examples(
-            ("one question" = (value = json!(examples::several_responses()))),
-            ("several questions" = (value = json!(examples::several_prompts()))),
-            ("streamed" = (value = json!(examples::streamed_prompts())))
-        )
-    ),
-    responses(
-        (status = 200, description = "The rewards.", content(
-            (RewardedBody = "application/json", examples(
-                ("one question" = (value = json!(examples::several_responses_answer()))),
-                ("several questions" = (value = json!(examples::several_prompts_answer())))
-            )),
-            (String = "text/event-stream", examples(
-                ("streamed" = (value = json!(examples::streamed_prompts_answer())))
-            ))
-        )),
-        (status = 400, description = "The request body, a prompt or the rubric is invalid.", body = ErrorBody),
-        JudgementErrors
-    )
-)]
-async fn reward(
-    State(state): State<AppState>,
-    RequestCaller(caller): RequestCaller,
-    body: NativeOrTrainer,
-) -> Result<Response, ApiError> {
-    let body = match body {
-        NativeOrTrainer::Native(body) => body,
-        NativeOrTrainer::Trainer(request) => return Ok(request.answer().await),
-    };
-    let request = with_images(&state, &caller, |reader| {
+/// # Errors
+/// When the body is invalid, or no prompt has rewards.
+pub(crate) async fn reward(state: &AppState, caller: &Caller, body: JsonBytes) -> Result<Response, ApiError> {
+    let request = with_images(state, caller, |reader| {
         let body: RewardBody = body.parse()?;
         body.check(&state.limits.content)?;
         body.into_request(caller.clone(), reader, &state.limits.content)
@@ -102,9 +51,9 @@ async fn reward(
     let memory = body.into_memory();
     let affinity = request.prompts.first().map(|prompt| affinity::of(&prompt.candidates.case));
     RequestKind::Reward.note();
-    let response = respond(state.with_fixed_rules(), request).await.into_response();
+    let response = respond(state.clone().with_fixed_rules(), request).await.into_response();
     // A stream holds the questions that are still to be judged.
-    let response = response.map(|body| Body::new(Held::new(body, memory)));
+    let response = response.map(|body| Body::new(GuardedBody::new(body, memory)));
     Ok(affinity::named(affinity, response))
 }
 
@@ -134,7 +83,7 @@ fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result
         let path = if has_prompts { format!("prompts[{index}].") } else { String::new() };
         async move { rewarding.rewards(prompt, &path).await }
     };
-    stream::iter(prompts).enumerate().map(rewards).buffered(PROMPTS_AT_A_TIME)
+    stream::iter(prompts).enumerate().map(rewards).buffered(MAX_CONCURRENT_PROMPTS)
 }
 
 /// Computes the rewards of the prompts of one request.

@@ -27,7 +27,7 @@ use crate::{
 /// refused, and `null` is the same as an absent field.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RewardBody {
+pub(crate) struct RewardBody {
     /// The question that was asked. Required without `prompts`.
     question: Option<String>,
     /// The images that the question is about, in order: each a data URL, bare base64, the id (`file-…`) or SHA-256

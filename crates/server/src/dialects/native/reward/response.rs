@@ -12,17 +12,17 @@ use crate::{
 
 /// Rewards of the responses to one question.
 #[derive(Debug, Serialize, ToSchema)]
-pub(in super::super) struct RewardsBody {
+pub(crate) struct RewardsBody {
     /// The reward of each response, in their order; null if its verdicts failed.
-    pub(in super::super) rewards: Vec<Option<f64>>,
+    pub(crate) rewards: Vec<Option<f64>>,
     /// Indices of the responses that have a reward, best first; equal ones in their given order.
     ranking: Vec<usize>,
     /// Index of the best response, the first one of equals; absent if all rewards are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in super::super) chosen: Option<usize>,
+    pub(crate) chosen: Option<usize>,
     /// Index of the worst response, the first one of equals; absent if all rewards are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in super::super) rejected: Option<usize>,
+    pub(crate) rejected: Option<usize>,
     /// The difference of their rewards; absent if all are equal.
     #[serde(skip_serializing_if = "Option::is_none")]
     margin: Option<f64>,
@@ -44,7 +44,7 @@ pub(in super::super) struct RewardsBody {
     /// How the rewards were computed.
     method: MethodBody,
     /// Name of the rubric.
-    pub(in super::super) rubric: String,
+    pub(crate) rubric: String,
     /// Name of the checkpoint.
     model: String,
     /// Token counts of all verdicts together.
@@ -76,7 +76,7 @@ struct FailureBody {
 /// The result for one of several prompts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum ResultBody {
+pub(crate) enum ResultBody {
     /// Its rewards.
     Rewards(Box<RewardsBody>),
     /// It has none.
@@ -89,7 +89,7 @@ pub(super) enum ResultBody {
 /// The answer: rewards, or a result for each prompt.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum RewardedBody {
+pub(crate) enum RewardedBody {
     /// The rewards of a single prompt.
     One(Box<RewardsBody>),
     /// The results for several prompts.
@@ -98,7 +98,7 @@ pub(super) enum RewardedBody {
 
 /// Results for several prompts.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ResultsBody {
+pub(crate) struct ResultsBody {
     /// Rewards or an error for each prompt, in their order.
     pub(super) results: Vec<ResultBody>,
 }

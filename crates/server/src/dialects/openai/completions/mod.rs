@@ -1,6 +1,5 @@
 //! `POST /v1/completions`: OpenAI's older interface, which continues text without a conversation.
 
-mod continuation;
 mod examples;
 mod request;
 mod response;
@@ -10,22 +9,23 @@ use axum::{Json, extract::State, response::Response};
 use judge::Usage;
 
 use super::{
-    Deployment, WantedForm,
+    Deployment,
     best_of::best_of,
-    request::StreamOptions,
     response::{ResponseHeader, UsageBody},
-    restrict_cache, unsupported, with_form_header,
+    restrict_cache,
 };
 use crate::{
+    dialects::generation::{
+        continuation::{CompletionPlan, PromptTexts, collect_all},
+        forms::{WantedForm, with_form_header},
+        text_counts::StreamOptions,
+        unsupported,
+    },
     error::{ApiError, GenerationErrors, UnknownModel},
     extract::{caller::RequestCaller, json_body::JsonBytes},
     metrics::RequestKind,
     service::state::AppState,
 };
-pub(in crate::dialects) use continuation::{
-    CompletionPlan, Continuation, ContinuedPrompts, Prompts, complete_all,
-};
-use continuation::{PromptTexts, collect_all};
 use request::{CompletionBody, CompletionRequest};
 use response::{TextChoice, TextCompletion};
 use stream::ChunkOptions;

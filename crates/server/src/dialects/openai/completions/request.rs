@@ -7,16 +7,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{
-    super::{
-        request::{StreamOptions, TextCounts},
-        shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
-    },
-    continuation::{Continuation, Prompts},
-};
 use crate::{
     dialects::{
-        sampling::{Sampling, Stop, TokenLimit},
+        generation::{
+            continuation::{Continuation, Prompts},
+            sampling::{Sampling, Stop, TokenLimit},
+            shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
+            text_counts::{StreamOptions, TextCounts},
+        },
         values::{in_range, lenient},
     },
     error::ApiError,

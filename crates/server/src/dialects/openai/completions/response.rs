@@ -6,7 +6,8 @@ use judge::{Completion, TokenLogprob};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::response::{ResponseHeader, UsageBody, finish_reason_name};
+use super::super::response::{ResponseHeader, UsageBody};
+use crate::dialects::generation::text_event::finish_reason_name;
 
 /// Texts that continue prompts, or a chunk with a part of one.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,7 +61,7 @@ impl TextChoice {
             index,
             text: format!("{echo}{}", piece.text),
             logprobs: logprobs.then(|| TextLogprobs::new(&piece.logprobs)),
-            finish_reason: Some(finish_reason_name(reason, None)),
+            finish_reason: Some(finish_reason_name(reason)),
         }
     }
 }

@@ -8,13 +8,18 @@ use judge::{CompletionStream, FinishReason, Piece, Usage};
 
 use super::{
     super::{
-        response::{ResponseHeader, UsageBody, finish_reason_name},
+        response::{ResponseHeader, UsageBody},
         text_stream::{self, ChunkWriter},
     },
-    continuation::PromptTexts,
     response::{TextChoice, TextCompletion, TextLogprobs},
 };
-use crate::{dialects::sse, metrics::StreamOutcome};
+use crate::{
+    dialects::{
+        generation::{continuation::PromptTexts, text_event::finish_reason_name},
+        sse,
+    },
+    metrics::StreamOutcome,
+};
 
 /// What the chunks contain besides text.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +86,7 @@ impl ChunkWriter for CompletionWriter {
 
     fn end(&mut self, index: usize, reason: FinishReason, usage: Usage) -> Event {
         self.usages[self.texts[index].prompt].push(usage);
-        let finish_reason = Some(finish_reason_name(reason, None));
+        let finish_reason = Some(finish_reason_name(reason));
         self.chunk(TextChoice { index, text: String::new(), logprobs: None, finish_reason })
     }
 

@@ -8,11 +8,12 @@ mod stream;
 use axum::{Json, extract::State, response::Response};
 use judge::{CompletionParams, CompletionStream, Form};
 
-use super::{
-    Constrained, Deployment, WantedForm, constrain, response::ResponseHeader, restrict_cache, unsupported,
-    with_form_header,
-};
+use super::{Constrained, Deployment, constrain, response::ResponseHeader, restrict_cache};
 use crate::{
+    dialects::generation::{
+        forms::{WantedForm, with_form_header},
+        unsupported,
+    },
     error::{ApiError, GenerationErrors, UnknownModel},
     extract::{caller::RequestCaller, json_body::JsonBytes},
     images::with_images,

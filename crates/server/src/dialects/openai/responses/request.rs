@@ -5,22 +5,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::super::{
-    image_params::ImageParams,
-    messages::role,
-    metadata,
-    request::{DEFAULT_MAX_TOKENS, MAX_TOP_LOGPROBS},
-    shape::{self, RequestedShape},
-};
+use super::super::metadata;
 use crate::{
     dialects::{
-        content::Content,
-        sampling::{Sampling, TokenLimit},
+        content::{Content, bare_image},
+        generation::{
+            chat::{DEFAULT_MAX_TOKENS, MAX_TOP_LOGPROBS},
+            image_params::ImageParams,
+            messages::role,
+            sampling::{Sampling, TokenLimit},
+            shape::{self, RequestedShape},
+        },
         values::{in_range, lenient},
     },
     error::{ApiError, quoted},
     images::ImageReader,
-    json::object::only_from_objects,
+    json::{data_urls, object::only_from_objects},
 };
 
 /// The entry of `include` that requests log-probabilities.
@@ -243,6 +243,7 @@ fn prompt(
 ) -> Result<(Prompt, ImageParams), ApiError> {
     let mut turns: Vec<(Message, String)> = Vec::new();
     match input {
+        InputBody::Text(text) if data_urls::is_url(&text) => return Err(bare_image("input")),
         InputBody::Text(text) => turns.push((Message::text(Role::User, text), "input".to_owned())),
         InputBody::Items(items) => {
             for (index, item) in items.into_iter().enumerate() {
@@ -276,5 +277,9 @@ fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option
     let role = role(item.role.as_deref().unwrap_or_default(), &format!("{param}.role"), ROLES)?;
     let param = format!("{param}.content");
     let content = item.content.ok_or_else(|| ApiError::invalid(&param, "A message needs content."))?;
+    // What the assistant wrote is its text, whatever it looks like.
+    if role != Role::Assistant {
+        content.refuse_bare_image(&param)?;
+    }
     Ok(Some(Message { role, parts: content.into_parts(&param, reader)? }))
 }

@@ -7,7 +7,7 @@ use axum::response::{
     sse::{Event, KeepAlive},
 };
 use futures::{Stream, StreamExt, stream};
-use judge::{Chosen, CompletionEvent, CompletionStream, FinishReason, JudgeError};
+use judge::{CompletionEvent, CompletionStream, FinishReason, JudgeError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,7 +16,7 @@ use super::{
     response::{End, OutputMessage, OutputText, ResponseBody},
 };
 use crate::{
-    dialects::sse,
+    dialects::{generation::text_event::TextEvent, sse},
     error::{ApiError, Dialect},
     metrics::StreamOutcome,
 };
@@ -126,20 +126,16 @@ impl Writer {
 
     /// The events for an event of the text.
     fn advance(&mut self, event: Result<CompletionEvent, JudgeError>) -> Vec<Event> {
-        match event {
-            Ok(
-                CompletionEvent::Piece(piece)
-                | CompletionEvent::Said(piece)
-                | CompletionEvent::Chosen(Chosen { piece, .. }),
-            ) => {
+        match event.map(TextEvent::of) {
+            Ok(Some(TextEvent::Piece(piece))) => {
                 let logprobs = Logprobs::new(&piece.logprobs).into_tokens();
                 self.written.text += &piece.text;
                 self.written.logprobs.extend(logprobs.iter().cloned());
                 let text = ResponseEvent::text("response.output_text.delta", &self.message.id);
                 vec![self.event(ResponseEvent { delta: Some(piece.text), logprobs: Some(logprobs), ..text })]
             }
-            Ok(CompletionEvent::Rated(_)) => Vec::new(),
-            Ok(CompletionEvent::Finished(reason, usage)) => self.close(End { reason, usage }),
+            Ok(None) => Vec::new(),
+            Ok(Some(TextEvent::End(reason, usage))) => self.close(End { reason, usage }),
             Err(error) => {
                 let error = ApiError::from_judge(error, Dialect::OpenAi);
                 self.outcome.end(error.outcome());

@@ -1,8 +1,8 @@
 //! Multiple-choice questions: each is put to the critic in one message, and the answer is read from its logits.
 
-mod material;
 mod members;
 mod probabilities;
+mod prompt_content;
 mod question;
 
 use axum::http::StatusCode;
@@ -14,10 +14,10 @@ use judge::{
 
 use super::scorer::Scorer;
 use crate::error::{ApiError, Dialect, image_of};
-pub(super) use material::{Material, free_text, is_blank, meaning_of, refuse_images, text_of};
 pub(super) use members::{Named, check_members};
 use probabilities::AnswerProbabilities;
 pub(super) use probabilities::temperature;
+pub(super) use prompt_content::{PromptContent, free_text, is_blank, meaning_of, refuse_images, text_of};
 pub(super) use question::{AnswerOption, Answered, Question, all_questions, yes_or_no};
 
 /// Questions of one request that are asked concurrently.
@@ -40,7 +40,7 @@ impl Chooser<'_> {
     ) -> Result<Vec<AnswerProbabilities>, ApiError> {
         // Created one by one: all prompts together may be far larger than the body.
         let probabilities = prompts.enumerate().map(|(index, (prompt, labels))| async move {
-            let params = &self.params(ReplyPart::ChooseTokens(labels));
+            let params = &self.params(ReplyPart::TokenChoice(labels));
             let probabilities = self.read_choice(|| self.next_token(prompt.clone(), params)).await;
             probabilities.map_err(|error| {
                 let error = ApiError::from_judge(error, Dialect::Native);
@@ -56,7 +56,7 @@ impl Chooser<'_> {
     /// megabytes. The results are in the order of the questions.
     pub(super) async fn ask(
         &self,
-        subject: &Material,
+        subject: &PromptContent,
         questions: Vec<Question>,
     ) -> Result<Vec<Answered>, ApiError> {
         let longest = questions.iter().map(Question::text_bytes).max().unwrap_or_default();
@@ -66,8 +66,8 @@ impl Chooser<'_> {
     }
 
     /// Asks a question about `subject`.
-    async fn ask_one(&self, subject: &Material, question: Question) -> Result<Answered, ApiError> {
-        let params = self.params(ReplyPart::Choose { texts: question.codes(), distribution: true });
+    async fn ask_one(&self, subject: &PromptContent, question: Question) -> Result<Answered, ApiError> {
+        let params = self.params(ReplyPart::Choice { texts: question.codes(), distribution: true });
         let prompt = || question.prompt(subject);
         let read = self.read_choice(|| self.scorer.judge().complete(prompt(), &params, 1)).await;
         match read {
@@ -112,7 +112,7 @@ impl Chooser<'_> {
                 match event? {
                     CompletionEvent::Chosen(chosen) => logprobs = chosen.logprobs,
                     CompletionEvent::Finished(_, used) => usage = used,
-                    CompletionEvent::Piece(_) | CompletionEvent::Said(_) | CompletionEvent::Rated(_) => {}
+                    CompletionEvent::Piece(_) | CompletionEvent::Fixed(_) | CompletionEvent::Reward(_) => {}
                 }
             }
         }

@@ -6,8 +6,8 @@ use judge::{Message, Prompt, Role};
 use serde_json::{Map, Value, json};
 
 use super::{
-    material::{Material, is_image_url},
     probabilities::AnswerProbabilities,
+    prompt_content::{PromptContent, is_image_url},
 };
 use crate::error::{ApiError, quoted};
 
@@ -56,7 +56,7 @@ pub(in super::super) fn yes_or_no(yes: Option<&str>, no: Option<&str>) -> Vec<An
 /// A question, ready to be asked.
 #[derive(Debug)]
 pub(in super::super) struct Question {
-    material: Material,
+    content: PromptContent,
     options: Vec<AnswerOption>,
     /// The index of the option that is listed first; those before it follow at the end.
     first: usize,
@@ -70,7 +70,7 @@ impl Question {
     /// # Errors
     /// When there are not 2 to [`MAX_OPTIONS`] answers with distinct names, or one has no text or is an image.
     pub(in super::super) fn new(
-        material: Material,
+        content: PromptContent,
         options: Vec<AnswerOption>,
         path: &str,
         options_member: &str,
@@ -89,7 +89,7 @@ impl Question {
         if let Some(twice) = options.iter().find(|option| !known.insert(option.name.as_str())) {
             return refuse(format!("There are two answers {}.", quoted(&twice.name)));
         }
-        Ok(Self { material, options, first: 0, path: path.to_owned() })
+        Ok(Self { content, options, first: 0, path: path.to_owned() })
     }
 
     /// Lists the options from another one on. Seeds that follow each other begin with options that do, so that the mean
@@ -107,14 +107,19 @@ impl Question {
     }
 
     /// The path of the image at `index` of a prompt about `subject`.
-    pub(super) fn image_path<'a>(&'a self, subject: &'a Material, index: usize) -> Option<&'a str> {
-        let own = || self.material.image_path(index.checked_sub(subject.image_count())?);
+    pub(super) fn image_path<'a>(&'a self, subject: &'a PromptContent, index: usize) -> Option<&'a str> {
+        let own = || self.content.image_path(index.checked_sub(subject.image_count())?);
         subject.image_path(index).or_else(own)
     }
 
+    /// The paths of its images and frames in the request.
+    pub(in super::super) fn image_paths(&self) -> impl Iterator<Item = &str> {
+        self.content.image_paths()
+    }
+
     /// The size of its texts in bytes.
-    pub(super) fn text_bytes(&self) -> usize {
-        self.material.text_bytes() + self.options.iter().map(|option| option.text.len()).sum::<usize>()
+    pub(in super::super) fn text_bytes(&self) -> usize {
+        self.content.text_bytes() + self.options.iter().map(|option| option.text.len()).sum::<usize>()
     }
 
     /// The codes of the options, in the order in which they are listed.
@@ -125,9 +130,9 @@ impl Question {
 
     /// The prompt that asks this about `subject`, which comes first so that all questions about it share that part of
     /// their prompts.
-    pub(super) fn prompt(&self, subject: &Material) -> Prompt {
+    pub(super) fn prompt(&self, subject: &PromptContent) -> Prompt {
         let mut asked = subject.clone();
-        asked.append(&self.material, "\n\n");
+        asked.append(&self.content, "\n\n");
         asked.push_text(&self.listed_options(), "\n\n");
         Prompt { messages: vec![Message { role: Role::User, parts: asked.parts }], ..Prompt::default() }
     }
@@ -204,14 +209,14 @@ mod tests {
     use super::*;
 
     fn question(options: &[(&str, Option<&str>)]) -> Result<Question, ApiError> {
-        let mut material = Material::default();
-        material.push_text("Which?", "");
+        let mut content = PromptContent::default();
+        content.push_text("Which?", "");
         let options = options.iter().map(|(name, meaning)| AnswerOption::new(*name, *meaning)).collect();
-        Question::new(material, options, "questions[0]", "options")
+        Question::new(content, options, "questions[0]", "options")
     }
 
     fn prompt(question: &Question) -> String {
-        let mut subject = Material::default();
+        let mut subject = PromptContent::default();
         subject.push_text("A cat.", "");
         let mut messages = question.prompt(&subject).messages;
         match messages.remove(0).parts.as_slice() {
@@ -233,7 +238,7 @@ mod tests {
         let text = prompt(&question(&[("yes", Some("it is")), ("no", None)]).unwrap());
         assert_eq!(text, "A cat.\n\nWhich?\n\nA. yes: it is\nB. no\n\nAnswer with the letter alone.");
         let mut silent = question(&[("yes", None), ("no", None)]).unwrap();
-        silent.material = Material::default();
+        silent.content = PromptContent::default();
         assert_eq!(prompt(&silent), "A cat.\n\nA. yes\nB. no\n\nAnswer with the letter alone.");
     }
 
@@ -251,14 +256,14 @@ mod tests {
             assert_eq!(refused.param(), Some("questions[0].options"), "{name}");
         }
         let blank = vec![AnswerOption::level(0, "bad".into()), AnswerOption::level(1, String::new())];
-        assert!(Question::new(Material::default(), blank, "questions[0]", "levels").is_err());
+        assert!(Question::new(PromptContent::default(), blank, "questions[0]", "levels").is_err());
     }
 
     #[test]
     fn the_answers_to_all_questions_have_a_limit() {
         fn with(count: usize) -> Result<((), Question), ApiError> {
             let options = (0..count).map(|index| AnswerOption::new(index.to_string(), None)).collect();
-            let question = Question::new(Material::default(), options, "questions[0]", "options");
+            let question = Question::new(PromptContent::default(), options, "questions[0]", "options");
             question.map(|question| ((), question))
         }
         let fits = || (0..MAX_OPTIONS_IN_ALL / 128).map(|_| with(128));
@@ -289,9 +294,9 @@ mod tests {
     #[test]
     fn an_image_has_its_path_whether_it_is_of_the_subject_or_of_the_question() {
         let image = || judge::EncodedImage::new([1]);
-        let subject = Material::of_images(vec![image()]);
+        let subject = PromptContent::of_images(vec![image()]);
         let mut asked = question(&[("yes", None), ("no", None)]).unwrap();
-        asked.material.push(Part::Image(image()), "questions[0].question[1]", "\n");
+        asked.content.push(Part::Image(image()), "questions[0].question[1]", "\n");
         let paths = [0, 1, 2].map(|index| asked.image_path(&subject, index));
         assert_eq!(paths, [Some("images[0]"), Some("questions[0].question[1]"), None]);
     }

@@ -3,7 +3,7 @@
 use judge::Part;
 use serde_json::Value;
 
-use super::super::choices::{Material, refuse_images, text_of};
+use super::super::choices::{PromptContent, refuse_images, text_of};
 use crate::{
     dialects::{
         content::Content,
@@ -11,7 +11,7 @@ use crate::{
     },
     error::{ApiError, quoted},
     images::ImageReader,
-    json::errors,
+    json::{errors, limits::JsonLimits},
 };
 
 /// What is put between messages, and between the subject and what follows.
@@ -44,31 +44,35 @@ struct InputMessage {
 /// Reads values that may have images.
 pub(super) struct InputReader<'a, 'r> {
     pub(super) images: &'a ImageReader<'r>,
-    /// The maximum number of messages.
-    pub(super) max_messages: usize,
+    pub(super) limits: &'a JsonLimits,
 }
 
 impl InputReader<'_, '_> {
-    /// Adds the value at `path` to `material`: a message or a part of OpenAI's form, or a list with one, which is a list
+    /// Adds the value at `path` to `prompt_content`: a message or a part of OpenAI's form, or a list with one, which is a list
     /// of messages or of parts. Any other JSON than a string is shown as JSON, as with SGLang.
     ///
     /// # Errors
     /// When an element of a list of messages or parts is none, or cannot be shown, and when a value that is shown as text
     /// has an image.
-    pub(super) fn read(&self, value: Value, path: &str, material: &mut Material) -> Result<(), ApiError> {
+    pub(super) fn read(
+        &self,
+        value: Value,
+        path: &str,
+        prompt_content: &mut PromptContent,
+    ) -> Result<(), ApiError> {
         match value {
             Value::Array(items) if items.iter().any(is_item) => {
                 self.check_count(&items, path)?;
-                self.messages(elements(items, path), material)
+                self.messages(elements(items, path), prompt_content)
             }
             Value::Array(parts) if parts.iter().any(is_part) => {
-                self.parts(elements(parts, path), material, BLANK_LINE)
+                self.parts(elements(parts, path), prompt_content, BLANK_LINE)
             }
-            item if is_item(&item) => self.messages([(path.to_owned(), item)], material),
-            part if is_part(&part) => self.parts([(path.to_owned(), part)], material, BLANK_LINE),
+            item if is_item(&item) => self.messages([(path.to_owned(), item)], prompt_content),
+            part if is_part(&part) => self.parts([(path.to_owned(), part)], prompt_content, BLANK_LINE),
             other => {
                 refuse_images(&other, path)?;
-                material.push_text(&text_of(other), BLANK_LINE);
+                prompt_content.push_text(&text_of(other), BLANK_LINE);
                 Ok(())
             }
         }
@@ -76,7 +80,7 @@ impl InputReader<'_, '_> {
 
     /// Refuses too many messages.
     fn check_count(&self, items: &[Value], path: &str) -> Result<(), ApiError> {
-        let most = self.max_messages;
+        let most = self.limits.messages;
         if items.len() <= most {
             return Ok(());
         }
@@ -89,7 +93,7 @@ impl InputReader<'_, '_> {
     fn messages(
         &self,
         items: impl IntoIterator<Item = (String, Value)>,
-        material: &mut Material,
+        prompt_content: &mut PromptContent,
     ) -> Result<(), ApiError> {
         let messages = items.into_iter().map(|(path, item)| Ok((message(item, &path)?, path)));
         let messages = messages.collect::<Result<Vec<_>, ApiError>>()?;
@@ -97,14 +101,17 @@ impl InputReader<'_, '_> {
         for (InputMessage { author, content }, path) in messages {
             let path = format!("{path}.content");
             let separator = if is_dialogue {
-                material.push_text(&format!("{author}:"), BLANK_LINE);
+                prompt_content.push_text(&format!("{author}:"), BLANK_LINE);
                 "\n"
             } else {
                 BLANK_LINE
             };
             match content {
-                Value::String(text) => material.push_text(&text, separator),
-                Value::Array(parts) => self.parts(elements(parts, &path), material, separator)?,
+                text @ Value::String(_) => {
+                    refuse_images(&text, &path)?;
+                    prompt_content.push_text(&text_of(text), separator);
+                }
+                Value::Array(parts) => self.parts(elements(parts, &path), prompt_content, separator)?,
                 _ => {
                     return Err(ApiError::invalid(&path, format!("{path} must be text or a list of parts.")));
                 }
@@ -117,13 +124,13 @@ impl InputReader<'_, '_> {
     fn parts(
         &self,
         parts: impl IntoIterator<Item = (String, Value)>,
-        material: &mut Material,
+        prompt_content: &mut PromptContent,
         separator: &str,
     ) -> Result<(), ApiError> {
         for (index, (path, part)) in parts.into_iter().enumerate() {
             let separator = if index == 0 { separator } else { "\n" };
             for part in self.part(part, &path)? {
-                material.push(part, &path, separator);
+                prompt_content.push(part, &path, separator);
             }
         }
         Ok(())
@@ -220,17 +227,18 @@ mod tests {
 
     const IMAGE: &str = crate::dialects::EXAMPLE_IMAGE;
 
-    fn read(value: Value) -> Result<Material, ApiError> {
+    fn read(value: Value) -> Result<PromptContent, ApiError> {
         let off = RemoteImages::default();
-        let (images, mut material) = (ImageReader::new(&off), Material::default());
-        InputReader { images: &images, max_messages: 3 }.read(value, "input", &mut material)?;
-        Ok(material)
+        let (images, mut prompt_content) = (ImageReader::new(&off), PromptContent::default());
+        let limits = JsonLimits { messages: 3, ..JsonLimits::SMALL };
+        InputReader { images: &images, limits: &limits }.read(value, "input", &mut prompt_content)?;
+        Ok(prompt_content)
     }
 
-    fn of_text(text: &str) -> Material {
-        let mut material = Material::default();
-        material.push_text(text, "");
-        material
+    fn of_text(text: &str) -> PromptContent {
+        let mut prompt_content = PromptContent::default();
+        prompt_content.push_text(text, "");
+        prompt_content
     }
 
     #[test]
@@ -295,13 +303,13 @@ mod tests {
             (json!({ "image_url": { "url": IMAGE } }), Part::Image(image())),
             (frames, Part::Video(vec![image(), image()])),
         ] {
-            let mut expected = Material::default();
+            let mut expected = PromptContent::default();
             expected.push(shown.clone(), "input[0]", "");
             assert_eq!(read(json!([part])).unwrap(), expected, "{part}");
-            let mut alone = Material::default();
+            let mut alone = PromptContent::default();
             alone.push(shown.clone(), "input", "");
             assert_eq!(read(part.clone()).unwrap(), alone, "{part}");
-            let mut of_message = Material::default();
+            let mut of_message = PromptContent::default();
             of_message.push(shown, "input.content[0]", "");
             assert_eq!(read(json!({ "role": "user", "content": [part] })).unwrap(), of_message, "{part}");
         }
@@ -330,6 +338,7 @@ mod tests {
             (json!([{ "image": IMAGE, "id": 4 }]), "input[0].image"),
             (json!({ "scene": { "image": IMAGE } }), "input.scene.image"),
             (json!(IMAGE), "input"),
+            (json!([{ "role": "user", "content": IMAGE }]), "input[0].content"),
             (json!([{ "type": "input_json", "data": [IMAGE] }]), "input[0].data[0]"),
         ] {
             assert_eq!(read(value.clone()).unwrap_err().param(), Some(param), "{value}");

@@ -6,18 +6,34 @@ mod input;
 mod options;
 mod request;
 
-use axum::Json;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{bodies::DecisionsUsage, choices::Chooser, scorer::Scorer};
+use super::{IMAGE_MEMBERS, bodies::DecisionsUsage, choices::Chooser, scorer::Scorer};
 use crate::{
+    dialects::content,
     error::{ApiError, ErrorBody, ScoringErrors},
     extract::json_body::JsonBytes,
+    json::body_form::{BodyForm, ImageMembers, TextKind},
+    service::state::AppState,
 };
 use answer::Answers;
 use input::InputReader;
 use request::{DecisionsBody, DecisionsRequest, PROMPT_FORMAT_VERSION};
+
+/// How the bodies are read. Other JSON than messages and parts is shown as text, whatever its members are called, so
+/// that only the [`DecisionsRequest`] knows which strings are images.
+pub(super) const BODY_FORM: BodyForm = BodyForm {
+    texts: TextKind::Plain,
+    images: ImageMembers::Undecided(&[IMAGE_MEMBERS, content::IMAGE_MEMBERS]),
+};
+
+/// The route of this module.
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(decide)).layer(Extension(BODY_FORM))
+}
 
 /// The answers to all questions.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,9 +78,9 @@ pub(super) struct DecisionsResponse {
     )
 )]
 pub(super) async fn decide(scorer: Scorer, body: JsonBytes) -> Result<Json<DecisionsResponse>, ApiError> {
-    let max_messages = scorer.max_messages();
+    let limits = scorer.limits();
     let read =
-        scorer.read(body, |body, images| DecisionsRequest::read(body, &InputReader { images, max_messages }));
+        scorer.read(body, |body, images| DecisionsRequest::read(body, &InputReader { images, limits }));
     let (request, _memory) = read.await?;
     let DecisionsRequest { model, temperature, subject, questions } = request;
     let model = scorer.response_model(model)?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::choices::{
-    self, Material, Question, all_questions, check_members, free_text, is_blank, refuse_images,
+    self, PromptContent, Question, all_questions, check_members, free_text, is_blank, refuse_images,
 };
 use super::{
     answer::Asked,
@@ -18,7 +18,7 @@ use crate::{
     dialects::{content::ImageUrl, null_as_default, parameters::Members},
     error::{ApiError, quoted},
     extract::json_body::JsonBytes,
-    json::object::only_from_objects,
+    json::{limits::JsonLimits, object::only_from_objects},
 };
 
 /// The version of the questions' wording. A client that has been evaluated with one version can refuse another.
@@ -119,7 +119,7 @@ pub(super) enum QuestionKind {
 pub(super) struct DecisionsRequest {
     pub(super) model: Option<String>,
     pub(super) temperature: f64,
-    pub(super) subject: Material,
+    pub(super) subject: PromptContent,
     /// Each question, and what is needed to answer it in the form of the request.
     pub(super) questions: Vec<(Asked, Question)>,
 }
@@ -133,7 +133,7 @@ impl DecisionsRequest {
         let read: DecisionsBody = body.parse()?;
         check_members(body, &KNOWN_MEMBERS, known_members)?;
         let DecisionsBody { model, input, images, questions, prompt_format_version, temperature } = read;
-        let mut subject = Material::of_images(ImageUrl::read_all(images, reader.images)?);
+        let mut subject = PromptContent::of_images(ImageUrl::read_all(images, reader.images)?);
         if !is_blank(&input) {
             reader.read(input, "input", &mut subject)?;
         }
@@ -150,7 +150,9 @@ impl DecisionsRequest {
         let questions = questions.into_iter().enumerate();
         let questions =
             questions.map(|(index, question)| question.read(&format!("questions[{index}]"), reader));
-        Ok(Self { model, temperature, subject, questions: all_questions(questions)? })
+        let questions = all_questions(questions)?;
+        check_size(&subject, &questions, reader.limits)?;
+        Ok(Self { model, temperature, subject, questions })
     }
 }
 
@@ -161,10 +163,10 @@ impl QuestionBody {
         let given = |text: Value| Some(text).filter(|text| !is_blank(text));
         let text = one_of(path, [("question", given(question)), ("instructions", given(instructions))])?;
         let (member, text) = text.ok_or_else(|| ApiError::missing(format!("{path}.question")))?;
-        let mut material = Material::default();
+        let mut content = PromptContent::default();
         let text_path = format!("{path}.{member}");
-        reader.read(text, &text_path, &mut material)?;
-        if material.is_blank() {
+        reader.read(text, &text_path, &mut content)?;
+        if content.is_blank() {
             return Err(ApiError::invalid(text_path, "The question is empty; give a text or an image."));
         }
         for (index, level) in levels.iter().enumerate() {
@@ -186,9 +188,21 @@ impl QuestionBody {
             }
         };
         let (options, listed) = answers.into_iter().unzip();
-        let question = Question::new(material, options, path, member)?;
+        let question = Question::new(content, options, path, member)?;
         Ok((Asked { kind, id, name, listed }, question))
     }
+}
+
+/// Refuses more images and more text than a body may have.
+fn check_size(
+    subject: &PromptContent,
+    questions: &[(Asked, Question)],
+    limits: &JsonLimits,
+) -> Result<(), ApiError> {
+    let questions = || questions.iter().map(|(_, question)| question);
+    limits.check_images(subject.image_paths().chain(questions().flat_map(Question::image_paths)))?;
+    let bytes = subject.text_bytes() + questions().map(Question::text_bytes).sum::<usize>();
+    limits.check_text(bytes, "input")
 }
 
 /// The members that are read of a question of the type that it names.

@@ -3,10 +3,11 @@
 mod examples;
 mod request;
 
-use axum::Json;
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     bodies::DecisionsUsage,
@@ -14,12 +15,26 @@ use super::{
     scorer::Scorer,
 };
 use crate::{
+    dialects::content,
     error::{ApiError, ErrorBody, ScoringErrors},
     extract::json_body::JsonBytes,
+    json::body_form::{BodyForm, ImageMembers, TextKind},
     process::clock::unix_seconds,
     request::id,
+    service::state::AppState,
 };
 use request::{Asked, SystemOneBody, SystemOneKind, SystemOneRequest};
+
+/// How the bodies are read: what is not in `images` is text, whatever its members are called.
+const BODY_FORM: BodyForm = BodyForm {
+    texts: TextKind::Plain,
+    images: ImageMembers::Inside { member: "images", names: &[content::IMAGE_MEMBERS] },
+};
+
+/// The route of this module.
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(answer)).layer(Extension(BODY_FORM))
+}
 
 /// The answers to all questions.
 #[derive(Debug, Serialize, ToSchema)]

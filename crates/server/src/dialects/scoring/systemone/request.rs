@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::super::choices::{
-    AnswerOption, Material, Named, Question, all_questions, check_members, free_text, is_blank, meaning_of,
-    refuse_images, text_of, yes_or_no,
+    AnswerOption, Named, PromptContent, Question, all_questions, check_members, free_text, is_blank,
+    meaning_of, refuse_images, text_of, yes_or_no,
 };
 use crate::{
     dialects::{content::ImageUrl, null_as_default, parameters::Members},
@@ -93,7 +93,7 @@ pub(super) struct Asked {
 /// A validated request.
 pub(super) struct SystemOneRequest {
     pub(super) model: Option<String>,
-    pub(super) subject: Material,
+    pub(super) subject: PromptContent,
     /// Each question, and what is needed to tell its answer.
     pub(super) questions: Vec<(Asked, Question)>,
 }
@@ -107,7 +107,7 @@ impl SystemOneRequest {
         let read: SystemOneBody = body.parse()?;
         check_members(body, &KNOWN_MEMBERS, known_members)?;
         let SystemOneBody { model, state, questions: Named(questions), instructions, images, seed } = read;
-        let mut subject = Material::of_images(ImageUrl::read_all(images, reader)?);
+        let mut subject = PromptContent::of_images(ImageUrl::read_all(images, reader)?);
         refuse_images(&state, "state")?;
         if !is_blank(&state) {
             subject.push_text(&text_of(state), "");
@@ -136,11 +136,11 @@ impl SystemOneQuestion {
         refuse_images(&self.criteria, &format!("{path}.criteria"))?;
         let options = self.options(&path)?;
         let Self { kind, instructions, criteria } = self;
-        let mut material = Material::default();
+        let mut content = PromptContent::default();
         if let Some(instructions) = instructions {
-            material.push_text(&instructions, "");
+            content.push_text(&instructions, "");
         }
-        let mut question = Question::new(material, options, &path, "criteria")?;
+        let mut question = Question::new(content, options, &path, "criteria")?;
         if let Some(seed) = seed {
             question = question.with_seed(seed);
         }

@@ -6,11 +6,11 @@ use crate::error::{ApiError, Dialect, image_of};
 
 /// The paths of images and frames in the order in which the critic is shown them; empty where they are not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::dialects) struct ImageParams(Vec<String>);
+pub(crate) struct ImageParams(Vec<String>);
 
 impl ImageParams {
     /// The paths of the images in `turns`, each with the path of its content.
-    pub(super) fn of<'a>(turns: impl IntoIterator<Item = (&'a Message, String)>) -> Self {
+    pub(crate) fn of<'a>(turns: impl IntoIterator<Item = (&'a Message, String)>) -> Self {
         let mut paths = Vec::new();
         for (turn, content) in turns {
             for (index, part) in turn.parts.iter().enumerate() {
@@ -38,7 +38,7 @@ impl ImageParams {
     }
 
     /// The error for the client, with the path of the image that caused it.
-    pub(in crate::dialects) fn api_error(&self, error: JudgeError) -> ApiError {
+    pub(crate) fn api_error(&self, error: JudgeError) -> ApiError {
         let path = image_of(&error).and_then(|index| self.0.get(index));
         let error = ApiError::from_judge(error, Dialect::OpenAi);
         match path {

@@ -19,7 +19,7 @@ const MAX_LOGPROBS: usize = 128;
 /// # Errors
 /// When there are too many, a bias is not from -100 to 100, or an id is not in the vocabulary, or not written as a
 /// plain number: otherwise two entries could be for the same token.
-pub(in crate::dialects) fn biases(
+pub(super) fn biases(
     logit_bias: &HashMap<String, f64>,
     vocabulary: usize,
 ) -> Result<Vec<(TokenId, f32)>, ApiError> {
@@ -43,7 +43,7 @@ pub(in crate::dialects) fn biases(
 ///
 /// # Errors
 /// When there are too many, or an id is not in the vocabulary.
-pub(in crate::dialects) fn reported(ids: &[i64], vocabulary: usize) -> Result<Vec<TokenId>, ApiError> {
+pub(super) fn reported(ids: &[i64], vocabulary: usize) -> Result<Vec<TokenId>, ApiError> {
     const PARAM: &str = "logprob_token_ids";
     if ids.len() > MAX_LOGPROBS {
         return Err(ApiError::invalid(PARAM, format!("There can be at most {MAX_LOGPROBS} ids.")));

@@ -8,13 +8,13 @@ use crate::error::{ApiError, LONGEST_VALUE, brief};
 
 /// Texts, images and videos, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in super::super) struct Material {
+pub(in super::super) struct PromptContent {
     pub(super) parts: Vec<Part>,
     /// The paths of the images and frames in the request, in their order.
     image_paths: Vec<String>,
 }
 
-impl Material {
+impl PromptContent {
     /// The images of a body's `images`.
     pub(in super::super) fn of_images(images: Vec<EncodedImage>) -> Self {
         let image_paths = (0..images.len()).map(|index| format!("images[{index}]")).collect();
@@ -63,6 +63,11 @@ impl Material {
         self.image_paths.extend_from_slice(&other.image_paths);
     }
 
+    /// The paths of all images and frames in the request.
+    pub(in super::super) fn image_paths(&self) -> impl Iterator<Item = &str> {
+        self.image_paths.iter().map(String::as_str)
+    }
+
     /// The number of images and frames.
     pub(super) fn image_count(&self) -> usize {
         self.image_paths.len()
@@ -82,7 +87,7 @@ impl Material {
     }
 
     /// The size of the texts in bytes.
-    pub(super) fn text_bytes(&self) -> usize {
+    pub(in super::super) fn text_bytes(&self) -> usize {
         let bytes = |part: &Part| match part {
             Part::Text(text) => text.len(),
             Part::Image(_) | Part::Video(_) => 0,
@@ -184,11 +189,11 @@ mod tests {
 
     #[test]
     fn texts_are_separated_and_images_keep_their_places_and_paths() {
-        let mut subject = Material::of_images(vec![EncodedImage::new([1])]);
+        let mut subject = PromptContent::of_images(vec![EncodedImage::new([1])]);
         subject.push_text("One.", "\n\n");
         subject.push(text("Two."), "input[1]", "\n");
         subject.push(image(), "input[2]", "\n");
-        let mut question = Material::default();
+        let mut question = PromptContent::default();
         question.push(Part::Video(vec![EncodedImage::new([1]); 2]), "questions[0]", "\n");
         question.push_text("Which?", "\n");
         question.push(image(), "questions[1]", "\n");
@@ -198,7 +203,7 @@ mod tests {
         let expected =
             [image(), text("One.\nTwo."), image(), video, text("\n\nWhich?"), image(), text("\nThat?")];
         assert_eq!(subject.parts, expected);
-        let paths: Vec<&str> = (0..subject.image_count()).filter_map(|at| subject.image_path(at)).collect();
+        let paths: Vec<&str> = subject.image_paths().collect();
         let frames = ["questions[0].frames[0]", "questions[0].frames[1]"];
         assert_eq!(paths, ["images[0]", "input[2]", frames[0], frames[1], "questions[1]"]);
         assert_eq!(subject.image_path(5), None);
@@ -223,12 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn material_is_blank_without_words_and_images() {
-        let mut material = Material::default();
-        material.push_text(" \n", "");
-        assert!(material.is_blank());
-        material.push(image(), "input[0]", "");
-        assert!(!material.is_blank());
+    fn content_is_blank_without_words_and_images() {
+        let mut content = PromptContent::default();
+        content.push_text(" \n", "");
+        assert!(content.is_blank());
+        content.push(image(), "input[0]", "");
+        assert!(!content.is_blank());
     }
 
     #[test]

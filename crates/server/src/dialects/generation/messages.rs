@@ -70,7 +70,7 @@ pub(super) fn prompt(
 }
 
 /// The role of the name `role`; `param` is its path in the request, and `known` lists the roles of its interface.
-pub(super) fn role(role: &str, param: &str, known: &str) -> Result<Role, ApiError> {
+pub(crate) fn role(role: &str, param: &str, known: &str) -> Result<Role, ApiError> {
     match role {
         "system" | "developer" => Ok(Role::System),
         "user" => Ok(Role::User),
@@ -96,7 +96,13 @@ fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Resu
     let calls: Vec<Part> = calls.into_iter().chain(call).map(Part::Text).collect();
     let param = format!("{param}.content");
     let mut parts = match content {
-        Some(content) => content.into_parts(&param, reader)?,
+        Some(content) => {
+            // What the assistant wrote is its text, whatever it looks like.
+            if role != Role::Assistant {
+                content.refuse_bare_image(&param)?;
+            }
+            content.into_parts(&param, reader)?
+        }
         None if calls.is_empty() => return Err(ApiError::invalid(param, "A message needs content.")),
         None => Vec::new(),
     };

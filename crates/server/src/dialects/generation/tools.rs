@@ -12,9 +12,9 @@ use crate::error::{ApiError, LONGEST_VALUE, brief};
 
 /// A function to call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Call {
-    pub(super) name: String,
-    pub(super) style: CallStyle,
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) style: CallStyle,
 }
 
 /// A call that the request makes the critic write.
@@ -26,7 +26,7 @@ pub(super) struct ForcedCall {
 
 /// The form in which a call is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CallStyle {
+pub(crate) enum CallStyle {
     /// As a tool that the request names; `finish_reason` is `stop`, as at OpenAI.
     Named,
     /// As a tool that the request requires; `finish_reason` is `tool_calls`.

@@ -26,7 +26,6 @@ const NATS: [f64; 8] = [0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0];
 /// A metric that is recorded with `Handle`, one of [`Counter`], [`Gauge`] and [`Histogram`], and has `LABELS` labels.
 pub(super) struct Metric<Handle, const LABELS: usize> {
     pub(super) definition: Definition,
-    labels: [&'static str; LABELS],
     handle: PhantomData<fn() -> Handle>,
 }
 
@@ -34,6 +33,7 @@ pub(super) struct Metric<Handle, const LABELS: usize> {
 #[derive(Debug)]
 pub(super) struct Definition {
     pub(super) name: &'static str,
+    labels: &'static [&'static str],
     pub(super) help: &'static str,
     kind: Kind,
 }
@@ -50,8 +50,8 @@ enum Kind {
 impl<Handle, const LABELS: usize> Metric<Handle, LABELS> {
     /// The key of the time series with these values of the labels, in the order in which the labels are defined.
     pub(super) fn key(&self, values: [&str; LABELS]) -> Key {
-        let labels = self.labels.into_iter().zip(values);
-        let labels = labels.map(|(label, value)| Label::new(label, value.to_owned()));
+        let labels = self.definition.labels.iter().zip(values);
+        let labels = labels.map(|(label, value)| Label::new(*label, value.to_owned()));
         Key::from_parts(self.definition.name, labels.collect::<Vec<_>>())
     }
 }
@@ -103,8 +103,7 @@ macro_rules! define {
     ($group:ident: $handle:ident, $kind:expr;
      $($metric:ident = $name:literal, [$($label:literal),*], $help:literal;)*) => {
         $(pub(super) static $metric: Metric<$handle, { <[&'static str]>::len(&[$($label),*]) }> = Metric {
-            definition: Definition { name: $name, help: $help, kind: $kind },
-            labels: [$($label),*],
+            definition: Definition { name: $name, labels: &[$($label),*], help: $help, kind: $kind },
             handle: PhantomData,
         };)*
         static $group: &[&Definition] = &[$(&$metric.definition),*];
@@ -202,7 +201,7 @@ define! {
     REQUESTS_RUNNING = "gavel_requests_running", [],
         "Sequences that run.";
     REQUESTS_WAITING = "gavel_requests_waiting", ["lane"],
-        "Requests that wait for their turn.";
+        "Sequences that wait for their turn.";
     WAITING_TOKENS = "gavel_waiting_tokens", [],
         "Tokens of waiting prompts that are not known yet.";
     TOKENS_PER_SECOND = "gavel_tokens_per_second", [],

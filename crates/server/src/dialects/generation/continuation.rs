@@ -3,10 +3,10 @@
 use futures::future::try_join_all;
 use judge::{Caller, Completion, CompletionParams, CompletionStream, Form, JudgeError, RawPrompt, TokenId};
 
-use super::super::{
-    WantedForm, forms,
-    request::{MAX_TEXTS, TextCounts},
+use super::{
+    forms::{self, WantedForm},
     shape::RequestedShape,
+    text_counts::{MAX_TEXTS, TextCounts},
 };
 use crate::{
     error::{ApiError, Dialect},
@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// The prompts of a request.
-pub(in crate::dialects) struct Prompts {
-    pub(in crate::dialects) all: Vec<RawPrompt>,
+pub(crate) struct Prompts {
+    pub(crate) all: Vec<RawPrompt>,
     /// The parameter that has them.
-    pub(in crate::dialects) param: &'static str,
+    pub(crate) param: &'static str,
 }
 
 /// Prompts, and how each is continued.
-pub(in crate::dialects) struct Continuation {
+pub(crate) struct Continuation {
     prompts: Prompts,
     /// Has `top_logprobs` also when the best texts are selected.
     params: CompletionParams,
@@ -36,7 +36,7 @@ impl Continuation {
     ///
     /// # Errors
     /// When there is no prompt, or too many texts are asked for; the error names the parameter with the prompts.
-    pub(in crate::dialects) fn new(
+    pub(crate) fn new(
         prompts: Prompts,
         params: CompletionParams,
         texts: TextCounts,
@@ -55,12 +55,12 @@ impl Continuation {
 }
 
 /// Prompts whose texts have a form or a shape, as far as they ask for one.
-pub(in crate::dialects) struct CompletionPlan {
+pub(crate) struct CompletionPlan {
     prompts: Prompts,
     params: CompletionParams,
     /// The form of each prompt's texts.
-    pub(in crate::dialects) forms: Vec<Option<Form>>,
-    pub(in crate::dialects) texts: TextCounts,
+    pub(crate) forms: Vec<Option<Form>>,
+    pub(crate) texts: TextCounts,
 }
 
 impl CompletionPlan {
@@ -68,7 +68,7 @@ impl CompletionPlan {
     ///
     /// # Errors
     /// When the shape cannot be enforced, or there is no wanted form for a prompt.
-    pub(in crate::dialects) async fn new(
+    pub(crate) async fn new(
         state: &AppState,
         caller: Caller,
         wanted: &WantedForm,
@@ -89,13 +89,13 @@ impl CompletionPlan {
     }
 
     /// Who asks for the texts.
-    pub(in crate::dialects) fn caller(&self) -> &Caller {
+    pub(crate) fn caller(&self) -> &Caller {
         &self.params.caller
     }
 
     /// The parameters for the texts of prompt `index`, which have seeds of their own, so that equal prompts get
     /// different samples.
-    pub(in crate::dialects) fn params_of(&self, index: usize) -> CompletionParams {
+    pub(crate) fn params_of(&self, index: usize) -> CompletionParams {
         let form = self.forms.get(index).and_then(Option::as_ref);
         let first = (index * self.texts.generated) as u64;
         let seed = self.params.seed.map(|seed| seed.wrapping_add(first));
@@ -106,7 +106,7 @@ impl CompletionPlan {
     ///
     /// # Errors
     /// When a prompt cannot be continued; the error names it.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         mut self,
         state: &AppState,
         echo: bool,
@@ -137,17 +137,17 @@ impl CompletionPlan {
 }
 
 /// The texts that continue one prompt.
-pub(super) struct PromptTexts<T> {
+pub(crate) struct PromptTexts<T> {
     /// The prompt as text, if it is to be returned before each text; else empty.
-    pub(super) echo: String,
-    pub(super) texts: Vec<T>,
+    pub(crate) echo: String,
+    pub(crate) texts: Vec<T>,
 }
 
 /// All texts, when they are complete.
 ///
 /// # Errors
 /// The first error of a text.
-pub(super) async fn collect_all(
+pub(crate) async fn collect_all(
     prompts: Vec<PromptTexts<CompletionStream>>,
 ) -> Result<Vec<PromptTexts<Completion>>, ApiError> {
     let prompts = prompts.into_iter().map(|PromptTexts { echo, texts }| async move {
@@ -158,18 +158,18 @@ pub(super) async fn collect_all(
 }
 
 /// The texts of each prompt, and their forms.
-pub(in crate::dialects) struct ContinuedPrompts {
+pub(crate) struct ContinuedPrompts {
     /// The texts of each prompt.
-    pub(in crate::dialects) texts: Vec<Vec<Completion>>,
+    pub(crate) texts: Vec<Vec<Completion>>,
     /// The form of each prompt's texts.
-    pub(in crate::dialects) forms: Vec<Option<Form>>,
+    pub(crate) forms: Vec<Option<Form>>,
 }
 
 /// Continues the prompts of a plan that a route of another interface has made.
 ///
 /// # Errors
 /// When a prompt cannot be continued.
-pub(in crate::dialects) async fn complete_all(
+pub(crate) async fn complete_all(
     state: &AppState,
     plan: CompletionPlan,
 ) -> Result<ContinuedPrompts, ApiError> {

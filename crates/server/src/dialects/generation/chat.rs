@@ -1,8 +1,8 @@
-//! The body of a chat request.
+//! The body of a chat request, whether it is to be answered or tokenized.
 
 use std::collections::HashMap;
 
-use judge::{CompletionParams, EncodedImage, Prompt};
+use judge::{Caller, CompletionParams, EncodedImage, Prompt};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -10,35 +10,36 @@ use utoipa::ToSchema;
 use super::{
     image_params::ImageParams,
     messages::{self, ChatMessage},
+    sampling::{Sampling, Stop, TokenLimit},
     shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
+    text_counts::{StreamOptions, TextCounts},
     tokens,
     tools::{Call, ForcedCall, FunctionParams},
+    unsupported,
 };
 use crate::{
     dialects::{
         content::ImageUrl,
-        null_as_default,
-        sampling::{Sampling, Stop, TokenLimit},
         values::{in_range, lenient},
     },
     error::ApiError,
-    images::ImageReader,
-    json::object::only_from_objects,
+    extract::json_body::JsonBytes,
+    images::{ImageReader, with_images},
+    service::state::AppState,
 };
 
 /// The default of `max_completion_tokens`: enough for any verdict with its reasons.
-pub(super) const DEFAULT_MAX_TOKENS: usize = 1024;
+pub(crate) const DEFAULT_MAX_TOKENS: usize = 1024;
 
 /// The maximum number of most probable tokens at each position, as at OpenAI.
-pub(super) const MAX_TOP_LOGPROBS: i64 = 20;
+pub(crate) const MAX_TOP_LOGPROBS: i64 = 20;
 
-/// The maximum number of texts per request, as at OpenAI. Each is a sequence of the engine, far fewer of which run
-/// at a time.
-pub(super) const MAX_TEXTS: i64 = 128;
+/// The members of a body, besides those of parts, whose strings are images.
+pub(crate) const IMAGE_MEMBERS: &[&str] = &["images"];
 
 /// A conversation, and how it is continued. A list of one element is read as its element.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct ChatBody {
+pub(crate) struct ChatBody {
     /// Any name of up to 256 bytes, unless the server refuses unknown ones. It is returned in the response;
     /// `system_fingerprint` names the checkpoint.
     #[serde(default, deserialize_with = "lenient")]
@@ -172,59 +173,6 @@ pub(super) struct ChatBody {
     add_generation_prompt: Option<bool>,
 }
 
-/// Options of a stream.
-#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
-#[serde(remote = "Self")]
-pub(in crate::dialects) struct StreamOptions {
-    /// Whether the last chunk has the token counts.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub(super) include_usage: bool,
-}
-
-only_from_objects!(StreamOptions);
-
-/// The number of texts for a prompt.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::dialects) struct TextCounts {
-    /// Texts in the response.
-    pub(super) returned: usize,
-    /// Texts to generate, the best of which are returned.
-    pub(in crate::dialects) generated: usize,
-}
-
-impl TextCounts {
-    /// Texts for the parameters `n` and `best_of`; `stream` is set for streamed responses.
-    ///
-    /// # Errors
-    /// When a number is out of range, `best_of` is below `n`, or it is above `n` with a stream: the best texts are
-    /// known only at the end.
-    pub(in crate::dialects) fn new(
-        n: Option<i64>,
-        best_of: Option<i64>,
-        stream: Option<StreamOptions>,
-    ) -> Result<Self, ApiError> {
-        let returned = in_range("n", n.unwrap_or(1), 1..=MAX_TEXTS)?;
-        let generated =
-            best_of.map_or(Ok(returned), |best_of| in_range("best_of", best_of, 1..=MAX_TEXTS))?;
-        let refuse = |message: String| Err(ApiError::invalid("best_of", message));
-        if generated < returned {
-            return refuse(format!("best_of must be at least n, which is {returned}."));
-        }
-        if stream.is_some() && generated > returned {
-            return refuse(
-                "Which texts are the best is known at their end: with stream, best_of must be n.".into(),
-            );
-        }
-        Ok(Self { returned, generated })
-    }
-
-    /// Whether only some of the generated texts are returned, for which the log-probabilities of their tokens are
-    /// needed.
-    pub(super) fn selects_best(self) -> bool {
-        self.generated > self.returned
-    }
-}
-
 /// The function that a reply calls, and the shape of its arguments or of the text.
 struct ReplyConstraint {
     call: Option<Call>,
@@ -240,36 +188,48 @@ struct LogprobParams<'a> {
 }
 
 /// A validated chat request.
-pub(super) struct ChatRequest {
-    pub(super) prompt: Prompt,
+pub(crate) struct ChatRequest {
+    pub(crate) prompt: Prompt,
     /// The paths of its images in the body.
-    pub(super) images: ImageParams,
+    pub(crate) images: ImageParams,
     /// Whether the critic's turn is opened, so that it can answer.
-    pub(super) opens_turn: bool,
+    pub(crate) opens_turn: bool,
     /// Has `top_logprobs` also when the best texts are selected.
-    pub(super) params: CompletionParams,
+    pub(crate) params: CompletionParams,
     /// Whether log-probabilities are returned.
-    pub(super) logprobs: bool,
-    pub(super) texts: TextCounts,
+    pub(crate) logprobs: bool,
+    pub(crate) texts: TextCounts,
     /// The salt that restricts cache sharing.
-    pub(super) cache_salt: Option<String>,
+    pub(crate) cache_salt: Option<String>,
     /// The model's name in the request.
-    pub(super) model: Option<String>,
+    pub(crate) model: Option<String>,
     /// The shape of the text, or of the arguments of the call.
-    pub(super) shape: Option<RequestedShape>,
+    pub(crate) shape: Option<RequestedShape>,
     /// The function to call.
-    pub(super) call: Option<Call>,
+    pub(crate) call: Option<Call>,
     /// Set for a streamed response.
-    pub(super) stream: Option<StreamOptions>,
+    pub(crate) stream: Option<StreamOptions>,
+}
+
+/// Parses a chat request and reads its images.
+///
+/// # Errors
+/// When the body is invalid or has a parameter that is not supported, or an image cannot be read.
+pub(crate) async fn read_chat(
+    state: &AppState,
+    caller: &Caller,
+    body: &JsonBytes,
+) -> Result<ChatRequest, ApiError> {
+    unsupported::check(body, unsupported::CHAT)?;
+    let vocabulary = state.judge.vocabulary();
+    let read =
+        with_images(state, caller, |reader| body.parse::<ChatBody>()?.into_request(vocabulary, reader));
+    read.await
 }
 
 impl ChatBody {
     /// Validates the body and builds the prompt; ids of tokens must be below `vocabulary`.
-    pub(super) fn into_request(
-        self,
-        vocabulary: usize,
-        reader: &ImageReader<'_>,
-    ) -> Result<ChatRequest, ApiError> {
+    fn into_request(self, vocabulary: usize, reader: &ImageReader<'_>) -> Result<ChatRequest, ApiError> {
         let params = self.sampling().params(vocabulary)?;
         let LogprobParams { top, token_ids } = self.logprob_params()?;
         let logprob_tokens = tokens::reported(token_ids, vocabulary)?;

@@ -1,4 +1,4 @@
-//! Bodies of responses that hold something until they have been sent.
+//! Bodies of responses that keep a guard until they have been sent.
 
 use std::{
     pin::Pin,
@@ -8,19 +8,19 @@ use std::{
 use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
 
-/// The body of a response that holds a guard until it is dropped, such as the count of running requests.
-pub(crate) struct Held<G> {
+/// The body of a response that keeps a guard until it is dropped, such as the count of running requests.
+pub(crate) struct GuardedBody<G> {
     body: Body,
-    _held: G,
+    _guard: G,
 }
 
-impl<G> Held<G> {
-    pub(crate) fn new(body: Body, held: G) -> Self {
-        Self { body, _held: held }
+impl<G> GuardedBody<G> {
+    pub(crate) fn new(body: Body, guard: G) -> Self {
+        Self { body, _guard: guard }
     }
 }
 
-impl<G: Unpin> http_body::Body for Held<G> {
+impl<G: Unpin> http_body::Body for GuardedBody<G> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -6,11 +6,11 @@ use judge::CompletionParams;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
-    openai::tokens,
-    values::{in_range, number_in},
+use super::tokens;
+use crate::{
+    dialects::values::{in_range, number_in},
+    error::ApiError,
 };
-use crate::error::ApiError;
 
 /// The maximum number of stop strings, as at OpenAI, and of bytes of each: text that may begin a stop string is
 /// held back.
@@ -20,7 +20,7 @@ const MAX_STOP_BYTES: usize = 64;
 /// One string or several.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// One string.
     One(String),
     /// Several strings.
@@ -38,36 +38,36 @@ impl Stop {
 
 /// The maximum number of tokens to write.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TokenLimit {
+pub(crate) struct TokenLimit {
     /// The parameter that sets it.
-    pub(super) param: &'static str,
-    pub(super) value: Option<i64>,
+    pub(crate) param: &'static str,
+    pub(crate) value: Option<i64>,
     /// The limit of requests that set none.
-    pub(super) default: usize,
+    pub(crate) default: usize,
 }
 
 /// How a text is sampled, as a request says it. What it does not say is `None`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sampling<'a> {
-    pub(super) temperature: Option<f64>,
-    pub(super) top_p: Option<f64>,
-    pub(super) top_k: Option<i64>,
-    pub(super) min_p: Option<f64>,
-    pub(super) repetition_penalty: Option<f64>,
-    pub(super) presence_penalty: Option<f64>,
-    pub(super) frequency_penalty: Option<f64>,
-    pub(super) logit_bias: Option<&'a HashMap<String, f64>>,
-    pub(super) seed: Option<i64>,
-    pub(super) stop: Option<&'a Stop>,
-    pub(super) min_tokens: Option<i64>,
-    pub(super) max_tokens: TokenLimit,
-    pub(super) ignore_eos: Option<bool>,
-    pub(super) skip_special_tokens: Option<bool>,
+pub(crate) struct Sampling<'a> {
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) top_k: Option<i64>,
+    pub(crate) min_p: Option<f64>,
+    pub(crate) repetition_penalty: Option<f64>,
+    pub(crate) presence_penalty: Option<f64>,
+    pub(crate) frequency_penalty: Option<f64>,
+    pub(crate) logit_bias: Option<&'a HashMap<String, f64>>,
+    pub(crate) seed: Option<i64>,
+    pub(crate) stop: Option<&'a Stop>,
+    pub(crate) min_tokens: Option<i64>,
+    pub(crate) max_tokens: TokenLimit,
+    pub(crate) ignore_eos: Option<bool>,
+    pub(crate) skip_special_tokens: Option<bool>,
 }
 
 impl Sampling<'_> {
     /// What a request says that has nothing but a limit.
-    pub(super) fn limited(max_tokens: TokenLimit) -> Self {
+    pub(crate) fn limited(max_tokens: TokenLimit) -> Self {
         Self {
             temperature: None,
             top_p: None,
@@ -91,7 +91,7 @@ impl Sampling<'_> {
     /// # Errors
     /// When a value is out of its range. The error names the parameter, which has the name of its field here unless
     /// it is the limit.
-    pub(super) fn params(&self, vocabulary: usize) -> Result<CompletionParams, ApiError> {
+    pub(crate) fn params(&self, vocabulary: usize) -> Result<CompletionParams, ApiError> {
         let (min_tokens, max_tokens) = self.token_bounds()?;
         // A sum of 0 is reached by no token, which can only mean the most probable one.
         let top_p = number_in("top_p", self.top_p.unwrap_or(1.0), 0.0..=1.0)?.max(f32::MIN_POSITIVE);

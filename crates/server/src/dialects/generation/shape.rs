@@ -12,9 +12,9 @@ use crate::{
 
 /// A shape, and the parameter that requests it.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::dialects) struct RequestedShape {
-    pub(in crate::dialects) shape: Shape,
-    pub(in crate::dialects) param: &'static str,
+pub(crate) struct RequestedShape {
+    pub(crate) shape: Shape,
+    pub(crate) param: &'static str,
 }
 
 impl RequestedShape {
@@ -22,7 +22,7 @@ impl RequestedShape {
     ///
     /// # Errors
     /// When the shape cannot be enforced.
-    pub(in crate::dialects) async fn constrain(
+    pub(crate) async fn constrain(
         &self,
         judge: &Judge,
         params: CompletionParams,
@@ -30,7 +30,7 @@ impl RequestedShape {
         let rules = judge.rules_for(self.shape.clone(), &params.caller).await;
         let rules =
             rules.map_err(|error| ApiError::from_judge(error, Dialect::OpenAi).with_param(self.param))?;
-        Ok(CompletionParams { script: vec![ReplyPart::WriteBy(rules)], stop: Vec::new(), ..params })
+        Ok(CompletionParams { script: vec![ReplyPart::GenerateBy(rules)], stop: Vec::new(), ..params })
     }
 }
 
@@ -38,7 +38,7 @@ impl RequestedShape {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 #[schema(as = Outputs)]
-pub(in crate::dialects) struct StructuredOutputs {
+pub(crate) struct StructuredOutputs {
     /// A JSON schema.
     json: Option<Value>,
     /// Texts of which the reply is one.
@@ -60,47 +60,49 @@ only_from_objects!(StructuredOutputs);
 ///
 /// # Errors
 /// When the type is unknown or the schema missing; the error names `param`.
-pub(in crate::dialects) fn from_format(
-    format: &Value,
-    param: &'static str,
-) -> Result<Option<RequestedShape>, ApiError> {
-    let shape = match format["type"].as_str() {
-        Some("text") => return Ok(None),
+pub(crate) fn from_format(format: &Value, param: &'static str) -> Result<Option<RequestedShape>, ApiError> {
+    let schema = format.get("schema").filter(|schema| !schema.is_null());
+    match format["type"].as_str() {
+        Some("text") => Ok(None),
         // With a schema next to the type, as other servers accept it.
-        Some("json_object") if format.get("schema").is_some_and(|schema| !schema.is_null()) => {
-            Shape::Schema(schema_of(format.get("schema"), param)?)
-        }
-        Some("json_object") => Shape::Object,
+        Some("json_object") if schema.is_some() => of_schema(schema, param).map(Some),
+        Some("json_object") => Ok(Some(RequestedShape { shape: Shape::Object, param })),
         Some("json_schema") => {
-            let inside = format.get("json_schema").unwrap_or(format);
-            Shape::Schema(schema_of(inside.get("schema"), param)?)
+            let schema = format.get("json_schema").map_or(schema, |inside| inside.get("schema"));
+            of_schema(schema, param).map(Some)
         }
         _ => {
             let message = format!("{param} needs a type: text, json_object or json_schema.");
-            return Err(ApiError::invalid(param, message));
+            Err(ApiError::invalid(param, message))
         }
-    };
-    Ok(Some(RequestedShape { shape, param }))
+    }
 }
 
-/// A schema, written as an object or as JSON in a string.
-fn schema_of(value: Option<&Value>, param: &'static str) -> Result<Value, ApiError> {
+/// A schema, written as an object or as JSON in a string. `None` for `null` in either way, and for a string that is no
+/// JSON.
+pub(crate) fn schema_of(value: &Value) -> Option<Value> {
     let schema = match value {
-        Some(Value::String(text)) => serde_json::from_str(text).ok(),
-        Some(schema) if !schema.is_null() => Some(schema.clone()),
-        Some(_) | None => None,
+        Value::String(text) => serde_json::from_str(text).ok(),
+        schema => Some(schema.clone()),
     };
-    schema.ok_or_else(|| ApiError::invalid(param, format!("{param} lacks its schema.")))
+    schema.filter(|schema: &Value| !schema.is_null())
+}
+
+/// The shape of a text that is valid under the schema `value`, which `param` asks for.
+///
+/// # Errors
+/// When it is missing or no schema; the error names `param`.
+fn of_schema(value: Option<&Value>, param: &'static str) -> Result<RequestedShape, ApiError> {
+    let schema = value.and_then(schema_of);
+    let schema = schema.ok_or_else(|| ApiError::invalid(param, format!("{param} lacks its schema.")))?;
+    Ok(RequestedShape { shape: Shape::Schema(schema), param })
 }
 
 /// The shape of texts that match `pattern` as a whole.
 ///
 /// # Errors
 /// When the pattern is empty; the error names `param`.
-pub(in crate::dialects) fn of_pattern(
-    pattern: &str,
-    param: &'static str,
-) -> Result<RequestedShape, ApiError> {
+pub(crate) fn of_pattern(pattern: &str, param: &'static str) -> Result<RequestedShape, ApiError> {
     if pattern.is_empty() {
         return Err(ApiError::invalid(param, format!("{param} has an empty pattern: it allows no text.")));
     }
@@ -108,12 +110,12 @@ pub(in crate::dialects) fn of_pattern(
 }
 
 /// The constraints that have a parameter of their own.
-pub(in crate::dialects) struct ConstraintParams<'a> {
-    pub(in crate::dialects) guided_json: Option<&'a Value>,
-    pub(in crate::dialects) guided_choice: Option<&'a Vec<String>>,
-    pub(in crate::dialects) guided_regex: Option<&'a String>,
-    pub(in crate::dialects) regex: Option<&'a String>,
-    pub(in crate::dialects) structured_outputs: Option<&'a StructuredOutputs>,
+pub(crate) struct ConstraintParams<'a> {
+    pub(crate) guided_json: Option<&'a Value>,
+    pub(crate) guided_choice: Option<&'a Vec<String>>,
+    pub(crate) guided_regex: Option<&'a String>,
+    pub(crate) regex: Option<&'a String>,
+    pub(crate) structured_outputs: Option<&'a StructuredOutputs>,
 }
 
 impl ConstraintParams<'_> {
@@ -121,7 +123,7 @@ impl ConstraintParams<'_> {
     ///
     /// # Errors
     /// When a constraint is not supported, lacks its schema, or is an empty pattern.
-    pub(in crate::dialects) fn shapes(&self) -> Result<Vec<RequestedShape>, ApiError> {
+    pub(crate) fn shapes(&self) -> Result<Vec<RequestedShape>, ApiError> {
         const NESTED: &str = "structured_outputs";
         let nested = self.structured_outputs;
         if nested.is_some_and(|outputs| outputs.grammar.is_some() || outputs.structural_tag.is_some()) {
@@ -133,7 +135,7 @@ impl ConstraintParams<'_> {
             [("guided_json", self.guided_json), (NESTED, nested.and_then(|outputs| outputs.json.as_ref()))]
         {
             if schema.is_some() {
-                shapes.push(RequestedShape { shape: Shape::Schema(schema_of(schema, param)?), param });
+                shapes.push(of_schema(schema, param)?);
             }
         }
         for (param, texts) in [
@@ -163,7 +165,7 @@ impl ConstraintParams<'_> {
 ///
 /// # Errors
 /// When there are several.
-pub(in crate::dialects) fn single(shapes: Vec<RequestedShape>) -> Result<Option<RequestedShape>, ApiError> {
+pub(crate) fn single(shapes: Vec<RequestedShape>) -> Result<Option<RequestedShape>, ApiError> {
     let mut shapes = shapes.into_iter();
     let (first, second) = (shapes.next(), shapes.next());
     match second {
@@ -193,7 +195,12 @@ mod tests {
             assert_eq!(requested.shape, Shape::Schema(schema.clone()));
         }
         assert_eq!(from_format(&json!({ "type": "text" }), "response_format").unwrap(), None);
-        for wrong in [json!({ "type": "json_schema" }), json!({ "type": "xml" }), json!("json_object")] {
+        for wrong in [
+            json!({ "type": "json_schema" }),
+            json!({ "type": "json_schema", "schema": "null" }),
+            json!({ "type": "xml" }),
+            json!("json_object"),
+        ] {
             assert!(from_format(&wrong, "response_format").is_err(), "{wrong}");
         }
     }

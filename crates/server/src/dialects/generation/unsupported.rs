@@ -12,7 +12,7 @@ type AsksForNothing = fn(&Value) -> bool;
 type Unsupported = (&'static str, AsksForNothing);
 
 /// Unsupported parameters of chat completions.
-pub(super) const CHAT: &[Unsupported] = &[
+pub(crate) const CHAT: &[Unsupported] = &[
     ("modalities", is_text_only),
     ("audio", never),
     ("prediction", never),
@@ -23,11 +23,11 @@ pub(super) const CHAT: &[Unsupported] = &[
 ];
 
 /// Unsupported parameters of completions.
-pub(super) const COMPLETIONS: &[Unsupported] =
+pub(crate) const COMPLETIONS: &[Unsupported] =
     &[("suffix", is_empty_text), ("response_format", is_text_format), ("logprob_token_ids", is_empty)];
 
 /// Unsupported parameters of responses.
-pub(super) const RESPONSES: &[Unsupported] = &[
+pub(crate) const RESPONSES: &[Unsupported] = &[
     ("previous_response_id", never),
     ("conversation", never),
     ("prompt", never),
@@ -89,7 +89,7 @@ const EXTENSIONS: &[Unsupported] = &[
 ];
 
 /// Refuses the parameters in `unsupported` and the extensions. All other unknown parameters are ignored.
-pub(super) fn check(body: &JsonBytes, unsupported: &[Unsupported]) -> Result<(), ApiError> {
+pub(crate) fn check(body: &JsonBytes, unsupported: &[Unsupported]) -> Result<(), ApiError> {
     let unsupported = || unsupported.iter().chain(EXTENSIONS);
     let is_one = |name: &str| unsupported().any(|(known, _)| *known == name);
     let Some(members) = parameters::members_if(body, is_one)? else { return Ok(()) };
@@ -142,12 +142,13 @@ mod tests {
     use super::{CHAT, COMPLETIONS, JsonBytes, Unsupported};
     use crate::{
         error::ApiError,
-        json::limits::{JsonLimits, TextKind},
+        json::{body_form::BodyForm, limits::JsonLimits},
     };
 
     fn check(name: &str, value: &Value, unsupported: &[Unsupported]) -> Result<(), ApiError> {
         let body = json!({ (name): value }).to_string().into();
-        super::check(&JsonBytes::checked(body, &JsonLimits::SMALL, TextKind::Plain).unwrap(), unsupported)
+        let body = JsonBytes::checked(body, &JsonLimits::SMALL, BodyForm::default());
+        super::check(&body.unwrap(), unsupported)
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
 const HEADER: HeaderName = HeaderName::from_static("x-gavel-form");
 
 /// The form that a request asks for, in its header or by its key's setting.
-pub(in crate::dialects) enum WantedForm {
+pub(crate) enum WantedForm {
     /// The form of its prompt, if that is recognised.
     Auto,
     /// No form: the critic answers in free text.
@@ -31,7 +31,7 @@ pub(in crate::dialects) enum WantedForm {
 }
 
 /// The JSON object that a prompt is recognised to want.
-pub(super) enum KnownObject {
+pub(crate) enum KnownObject {
     /// An object in a known form, whose choices are read from the logits.
     Form(Box<Form>),
     /// An object that is valid under this schema.
@@ -67,7 +67,7 @@ impl WantedForm {
     ///
     /// # Errors
     /// When the request also names a form.
-    pub(super) fn without_form(&self, param: &str) -> Result<Option<Form>, ApiError> {
+    pub(crate) fn without_form(&self, param: &str) -> Result<Option<Form>, ApiError> {
         match self {
             Self::Auto | Self::Off => Ok(None),
             Self::Named(name) => {
@@ -82,7 +82,7 @@ impl WantedForm {
     ///
     /// # Errors
     /// When no form has the name, or the form needs points or options that the prompt does not state.
-    pub(super) fn find(&self, rules: &Rules, prompt: &Prompt) -> Result<Option<Form>, ApiError> {
+    pub(crate) fn find(&self, rules: &Rules, prompt: &Prompt) -> Result<Option<Form>, ApiError> {
         self.find_in(rules, &texts_of(prompt))
     }
 
@@ -125,7 +125,7 @@ impl WantedForm {
     }
 
     /// The JSON object that `prompt` is recognised to want, for a request that accepts any object.
-    pub(super) fn find_object(&self, rules: &Rules, prompt: &Prompt) -> Option<KnownObject> {
+    pub(crate) fn find_object(&self, rules: &Rules, prompt: &Prompt) -> Option<KnownObject> {
         match self {
             Self::Off | Self::Named(_) => None,
             Self::Auto => schema_of(prompt).map(KnownObject::Schema).or_else(|| {
@@ -153,7 +153,7 @@ fn texts_of(prompt: &Prompt) -> Vec<&str> {
 }
 
 /// The parameters for an answer in `form`.
-pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> CompletionParams {
+pub(crate) fn apply(form: Option<&Form>, params: CompletionParams) -> CompletionParams {
     let Some(form) = form else { return params };
     let restraint = form.reply.iter().find_map(|part| match part {
         FormPart::Write(restraint) => Some(restraint.clone()),
@@ -161,9 +161,9 @@ pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> Completion
     });
     let distribution = params.top_logprobs.is_some();
     let reply_part = |part: &FormPart| match part {
-        FormPart::Say(text) => ReplyPart::Say(text.clone()),
-        FormPart::Choose(texts) => ReplyPart::Choose { texts: texts.clone(), distribution },
-        FormPart::Write(_) => ReplyPart::Write,
+        FormPart::Say(text) => ReplyPart::Fixed(text.clone()),
+        FormPart::Choose(texts) => ReplyPart::Choice { texts: texts.clone(), distribution },
+        FormPart::Write(_) => ReplyPart::Generate,
     };
     CompletionParams {
         script: form.reply.iter().map(reply_part).collect(),
@@ -177,7 +177,7 @@ pub(super) fn apply(form: Option<&Form>, params: CompletionParams) -> Completion
 
 /// Adds the header that names the form of the answers to all prompts, if it is the same one, and counts the form of
 /// each.
-pub(in crate::dialects) fn with_form_header<'a>(
+pub(crate) fn with_form_header<'a>(
     forms: impl IntoIterator<Item = Option<&'a Form>>,
     state: &AppState,
     response: impl IntoResponse,

@@ -10,18 +10,18 @@ use super::{
 };
 use crate::{
     options::{Command, CommandLine, ServeOptions},
-    serve::Fatal,
+    serve::ServeError,
 };
 
 /// The result of reading the command line.
-pub(crate) enum Given {
+pub(crate) enum ParsedCommandLine {
     /// Run this command.
     Run(Box<Command>),
     /// Print this text and exit.
     Print(String),
 }
 
-impl Given {
+impl ParsedCommandLine {
     /// Reads the command line, the environment and the configuration file. Ends the process as clap does, after
     /// printing help or an error about the arguments.
     ///
@@ -58,9 +58,9 @@ fn command_line() -> clap::Command {
 ///
 /// # Errors
 /// If an environment variable has an invalid value. Ends the process on any other error, and for help.
-fn matches_of(command: &clap::Command) -> Result<ArgMatches, Fatal> {
+fn matches_of(command: &clap::Command) -> Result<ArgMatches, ServeError> {
     command.clone().try_get_matches().map_err(|error| match blamed(command, &error) {
-        Some(problem) => Fatal::Variable(problem),
+        Some(problem) => ServeError::Variable(problem),
         None => error.exit(),
     })
 }

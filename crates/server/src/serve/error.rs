@@ -24,7 +24,7 @@ pub(crate) enum EngineGone {
 
 /// Why the server cannot start or ends by itself.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fatal {
+pub(crate) enum ServeError {
     /// An environment variable has an invalid value.
     #[error("{0}")]
     Variable(String),
@@ -72,7 +72,7 @@ pub(crate) enum Fatal {
     Engine(#[from] EngineGone),
 }
 
-impl Fatal {
+impl ServeError {
     /// The exit status; `None` for the general one.
     pub(crate) fn status(&self) -> Option<Status> {
         match self {

@@ -25,7 +25,7 @@ use crate::{
 const HOST: &str = "localhost";
 
 /// The critics that judge the rows.
-pub(crate) enum Panel {
+pub(crate) enum CriticPool {
     /// The whole service in this process, called without a socket.
     Local(Router),
     /// Remote servers.
@@ -44,7 +44,7 @@ pub(crate) struct Refusal {
 /// The answer to a request, or its refusal. An outer error ends the whole run.
 pub(crate) type JudgeReply = anyhow::Result<Result<Value, Refusal>>;
 
-impl Panel {
+impl CriticPool {
     /// Uses the servers of `urls` if there are any, otherwise loads the critic that the options choose.
     pub(crate) async fn assemble(
         urls: &Urls,
@@ -57,7 +57,7 @@ impl Panel {
         let judge = tokio::task::spawn_blocking(move || boot::start(&critic, config)).await??;
         // Wait for the digest of the weights, so that every receipt contains it.
         judge.0.weights_known().await;
-        Ok(Self::Local(routes::router(Service::plain(judge), RequestLimits::in_process())))
+        Ok(Self::Local(routes::router(Service::in_process(judge), RequestLimits::in_process())))
     }
 
     /// The number of critics.

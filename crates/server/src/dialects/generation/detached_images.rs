@@ -15,10 +15,7 @@ pub(super) const PLACEHOLDER: &str = "<image>";
 ///
 /// # Errors
 /// When images are left over and there is no message of the user.
-pub(in crate::dialects) fn insert(
-    messages: &mut [Message],
-    images: Vec<EncodedImage>,
-) -> Result<(), ApiError> {
+pub(crate) fn insert(messages: &mut [Message], images: Vec<EncodedImage>) -> Result<(), ApiError> {
     let mut images = VecDeque::from(images);
     if images.is_empty() {
         return Ok(());
