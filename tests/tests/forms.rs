@@ -3,13 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+#[path = "forms/patterns.rs"]
+mod patterns;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use gavel_tests::{Response, Server};
+use patterns::{members, patterns};
 use regex::Regex;
 use serde_json::{Value, json};
 
-/// The name and the fingerprint in the file of a form, and two options as its prompt shows them, if it does.
+/// The name and the fingerprint in the file of a form, and two options or items as its prompt shows them, if it does.
 struct Form {
     name: String,
     fingerprint: String,
@@ -23,14 +27,20 @@ fn forms() -> Vec<Form> {
         let texts = |texts: &toml::Value| -> Vec<String> {
             texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
         };
-        let shown = table.get("options").map(|options| {
+        let options = table.get("options").map(|options| {
             let before = options["before"].as_str().unwrap();
             format!("{}\nA. red\nB. blue\n{before}", texts(&options["after"]).join("\n"))
+        });
+        let items = table.get("items").map(|items| {
+            let text = |key: &str| items[key].as_str().unwrap();
+            let first = items.get("first").map_or(1, |first| first.as_integer().unwrap());
+            let shown = |item: i64| text("shown").replace("{item}", &item.to_string());
+            format!("{}\n{}\n{}\n{}", text("after"), shown(first), shown(first + 1), text("before"))
         });
         Form {
             name: table["name"].as_str().unwrap().to_owned(),
             fingerprint: texts(&table["fingerprint"]).join("\n\n"),
-            shown: shown.unwrap_or_default(),
+            shown: options.or(items).unwrap_or_default(),
         }
     };
     fs::read_dir(folder).unwrap().map(read).collect()
@@ -67,129 +77,6 @@ fn ask(server: &Server, body: &Value, form: Option<&str>) -> Response {
 
 fn content(body: &Value) -> String {
     body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
-}
-
-/// MMDU's dictionary, which is parsed from the first brace to the last one.
-const MMDU: &str = concat!(
-    r"\A[^{}]*\{'Creativity': \d+, 'Richness': \d+, 'Visual Perception': \d+, 'Logical Coherence': \d+, ",
-    r"'Answer Accuracy': \d+, 'Image Relationship Understanding': \d+, 'Overall Score': \d+\}\z"
-);
-
-/// The pattern by which each program parses an answer; it must match exactly once.
-fn patterns() -> BTreeMap<&'static str, &'static str> {
-    [
-        ("alpaca-eval-output", r"\AOutput \([ab]\)\z"),
-        ("alpaca-eval-letter", r"\A[AB]\z"),
-        ("alpaca-eval-letter-cot", r"[AB]\z"),
-        (
-            "alpaca-eval-aviary",
-            r"\A\[\{'model': 'model_[12]', 'rank': 1\}, \{'model': 'model_[12]', 'rank': 2\}\]\z",
-        ),
-        ("areal-judge", r#"\A```json\n\{"rationale": ".*", "judgement": "(correct|incorrect)"\}\n```\z"#),
-        ("charxiv-reasoning", r#"\A\{"extracted_answer": ".*", "score": [01]\}\z"#),
-        ("creation-mmbench", r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]"),
-        (
-            "creation-mmbench-facts",
-            r"\nResponse A Visual Factuality Score: \d+/10\nResponse B Visual Factuality Score: \d+/10\s*\z",
-        ),
-        ("cvrr", r#"\A\{"pred": "(correct|incorrect)", "score": [0-5], "reason": ".*"\}\z"#),
-        ("hallusion-bench", r"\A(correct|incorrect|unclear)\z"),
-        ("hallusion-bench-same", r"\A(same|different)\z"),
-        ("live-bench", r#"\A\{"Explanation": ".*", "Rating": (10|[0-9])\}\z"#),
-        (
-            "live-mmbench-alignment",
-            r"\nResponse A Alignment Score: \d+/10\nResponse B Alignment Score: \d+/10\s*\z",
-        ),
-        ("live-mmbench-creation", r"\[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]"),
-        ("llava-bench-100", r"\A(100|[1-9]?[0-9]) (100|[1-9]?[0-9])\n"),
-        ("llava-bench-ko", r"\A(10|[1-9]) (10|[1-9])\n"),
-        ("lmms-eval-binary-capital", r"\A(Yes|No)\z"),
-        ("lmms-eval-caption", r"Final Score: (100|[1-9]?[0-9])\s*\z"),
-        ("lmms-eval-description", r"\A[01]\z"),
-        ("lmms-eval-ground-truth", r"\A[01]\z"),
-        ("lmms-eval-solution-digits", r"\A[01]\z"),
-        (
-            "mia-bench",
-            r"\Ascore of component 1: [0-3]/3, score of component 2: [0-7]/7, total score: (10|[0-9])/10\.",
-        ),
-        ("mmdu", MMDU),
-        ("multi-crit", r"(?i)response [12] is better"),
-        ("multi-crit-parse", r"\A(model_a|model_b|fail)\z"),
-        ("reward-bench-atla", r"\*\*Result:\*\* [AB]\z"),
-        ("reward-bench-con-j", r#"\A\{"原因": ".*", "更好的回答": [12]\}\z"#),
-        ("reward-bench-gemini", r"\A\[\[[AB]\]\]\z"),
-        ("reward-bench-offsetbias", r"\AOutput \([ab]\)\z"),
-        ("reward-bench-rise", r"\[\[[AB]\]\]"),
-        ("tempcompass", r"\A(Correct|Incorrect)\z"),
-        ("verl-genrm-boxed", r"\\boxed\{(True|False)\}\z"),
-        ("verl-genrm-score", r"\A(10|[1-9])\n\z"),
-        ("vl-reward-bench-parse", r"\AAnswer [12]\z"),
-        ("trl-pairwise", r"\A[01]\z"),
-        ("alpaca-eval-weighted", r"\A[mM]\z"),
-        ("alpaca-eval-cot", r"[mM]\z"),
-        (
-            "alpaca-eval-ranking",
-            r"\A\[\{'model': 'model_[12]', 'rank': 1\}, \{'model': 'model_[12]', 'rank': 2\}\]\z",
-        ),
-        ("mm-vet", r"\A(0\.[0-9]|1\.0)\z"),
-        ("llava-bench", r"\A(10|[1-9]) (10|[1-9])\n"),
-        ("lmms-eval-binary", r"\A[01]\z"),
-        ("lmms-eval-binary-words", r"\A(yes|no)\z"),
-        ("lmms-eval-solution", r"\A(Yes|No)\z"),
-        ("mmhal", r"(?i)rating: [0-6]"),
-        ("video-correctness", r"\A\{'pred': '(yes|no)', 'score': [0-5]\}\z"),
-        ("video-score", r"\A\{'score': [0-5]\}\z"),
-        ("arena-hard", r"\[\[([AB<>=]+)\]\]"),
-        ("mt-bench-pair", r"\[\[[ABC]\]\]"),
-        ("reward-bench-pair", r"\[\[[AB]\]\]"),
-        ("mt-bench-single", r"\[\[(\d+\.?\d*)\]\]"),
-        ("prometheus-absolute", r"\[RESULT\] [1-5]\z"),
-        ("prometheus-relative", r"\[RESULT\] [AB]\z"),
-        ("prometheus-eval-relative", r"\[RESULT\] [AB]\z"),
-        ("vl-reward-bench", r"(?:Overall Judgment|Therefore)\s*.*\s*-*\s*Answer\s*(\d+)\s*is\s*better"),
-        ("inspect-graded", r"GRADE\s*:\s*[CI]\z"),
-        ("inspect-graded-partial", r"GRADE\s*:\s*[CPI]\z"),
-        ("reward-bench-rating", r"\b([1-9]|10)\b\s*\z"),
-        ("nemo-gym-equivalence", r"\[\[A!?=B\]\]"),
-        ("nemo-gym-math", r"\[\[A!?=B\]\]"),
-        ("ms-swift-genrm", r"Reward:\s*(0\.[0-9]|1\.0)\z"),
-        ("ms-swift-prm", r"Reward:\s*-?(0\.[0-9]|1\.0)\*\*\z"),
-        ("deepeval-geval-4", r#"\A\{"reason": ".*", "score": (10|[0-9])\}\z"#),
-        ("deepeval-geval", r#"\A\{"score": (10|[0-9]), "reason": ".*"\}\z"#),
-        ("match-options", r"\A[ABZ]\z"),
-        ("match-options-blink", r"\A[ABZ]\z"),
-        ("match-options-cn", r"\A[ABZ]\z"),
-        ("match-options-e", r"\A[ABE]\z"),
-        ("match-options-h", r"\A[ABH]\z"),
-        ("match-options-wemath", r"\A[ABZ]\z"),
-        ("match-yes-no", r"\A(Yes|No|Unknown)\z"),
-        ("lego-order", r"\A[A-D]{4}\z"),
-        ("mmbench-video", r"\A[0-3]\z"),
-        ("simple-vqa", r#"\A\{"预测答案0": "(正确|错误|未尝试)"\}\z"#),
-        ("wise", r"\AConsistency: [0-2]\nRealism: [0-2]\nAesthetic Quality: [0-2]\z"),
-        ("seephys", r"\A[01]\z"),
-        ("caption-qa", r"\A[AB]\z"),
-        ("mix-eval-score", r"\[\[(0\.[0-9]|1\.0)\]\]"),
-        ("mix-eval-correct", r"\[\[[01]\]\]"),
-        ("mix-eval-option", r"\[\[[AB]\]\]"),
-        ("mix-eval-point", r"\A(0\.0|0\.5|1\.0)\z"),
-        ("simple-qa", r"\A[ABC]\z"),
-        ("flow-judge", r"<score>\s([1-5])\s</score>"),
-        ("flow-judge-option", r"<score>\s([01])\s</score>"),
-    ]
-    .into()
-}
-
-/// The member with an integer, if there is one, and the member with a text, of forms that are JSON; `None` for others.
-fn members(name: &str) -> Option<(Option<&'static str>, &'static str)> {
-    match name {
-        "deepeval-geval" | "deepeval-geval-4" | "cvrr" => Some((Some("score"), "reason")),
-        "charxiv-reasoning" => Some((Some("score"), "extracted_answer")),
-        "live-bench" => Some((Some("Rating"), "Explanation")),
-        "reward-bench-con-j" => Some((Some("更好的回答"), "原因")),
-        "areal-judge" => Some((None, "rationale")),
-        _ => None,
-    }
 }
 
 fn check(server: &Server) {
@@ -382,6 +269,74 @@ fn points_are_those_of_the_prompt_and_add_up() {
     assert_eq!(named.status, 400);
 }
 
+/// As LLaVA-Bench and the comparisons of lmms-eval state a scale: before the sentence that asks for the scores, and
+/// after the judged text or before it.
+#[test]
+fn scores_are_on_the_scale_that_the_prompt_states() {
+    let server = Server::random();
+    let form = forms().into_iter().find(|form| form.name == "llava-bench").unwrap();
+    let stated = |scale: &str| {
+        let rated = "Each assistant receives an overall score on a scale of";
+        format!("{rated} {scale}, where a higher score is better.\n{}", form.fingerprint)
+    };
+    let question = "[Question]\nIs it red?\n[Assistant 1]\nRate it on a scale of 1 to 3.";
+    let quoted = format!("{question} {}", stated("60 to 70"));
+    for (prompt, range) in [
+        (format!("{question}\n{}", stated("0 to 100")), 0..=100),
+        (format!("{}\n{question}", stated("6 to 8")), 6..=8),
+        (format!("{}\n{quoted}", stated("0-1")), 0..=1),
+        (format!("{quoted}\n{}", stated("2 to 4")), 2..=4),
+        (format!("[Question]\nIs it red?\n{}", form.fingerprint), 1..=10),
+    ] {
+        let mut body = body(&prompt);
+        body["temperature"] = json!(1.5);
+        for seed in 0..3 {
+            body["seed"] = json!(seed);
+            let response = ask(&server, &body, None);
+            assert_eq!(response.header("x-gavel-form"), Some("llava-bench"));
+            let text = content(&response.json());
+            let scores = text.lines().next().unwrap().split(' ').map(|score| score.parse::<u32>().unwrap());
+            let scores: Vec<u32> = scores.collect();
+            assert!(
+                scores.len() == 2 && scores.iter().all(|score| range.contains(score)),
+                "{prompt}: {text:?}"
+            );
+        }
+    }
+}
+
+/// As promptfoo shows the texts, and MM-IFEval the constraints.
+#[test]
+fn items_are_those_that_the_prompt_shows() {
+    let server = Server::with_options(&[]);
+    let find = |name: &str| forms().into_iter().find(|form| form.name == name).unwrap();
+    let best = find("promptfoo-select-best").fingerprint;
+    let texts = |shown: &str| format!("Here are the pieces of text:\n{shown}\n{best}");
+    let shown = "<Text index=\"0\">A dog.</Text><Text index=\"1\">A cat.</Text><Text index=\"2\">Red.</Text>";
+    let mut three = body(&texts(shown));
+    (three["logprobs"], three["top_logprobs"]) = (json!(true), json!(5));
+    let answer = ask(&server, &three, None).json();
+    let top = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"].as_array().unwrap();
+    let mut numbers: Vec<&str> = top.iter().map(|token| token["token"].as_str().unwrap().trim()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, ["0", "1", "2"]);
+    // A prompt that shows no texts, or one only, cannot have the form.
+    for shown in ["", "<Text index=\"0\">A dog.</Text>"] {
+        assert_eq!(ask(&server, &body(&texts(shown)), None).header("x-gavel-form"), None, "{shown}");
+    }
+    let constraints = find("mm-ifeval-constraints").fingerprint;
+    let opening = "Your task is to evaluate whether the response from an AI assistant adheres to all of the given \
+                   constraints.";
+    let list = |list: &str| format!("<start of constraint list>\n{list}\n<end of constraint list>\n");
+    let judged = list("Constraint_1: none");
+    let own = list("Constraint_1: be short\nConstraint_2: be polite\nConstraint_3: rhyme");
+    let asked = format!("{opening}\n{judged}{own}{constraints}");
+    let text = content(&ask(&server, &body(&asked), None).json());
+    let score = Regex::new(r"(?i)Score\s+of\s+([a-z0-9_-]+):\s*(\d+)\s*/\s*(\d+)").unwrap();
+    let scored: Vec<&str> = score.captures_iter(&text).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert_eq!(scored, ["constraint_1", "constraint_2", "constraint_3"], "{text:?}");
+}
+
 /// As VLMEvalKit shows options: each in a line, and not always four of them.
 #[test]
 fn options_are_those_that_the_prompt_shows() {
@@ -422,6 +377,11 @@ fn a_prompt_that_is_known_says_which_object_is_wanted() {
     assert_eq!(live.header("x-gavel-form"), Some("live-bench"));
     let read: Value = serde_json::from_str(&content(&live.json())).unwrap();
     assert!(read["Rating"].is_u64() && read["Explanation"].is_string());
+    // The object may have members for the items of the prompt.
+    let described = ask(&server, &asked(&find("charxiv-descriptive")), None);
+    assert_eq!(described.header("x-gavel-form"), Some("charxiv-descriptive"));
+    let read: Value = serde_json::from_str(&content(&described.json())).unwrap();
+    assert!(read["score_T1"].is_u64() && read["score_T2"].is_u64() && read["score_T3"].is_null());
     // If the form of a known prompt is not an object, or the request turns forms off, any object is an answer.
     for (name, wanted) in [("arena-hard", None), ("video-score", None), ("live-bench", Some("off"))] {
         let plain = ask(&server, &asked(&find(name)), wanted);

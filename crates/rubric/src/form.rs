@@ -3,16 +3,20 @@
 //! Most programs search for a verdict with a pattern and accept any match, or treat a missing one as a verdict. A
 //! form prescribes the structure of the answer, so that the pattern finds the verdict and nothing else.
 
+mod items;
 mod options;
 mod points;
+mod scale;
 
 use std::cmp::Reverse;
 
 use serde::Deserialize;
 
 use crate::problem::KeyProblem;
+pub use items::{EachItem, ItemChoice, Items, Judged};
 pub use options::Options;
 pub use points::Points;
+pub use scale::StatedScale;
 
 /// The answer format of one program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -22,7 +26,8 @@ pub struct Form {
     pub name: String,
     /// The program that uses the form, and remarks on it.
     pub about: String,
-    /// Texts that all occur in every prompt of the program. White space and line breaks are not significant.
+    /// Texts that all occur in every prompt of the program. White space, line breaks and the kinds of quotes are not
+    /// significant.
     pub fingerprint: Vec<String>,
     /// For a fingerprint that follows the judged texts: words with which this prompt, or a variant of it, begins
     /// before them.
@@ -32,6 +37,10 @@ pub struct Form {
     pub reply: Vec<FormPart>,
     /// A choice that precedes these pieces, where the prompt states how many points there are.
     pub points: Option<Points>,
+    /// Choices that precede these pieces, where the prompt states a scale.
+    pub scale: Option<StatedScale>,
+    /// Choices that follow these pieces, where the prompt shows numbered items.
+    pub items: Option<Items>,
     /// A choice that follows these pieces, where the prompt shows options with letters.
     pub options: Option<Options>,
 }
@@ -109,8 +118,7 @@ const FINGERPRINT: usize = 24;
 const MOST_ANSWERS: usize = 1024;
 
 impl Form {
-    /// Collapses white space in the fingerprint, the opening and the words around the points, as is done with
-    /// prompts.
+    /// Makes white space and quotes the same in all texts that are looked for, as is done with prompts.
     pub(crate) fn prepare(self) -> Self {
         let flat_all = |texts: &[String]| texts.iter().map(|text| flat(text)).collect();
         let points = self.points.map(|points| Points {
@@ -118,15 +126,40 @@ impl Form {
             before: flat(&points.before),
             ..points
         });
-        Self { fingerprint: flat_all(&self.fingerprint), opening: flat_all(&self.opening), points, ..self }
+        let scale = self.scale.map(|scale| StatedScale { after: flat(&scale.after), ..scale });
+        let items = self.items.map(|items| Items {
+            after: flat(&items.after),
+            before: flat(&items.before),
+            shown: flat(&items.shown),
+            ..items
+        });
+        Self {
+            fingerprint: flat_all(&self.fingerprint),
+            opening: flat_all(&self.opening),
+            points,
+            scale,
+            items,
+            ..self
+        }
     }
 
-    /// The form for a prompt with these texts. If it has points or options, the choices are built from those that the
-    /// prompt states; `None` if the prompt does not state them, or allows too many combinations of points.
+    /// The form for a prompt with these texts. If it has points, a scale, items or options, the choices are built
+    /// from what the prompt states. `None` if the prompt states no points, items or options for a form that has them,
+    /// or too many.
     pub fn for_prompt(mut self, texts: &[&str]) -> Option<Self> {
+        if !self.has_stated_choices() {
+            return Some(self);
+        }
+        let prompt = flat(&texts.join(" "));
         if let Some(points) = self.points.take() {
-            let choices = points.texts(&flat(&texts.join(" ")))?;
-            self.reply.insert(0, FormPart::Choose(choices));
+            self.reply.insert(0, FormPart::Choose(points.texts(&prompt)?));
+        }
+        if let Some(scale) = self.scale.take() {
+            let choices = scale.choices(self.instructions(&prompt));
+            self.reply.splice(0..0, choices.into_iter().map(FormPart::Choose));
+        }
+        if let Some(items) = self.items.take() {
+            self.reply.extend(items.parts(&prompt)?);
         }
         if let Some(options) = self.options.take() {
             self.reply.push(FormPart::Choose(options.texts(&texts.join("\n"))?));
@@ -134,13 +167,30 @@ impl Form {
         Some(self)
     }
 
+    /// The part of a prompt with collapsed white space before the first text of the fingerprint, in its last
+    /// occurrence if judged texts precede it. Empty if the text does not occur.
+    fn instructions<'a>(&self, prompt: &'a str) -> &'a str {
+        let begin = self.fingerprint.first().and_then(|text| {
+            let first = prompt.find(text)?;
+            let follows = |opening: &String| prompt.find(opening).is_some_and(|begin| begin < first);
+            if self.opening.iter().any(follows) { prompt.rfind(text) } else { Some(first) }
+        });
+        begin.map_or("", |begin| &prompt[..begin])
+    }
+
     /// Whether every possible answer is one JSON object, whatever is chosen and written. Not for forms with more than
-    /// `MOST_ANSWERS` combinations of choices, which are not checked.
+    /// `MOST_ANSWERS` combinations of choices, which are not checked, and not before the choices that a prompt states
+    /// are [built](Self::for_prompt).
     pub fn is_json_object(&self) -> bool {
         let is_object =
             |answer: &String| matches!(serde_json::from_str(answer), Ok(serde_json::Value::Object(_)));
         let are_objects = |answers: Vec<String>| !answers.is_empty() && answers.iter().all(is_object);
-        self.points.is_none() && self.options.is_none() && self.answers().is_some_and(are_objects)
+        !self.has_stated_choices() && self.answers().is_some_and(are_objects)
+    }
+
+    /// Whether there are choices that a prompt states.
+    fn has_stated_choices(&self) -> bool {
+        self.points.is_some() || self.scale.is_some() || self.items.is_some() || self.options.is_some()
     }
 
     /// All combinations of choices, with the empty string for free text. `None` if there are more than
@@ -170,10 +220,11 @@ impl Form {
             return wrong("opening", "every prompt begins with an empty one");
         }
         self.points.as_ref().map_or(Ok(()), Points::check)?;
+        self.scale.as_ref().map_or(Ok(()), StatedScale::check)?;
+        self.items.as_ref().map_or(Ok(()), Items::check)?;
         self.options.as_ref().map_or(Ok(()), Options::check)?;
-        let chooses = self.reply.iter().any(|part| matches!(part, FormPart::Choose(_)))
-            || self.points.is_some()
-            || self.options.is_some();
+        let chooses =
+            self.reply.iter().any(|part| matches!(part, FormPart::Choose(_))) || self.has_stated_choices();
         if !chooses {
             return wrong("reply", "nothing is chosen in it, so that it has no verdict");
         }
@@ -234,151 +285,24 @@ pub(crate) fn form_of<'a>(forms: impl Iterator<Item = &'a Form>, texts: &[&str])
         .map(|(_, form)| form)
 }
 
-/// Collapses white space to single spaces.
+/// Collapses white space to single spaces, and makes all quotes the same: programs, and those who copy their prompts,
+/// write straight and curved ones.
 fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let spaced = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    spaced.replace(['"', '‘', '’', '“', '”'], "'")
+}
+
+/// The places of numbers in the texts of choices.
+const PLACES: [&str; 5] = ["{part}", "{points}", "{worth}", "{score}", "{item}"];
+
+/// Whether the first `place` in `text` is followed by a character that is neither a digit nor the beginning of
+/// another number. The texts of two different numbers then differ, and none is the beginning of another, since the
+/// first numbers in which they differ end in both.
+fn ends_number(text: &str, place: &str) -> bool {
+    let after = text.split_once(place).map_or("", |(_, after)| after);
+    let is_number = PLACES.iter().any(|place| after.starts_with(place));
+    !is_number && after.chars().next().is_some_and(|character| !character.is_ascii_digit())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn form(text: &str) -> Form {
-        toml::from_str::<Form>(text).unwrap().prepare()
-    }
-
-    const PLAIN: &str = r#"
-        name = "plain"
-        about = "Somebody's."
-        fingerprint = ["Answer with one letter", "and nothing else at all"]
-        reply = [{ write = { never = ["[["] } }, { say = "\n" }, { choose = ["A", "B"] }]
-    "#;
-
-    #[test]
-    fn a_form_is_told_by_all_of_its_fingerprint_however_lines_are_broken() {
-        let longer = form(&PLAIN.replace("plain", "longer").replace("else at all", "else at all, please"));
-        let forms = [form(PLAIN), longer];
-        let name = |texts: &[&str]| form_of(forms.iter(), texts).map(|form| form.name.clone());
-        assert_eq!(
-            name(&["Answer with\n  one letter", "and nothing else at all."]).as_deref(),
-            Some("plain")
-        );
-        assert_eq!(
-            name(&["Answer with one letter and nothing else at all, please"]).as_deref(),
-            Some("longer")
-        );
-        assert_eq!(name(&["Answer with one letter"]), None);
-        assert_eq!(name(&["answer with one letter", "and nothing else at all"]), None);
-        assert_eq!(name(&["Answer with one letter and nothing else at all", &" ".repeat(MAX_PROMPT)]), None);
-    }
-
-    #[test]
-    fn a_judged_text_with_the_words_of_another_program_does_not_choose_the_form() {
-        let first = form(PLAIN);
-        let other = r#"
-            name = "other"
-            about = "Somebody else's."
-            fingerprint = ["Reply with a number and nothing more."]
-            opening = ["Here are two answers."]
-            reply = [{ choose = ["0", "1"] }]
-        "#;
-        let alike = form(&other.replace("\"other\"", "\"alike\"").replace("a number", "a digit"));
-        let forms = [form(other), first, alike];
-        let name = |texts: &[&str]| form_of(forms.iter(), texts).unwrap().name.clone();
-        let plain = "Answer with one letter and nothing else at all.";
-        let other = "Reply with a number and nothing more.";
-        let alike = "Reply with a digit and nothing more.";
-        // Instructions at the beginning, in a message of their own or not.
-        assert_eq!(name(&[plain, other]), "plain");
-        assert_eq!(name(&[&format!("{plain} The answer: {other}")]), "plain");
-        // Instructions at the end; the prompt is recognised by its opening.
-        for judged in [plain, alike] {
-            assert_eq!(name(&[&format!("Here are two answers. {judged} {other}")]), "other", "{judged}");
-        }
-        assert_eq!(name(&[&format!("Here are two answers. {other} {alike}")]), "alike");
-    }
-
-    #[test]
-    fn points_are_those_of_the_prompt() {
-        let text = r#"
-            name = "points"
-            about = "Somebody's."
-            fingerprint = ["Give points for each of the parts"]
-            reply = [{ write = {} }]
-            points = { after = "Worth:", before = "Give", part = "{part}: {points}, ", total = "{points}" }
-        "#;
-        assert_eq!(form(text).check(), Ok(()));
-        let for_prompt = |prompt: &str| form(text).for_prompt(&[prompt]).map(|form| form.reply);
-        let texts = ["1: 0, 0", "1: 1, 1"].map(str::to_owned).into();
-        let expected = vec![FormPart::Choose(texts), FormPart::Write(Restraint::default())];
-        assert_eq!(for_prompt("Worth:\n1\nGive points for each of the parts"), Some(expected));
-        assert_eq!(for_prompt("Give points for each of the parts"), None);
-        let wrong = text.replace("total = \"{points}\"", "total = \"all\"");
-        assert_eq!(form(&wrong).check().unwrap_err().key, "points.total");
-    }
-
-    #[test]
-    fn options_are_those_of_the_prompt_and_come_last() {
-        let text = r#"
-            name = "options"
-            about = "Somebody's."
-            fingerprint = ["Which of these is the best one?"]
-            reply = [{ write = {} }, { say = "\n[[" }]
-            options = { after = ["Options:"], before = "Answer:", text = "{letter}]]" }
-        "#;
-        assert_eq!(form(text).check(), Ok(()));
-        let for_prompt = |prompt: &str| form(text).for_prompt(&[prompt]).map(|form| form.reply);
-        let shown = for_prompt("Which of these is the best one? Options:\nA. red\nB. blue\nAnswer:").unwrap();
-        assert_eq!(shown.len(), 3);
-        assert_eq!(shown[2], FormPart::Choose(["A]]", "B]]"].map(str::to_owned).into()));
-        assert_eq!(for_prompt("Which of these is the best one?"), None);
-        assert_eq!(form(&text.replace("{letter}", "letter")).check().unwrap_err().key, "options.text");
-    }
-
-    #[test]
-    fn an_answer_is_an_object_of_json_or_not() {
-        let object = |reply: &str| {
-            let text = format!("name = \"a\"\nabout = \"b\"\nfingerprint = []\nreply = [{reply}]");
-            form(&text).is_json_object()
-        };
-        let (begin, choose) = (r#"{ say = '{"a": "' }"#, r#"{ choose = ['", "b": 1}', '", "b": 10}'] }"#);
-        assert!(object(&format!("{begin}, {{ write = {{ escape = \"json\" }} }}, {choose}")));
-        assert!(!object(&format!("{begin}, {{ write = {{}} }}, {choose}")), "a quote would end the string");
-        assert!(
-            !object(&format!("{begin}, {}", choose.replace(": 10}", ": 1"))),
-            "some choice leaves it open"
-        );
-        // Each choice fits one of the other piece, but not both.
-        let (begins, ends) = (r#"{ choose = ['{"a": ', '{"a": ['] }"#, r#"{ choose = ['1}', '1]}'] }"#);
-        assert!(!object(&format!("{begins}, {ends}")));
-        let score = r#"{ choose = ['"a": 1, ', '"a": 2, ', '"b": 3, '] }"#;
-        let scored = |scores: usize| {
-            let pieces = vec![score; scores].join(", ");
-            object(&format!("{{ say = '{{' }}, {pieces}, {{ say = '\"c\": 0}}' }}"))
-        };
-        assert!(scored(6), "729 answers");
-        assert!(!scored(7), "too many to be checked");
-        assert!(!object("{ choose = [] }"));
-        assert!(!object(r#"{ choose = ["1", "2"] }"#));
-        assert!(!object(""));
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_told_with_its_key() {
-        assert_eq!(form(PLAIN).check(), Ok(()));
-        for (from, to, key) in [
-            ("\"Answer with one letter\", \"and nothing else at all\"", "\"short\"", "fingerprint"),
-            (", { choose = [\"A\", \"B\"] }", "", "reply"),
-            ("\"A\", \"B\"", "\"A\"", "reply[2]"),
-            ("\"A\", \"B\"", "\"A\", \"AB\"", "reply[2]"),
-            ("\"A\", \"B\"", "\"A\", \"A\"", "reply[2]"),
-            ("say = \"\\n\"", "say = \"\"", "reply[1]"),
-            ("say = \"\\n\"", "write = {}", "reply"),
-            ("[\"[[\"]", "[\"[\"]", "reply[0]"),
-        ] {
-            let changed = PLAIN.replace(from, to);
-            assert_ne!(changed, PLAIN, "{from}");
-            assert_eq!(form(&changed).check().unwrap_err().key, key, "{to}");
-        }
-    }
-}
+mod tests;

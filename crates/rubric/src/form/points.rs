@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::ends_number;
 use crate::problem::KeyProblem;
 
 /// How a prompt states the worth of each part, and how the points are written.
@@ -35,7 +36,7 @@ impl Points {
         if lacks(&self.part, &["{part}", "{points}"]) {
             return wrong("points.part", "it needs {part} and {points}");
         }
-        if !ends_points(&self.part) {
+        if !ends_number(&self.part, "{points}") {
             return wrong("points.part", "{points} needs a character after it that is no digit");
         }
         if lacks(&self.total, &["{points}"]) {
@@ -70,15 +71,6 @@ impl Points {
         let whole = |(text, sum): (String, u32)| text + &with_points(&self.total, sum, all);
         Some(begun.into_iter().map(whole).collect())
     }
-}
-
-/// Whether the first `{points}` in `text` are followed by a character that is neither a digit nor the beginning of
-/// another number. The texts of two combinations then differ, and none is the beginning of another, since the first
-/// points in which they differ end in both.
-fn ends_points(text: &str) -> bool {
-    let after = text.split_once("{points}").map_or("", |(_, after)| after);
-    let is_number = ["{part}", "{points}", "{worth}"].iter().any(|place| after.starts_with(place));
-    !is_number && after.chars().next().is_some_and(|character| !character.is_ascii_digit())
 }
 
 fn with_points(text: &str, points: u32, worth: u32) -> String {
