@@ -176,6 +176,11 @@ fn answers_without_a_word_are_judged_where_that_is_wanted() {
         "解",
         "かいせつ",
         "Respuesta",
+        "Answer:",
+        "Réponse :",
+        "Here is my answer:",
+        "\u{301}",
+        "┌──┐",
     ] {
         let gated = server.ok("/judge", &one(key, json!({})));
         assert_eq!((&gated["score"], &gated["flags"]), (&json!(1.0), &json!(["degenerate"])), "{key:?}");
@@ -189,6 +194,21 @@ fn answers_without_a_word_are_judged_where_that_is_wanted() {
     assert_eq!((&gated["matrix"][0][1], &gated["flags"]), (&json!(1.0), &json!(["degenerate"])));
     let judged = server.ok("/reward", &with(body, json!({ "degenerate": "judged" })));
     assert_ne!(judged["matrix"][0][1], json!(1.0));
+}
+
+#[test]
+fn a_verdict_that_the_critic_would_not_write_is_flagged_in_every_mode() {
+    // The checkpoint is random, so that it would begin with anything but a verdict.
+    let server = Server::deciding();
+    for mode in [Value::Null, json!("score"), json!("score_then_explain"), json!("explain_then_score")] {
+        for memo in [false, true, true] {
+            let asked = one("Orange.", json!({ "mode": mode, "memo": memo, "max_tokens": 8 }));
+            let told = server.ok("/judge", &asked);
+            assert_eq!(told["flags"], json!(["low_label_mass"]), "{told}");
+        }
+    }
+    let text = server.get("/metrics").text();
+    assert!(text.contains("gavel_off_label_total 12\n"), "{text}");
 }
 
 #[test]

@@ -68,6 +68,25 @@ fn a_streamed_verdict_is_the_whole_one_in_pieces() {
 }
 
 #[test]
+fn a_remembered_verdict_is_streamed_in_the_order_of_the_first_one() {
+    let server = Server::deciding();
+    let kinds = |mode: &str, memo: bool| {
+        let body = case(json!({ "response": "A cat.", "mode": mode, "memo": memo, "stream": true }));
+        let mut names: Vec<String> = server.post("/judge", &body).events().map(|event| event.name).collect();
+        names.dedup();
+        names
+    };
+    for (mode, expected) in [
+        ("explain_then_score", &["justification", "decision", "verdict"][..]),
+        ("score_then_explain", &["decision", "justification", "verdict"][..]),
+        ("score", &["decision", "verdict"][..]),
+    ] {
+        assert_eq!(kinds(mode, false), expected);
+        assert_eq!((kinds(mode, true), kinds(mode, true)), (kinds(mode, false), kinds(mode, false)));
+    }
+}
+
+#[test]
 fn a_verdict_can_be_read_from_the_logits_alone_before_and_after_the_reasons() {
     let server = Server::deciding();
     let judged = |extra: Value, mode: &str, distribution: bool| {

@@ -194,11 +194,14 @@ fn what_is_lacking_or_empty_is_named_by_its_path() {
 fn a_prompt_that_is_too_long_is_told_by_how_much_and_where() {
     let server = Server::random();
     let long = "one two three ".repeat(20_000);
-    for (body, param) in [
-        (json!({ "question": "What?", "response": long }), "response"),
-        (json!({ "question": long, "response": "a" }), "question"),
-        (json!({ "question": "What?", "responses": ["a", long] }), "responses[1]"),
-        (json!({ "question": "What?", "response": "a", "reference": long }), "reference"),
+    // So long that it cannot fit, whatever its tokens are: it is not read to its end, and the numbers are bounds.
+    let longer = long.repeat(3);
+    for (body, param, is_counted) in [
+        (json!({ "question": "What?", "response": long }), "response", true),
+        (json!({ "question": long, "response": "a" }), "question", true),
+        (json!({ "question": "What?", "responses": ["a", long] }), "responses[1]", true),
+        (json!({ "question": "What?", "response": "a", "reference": long }), "reference", true),
+        (json!({ "question": "What?", "response": longer }), "response", false),
     ] {
         let response = server.post("/judge", &body);
         assert_eq!(response.status, 400);
@@ -206,6 +209,9 @@ fn a_prompt_that_is_too_long_is_told_by_how_much_and_where() {
         let told = (&error["code"], &error["error"]["param"]);
         assert_eq!(told, (&json!("context_length_exceeded"), &json!(param)));
         let message = error["message"].as_str().unwrap();
+        for number in ["has at least ", "be at least "] {
+            assert_eq!(message.contains(number), !is_counted, "{message}");
+        }
         let numbers: Vec<u64> = message
             .split(|letter: char| !letter.is_ascii_digit())
             .filter_map(|number| number.parse().ok())

@@ -48,6 +48,24 @@ fn samples_have_a_mean_a_spread_and_seeds_that_repeat_them() {
     assert_ne!(numbers(&server.ok("/judge", &other)["samples"], "score"), scores);
 }
 
+#[test]
+fn samples_by_a_rubric_of_expected_scores_vary_too() {
+    let server = Server::deciding();
+    let asked = json!({ "response": "It is round.", "rubric": "factuality", "mode": "score" });
+    // Nearly all of the probability is that of one score.
+    let drawn = json!({ "samples": 64, "temperature": 2, "seed": 100 });
+    let [mut one, mut several] = [body(&asked), body(&asked)];
+    several.as_object_mut().unwrap().extend(drawn.as_object().unwrap().clone());
+    let told = server.ok("/judge", &several);
+    assert!(told["spread"]["standard_deviation"].as_f64().unwrap() > 0.0, "{told}");
+    let scores = numbers(&told["samples"], "score");
+    assert!(scores.iter().all(|score| score % 5.0 == 0.0), "each is a step of the scale: {scores:?}");
+    let rare = scores.iter().position(|score| *score != scores[0]).unwrap();
+    one["temperature"] = json!(2);
+    one["seed"] = json!(100 + rare);
+    assert_eq!(uncounted(server.ok("/judge", &one)), uncounted(told["samples"][rare].clone()));
+}
+
 fn numbers_of(samples: &Value, count: &str) -> Vec<f64> {
     samples.as_array().unwrap().iter().map(|sample| sample["usage"][count].as_f64().unwrap()).collect()
 }

@@ -11,6 +11,13 @@ pub struct Encoded {
     pub visuals: Vec<Visual>,
 }
 
+impl Encoded {
+    /// The number of tokens that stand for images and videos.
+    pub fn visual_tokens(&self) -> usize {
+        self.visuals.iter().map(|visual| visual.length).sum()
+    }
+}
+
 /// What is wrong with an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFault {

@@ -241,7 +241,8 @@ impl Engine {
         }
         let limit = self.capacity();
         if tokens + reply > limit {
-            return Err(EngineError::TooLong { tokens, limit });
+            let of_images = request.encoded.visual_tokens();
+            return Err(EngineError::TooLong { tokens, limit, of_images, or_more: false });
         }
         let fingerprint = fingerprint(request);
         let runs_alone = match self.suspects.standing(&fingerprint, Instant::now()) {

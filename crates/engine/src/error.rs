@@ -40,6 +40,10 @@ pub enum EngineError {
         tokens: usize,
         /// The maximum number of tokens of a prompt and its reply together.
         limit: usize,
+        /// Number of the prompt's tokens that stand for images and videos; 0 also if it is not known.
+        of_images: usize,
+        /// Whether the prompt was refused before all of it was read, so that it may have more tokens.
+        or_more: bool,
     },
     /// The prompt has no tokens, or the script requests no output.
     #[error("a request needs at least one prompt token and one output token")]
@@ -55,6 +59,18 @@ pub enum EngineError {
     /// The engine's thread has ended.
     #[error("the engine has stopped")]
     Stopped,
+}
+
+impl EngineError {
+    /// The error for a prompt of `tokens` tokens without images, where `limit` is the maximum.
+    pub fn too_long(tokens: usize, limit: usize) -> Self {
+        Self::TooLong { tokens, limit, of_images: 0, or_more: false }
+    }
+
+    /// The error for a prompt of which it is only known that it has at least `tokens` tokens.
+    pub fn too_long_at_least(tokens: usize, limit: usize) -> Self {
+        Self::TooLong { tokens, limit, of_images: 0, or_more: true }
+    }
 }
 
 /// Why an accepted request has no answer.

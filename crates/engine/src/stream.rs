@@ -53,6 +53,9 @@ pub struct Choice {
     /// Log-probabilities (natural logarithm) of all labels under the raw logits, in their order, if they were
     /// requested. The remainder of the probabilities to 1 is text that is not one of the labels.
     pub logprobs: Option<Vec<f32>>,
+    /// The probability of all labels together, under the raw logits. If the probabilities were not requested, it is an
+    /// upper bound, since improbable labels need not be read to their ends.
+    pub mass: f64,
 }
 
 /// An event of a sequence.

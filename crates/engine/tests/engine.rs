@@ -202,7 +202,7 @@ fn what_cannot_be_run_fails_alone() {
 fn what_never_fits_and_what_is_one_too_many_is_refused() {
     let bench = start(true, Config { max_sequences: 1, max_waiting: 2, ..Config::default() });
     let refused = bench.engine.submit(request(&[1; 40], 9)).unwrap_err();
-    assert!(matches!(refused, EngineError::TooLong { tokens: 40, limit: 48 }));
+    assert!(matches!(refused, EngineError::TooLong { tokens: 40, limit: 48, of_images: 0, or_more: false }));
     assert!(matches!(bench.engine.submit(request(&[], 9)), Err(EngineError::Empty)));
     assert!(matches!(bench.engine.submit(request(&[1], 0)), Err(EngineError::Empty)));
     let running = bench.engine.submit(request(&[1], 3)).unwrap();

@@ -64,7 +64,7 @@ pub(crate) fn check(options: &JudgeOptions, reader: &Reader) -> Result<(), Rubri
         (Calibration::ContentFree, Reader::Reward) => {
             refuse("a reward head reads one number, which no prior is known of")
         }
-        (Calibration::ContentFree, Reader::Choice(_) | Reader::Text(_)) => Ok(()),
+        (Calibration::ContentFree, Reader::Choice(_) | Reader::Scores(_) | Reader::Text(_)) => Ok(()),
     }
 }
 

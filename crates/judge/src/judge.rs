@@ -232,12 +232,13 @@ impl Judge {
     pub async fn judge(&self, request: &JudgeRequest) -> Result<VerdictStream, JudgeError> {
         let mut prepared = self.prepare(request)?;
         if let Some(certain) = prepared.certain_judgement() {
-            return Ok(VerdictStream::remembered(certain));
+            return Ok(VerdictStream::remembered(certain, prepared.known()));
         }
         if let Some(mut known) = prepared.slot(self).and_then(|slot| slot.recall(&prepared.conditions)) {
             // Requests with equal prompts may differ in their flags, for example by removed characters.
-            known.flags = flags_with(prepared.flags, known.distribution.as_ref());
-            return Ok(VerdictStream::remembered(known));
+            let known_at = prepared.known();
+            known.flags = flags_with(prepared.flags, known.label_mass);
+            return Ok(VerdictStream::remembered(known, known_at));
         }
         let _preparing = self.prepare_for(prepared.caller()).await?;
         let prompt = std::mem::take(&mut prepared.prompt);
@@ -252,7 +253,7 @@ impl Judge {
         encoded: Encoded,
     ) -> Result<VerdictStream, JudgeError> {
         if let Some(certain) = prepared.certain_judgement() {
-            return Ok(VerdictStream::remembered(certain));
+            return Ok(VerdictStream::remembered(certain, prepared.known()));
         }
         let seed = prepared.sampling.seed.unwrap_or_default();
         let params = prepared.params();
@@ -357,7 +358,7 @@ impl Judge {
         // A prompt that cannot fit is rejected before an image is decoded or megabytes of text are tokenised.
         let encode = move |processor: &dyn Processor| -> Result<Encoded, JudgeError> {
             match processor.least_tokens(&prompt, limit)? {
-                tokens if tokens >= limit => Err(EngineError::TooLong { tokens, limit }.into()),
+                tokens if tokens >= limit => Err(EngineError::too_long_at_least(tokens, limit).into()),
                 _ => Ok(processor.encode(&prompt)?),
             }
         };
@@ -380,7 +381,7 @@ impl Judge {
             Ok(processor.least_text_tokens(&text, limit)?)
         };
         let tokens = self.process(caller, least).await?;
-        if tokens < limit { Ok(()) } else { Err(EngineError::TooLong { tokens, limit }.into()) }
+        if tokens < limit { Ok(()) } else { Err(EngineError::too_long_at_least(tokens, limit).into()) }
     }
 
     pub(crate) fn processor(&self) -> &dyn Processor {
@@ -453,7 +454,8 @@ impl Judge {
         let Parts { generation, engine, processor, scripts, .. } = &*self.parts;
         let (tokens, limit) = (encoded.tokens.len(), engine.capacity());
         if tokens >= limit {
-            return Err(EngineError::TooLong { tokens, limit }.into());
+            let of_images = encoded.visual_tokens();
+            return Err(EngineError::TooLong { tokens, limit, of_images, or_more: false }.into());
         }
         let sampling = SamplingParams {
             temperature: params.temperature,

@@ -12,7 +12,7 @@ use crate::{
     Caller, CompletionParams, Conditions, Degenerate, FinishReason, Invisible, Judge, JudgeError,
     JudgeOptions, JudgeRequest, Judgement, Mode, Receipt, Remembering, ReplyPart, Sampling, Usage,
     calibrated,
-    reply::{Plan, Reader, Wanted},
+    reply::{Known, Plan, Reader, Wanted},
     verdict_cache::Slot,
 };
 
@@ -180,6 +180,7 @@ impl Prepared {
             rubric: name.clone(),
             scale: *scale,
             direction: *direction,
+            label_mass: distribution.as_ref().map(|certain| certain.label_mass),
             distribution,
             prior: None,
             flags: self.flags.clone(),
@@ -187,6 +188,11 @@ impl Prepared {
             usage: Usage::default(),
             receipt: Box::new(receipt),
         })
+    }
+
+    /// When the decision is known, compared with the justification.
+    pub(crate) fn known(&self) -> Known {
+        self.reader.known(&self.script)
     }
 
     /// The cache slot of the verdict, if it may be cached.

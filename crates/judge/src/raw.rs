@@ -50,7 +50,7 @@ impl From<JudgeError> for TextsError {
 /// [`EngineError::TooLong`] for such a text, and [`JudgeError::Encode`] when it cannot be tokenised.
 fn tokens_of(processor: &dyn Processor, text: &str, most: usize) -> Result<Vec<TokenId>, JudgeError> {
     match processor.least_text_tokens(text, most)? {
-        tokens if tokens > most => Err(EngineError::TooLong { tokens, limit: most }.into()),
+        tokens if tokens > most => Err(EngineError::too_long_at_least(tokens, most).into()),
         _ => Ok(processor.tokenize(text)?),
     }
 }

@@ -85,10 +85,39 @@ impl Bound {
 pub(crate) enum Reader {
     /// The critic chooses among the labels of these outcomes.
     Choice(Vec<Outcome>),
+    /// The critic chooses among the labels of these scores, of the first response and then of the second.
+    Scores([Vec<f64>; 2]),
     /// It is parsed from the text.
     Text(VerdictParser),
     /// It is the number of the critic's reward head.
     Reward,
+}
+
+/// When the decision is known, compared with the justification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Before it.
+    Before,
+    /// After it.
+    After,
+    /// Only with the whole verdict, since the decision is somewhere within the justification.
+    AtTheEnd,
+}
+
+impl Reader {
+    /// When the decision is known in a reply with these pieces.
+    pub(crate) fn known(&self, script: &[ReplyPart]) -> Known {
+        let writes = |part: &ReplyPart| matches!(part, ReplyPart::Generate | ReplyPart::GenerateBy(_));
+        match self {
+            Self::Text(parser) if parser.decides_first() => Known::Before,
+            Self::Text(_) => Known::AtTheEnd,
+            // The first piece may be the lead of the verdict.
+            Self::Choice(_) | Self::Scores(_) | Self::Reward if script.first().is_some_and(writes) => {
+                Known::After
+            }
+            Self::Choice(_) | Self::Scores(_) | Self::Reward => Known::Before,
+        }
+    }
 }
 
 /// The requested properties of a reply.
@@ -154,7 +183,10 @@ impl Plan {
             other => other,
         };
         let distribution = distribution || mode != Mode::ScoreThenExplain;
-        Ok(Self::with(Wanted { mode, distribution }, choices, reply))
+        let wanted = Wanted { mode, distribution };
+        // Probabilities are those of the steps, but a decision alone may lie between them.
+        let decimals = || format.decimal_choices(rubric).filter(|_| !distribution);
+        Ok(Self::with(wanted, decimals().unwrap_or((choices, None)), reply))
     }
 
     /// Plans a reward head's number: after the justification, as these critics are trained, or right after the
@@ -181,7 +213,8 @@ impl Plan {
         Self { reply: format.reply(rubric).to_owned(), script: vec![ReplyPart::Generate], reader }
     }
 
-    fn with(wanted: Wanted, choices: Choices, reply: &str) -> Self {
+    /// Plans a choice, or two choices in turn.
+    fn with(wanted: Wanted, (choices, second): (Choices, Option<Choices>), reply: &str) -> Self {
         let Wanted { mode, distribution } = wanted;
         let last = mode == Mode::ExplainThenScore;
         // A critic whose prompts end in the lead was trained on labels that begin with a token of their own.
@@ -195,18 +228,34 @@ impl Plan {
             None if !last => ("", choices.lead.clone()),
             _ => ("", format!("\n{}", choices.lead)),
         };
-        let (texts, outcomes) = choices.texts.into_iter().unzip();
-        let choice = ReplyPart::Choice { texts, distribution };
         let mut script = Vec::new();
         if !lead.is_empty() {
             script.push(fixed(lead));
         }
-        script.push(choice);
+        let mut choose = |choices: Choices| -> Vec<Outcome> {
+            let (texts, outcomes) = choices.texts.into_iter().unzip();
+            script.push(ReplyPart::Choice { texts, distribution });
+            outcomes
+        };
+        let outcomes = choose(choices);
+        let reader = match second.map(choose) {
+            Some(second) => Reader::Scores([scores(&outcomes), scores(&second)]),
+            None => Reader::Choice(outcomes),
+        };
         match mode {
             Mode::Score => {}
             Mode::ExplainThenScore => script.insert(0, ReplyPart::Generate),
             Mode::ScoreThenExplain | Mode::Trained => script.push(ReplyPart::Generate),
         }
-        Self { reply: reply.to_owned(), script, reader: Reader::Choice(outcomes) }
+        Self { reply: reply.to_owned(), script, reader }
     }
+}
+
+/// The scores among `outcomes`.
+fn scores(outcomes: &[Outcome]) -> Vec<f64> {
+    let score = |outcome: &Outcome| match outcome {
+        Outcome::Score(score) => Some(*score),
+        Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => None,
+    };
+    outcomes.iter().filter_map(score).collect()
 }

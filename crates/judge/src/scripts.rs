@@ -116,18 +116,21 @@ impl Scripts {
         self.labels.labels(LabelTexts { lead, labels }, params.caller.scope(), || {
             let (lead, labels) = split(lead, labels, |text| self.processor.tokenize(text))?;
             let marks = labels.first().map_or(0, |label| self.marks(label));
-            Ok(Tokenised { lead, labels: Labels::with_end_mark(labels, marks)? })
+            let labels = Labels::with_separators(labels, marks, |token| self.is_mark(token))?;
+            Ok(Tokenised { lead, labels })
         })
     }
 
     /// The number of tokens at the end of a label that have neither letters nor digits, which can only be an end
     /// mark. The last word of a label is none: "right" of "is right" is what makes another one of "is not right".
     fn marks(&self, label: &[TokenId]) -> usize {
-        let is_mark = |token: &&TokenId| {
-            let bytes = self.processor.token_bytes(**token);
-            std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains(char::is_alphanumeric))
-        };
-        label.iter().rev().take_while(is_mark).count()
+        label.iter().rev().take_while(|token| self.is_mark(**token)).count()
+    }
+
+    /// Whether a token has neither letters nor digits.
+    fn is_mark(&self, token: TokenId) -> bool {
+        let bytes = self.processor.token_bytes(token);
+        std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains(char::is_alphanumeric))
     }
 
     /// A fixed text and the critic's first word, which has the text's last space. If there is no such space or no such

@@ -10,12 +10,14 @@ use engine::EngineError;
 use futures::{Stream, StreamExt};
 use rubric::{
     Confidence, Direction, Distribution, Ending, Flag, Justification, Outcome, ParserEvent, Reading, Rubric,
-    Scale, Verdict, VerdictError, VerdictParser,
+    Scale, ScorePair, Verdict, VerdictError, VerdictParser,
 };
 
 use crate::{
     Chosen, CompletionEvent, CompletionStream, Conditions, FinishReason, JudgeError, Receipt, Usage,
-    prepared::Prepared, reply::Reader, verdict_cache::Slot,
+    prepared::Prepared,
+    reply::{Known, Reader},
+    verdict_cache::Slot,
 };
 
 /// A verdict and the circumstances of it.
@@ -33,6 +35,9 @@ pub struct Judgement {
     pub distribution: Option<Distribution>,
     /// The distribution for content-free responses, if the verdict is calibrated.
     pub prior: Option<Distribution>,
+    /// The probability of all possible decisions together, if the critic had to choose one of them; an upper bound if
+    /// there is no distribution.
+    pub label_mass: Option<f64>,
     /// Flags of the responses and the verdict.
     pub flags: Vec<Flag>,
     /// Why the text ended; a justification may be cut.
@@ -55,15 +60,40 @@ pub enum VerdictEvent {
     Verdict(Judgement),
 }
 
+/// A decision of the critic, and what was read with it.
+struct Decision {
+    outcome: Outcome,
+    distribution: Option<Distribution>,
+    /// The probability of all possible decisions together, if there are labels for them.
+    label_mass: Option<f64>,
+}
+
+/// The scores that were chosen so far.
+struct Scored {
+    scores: Vec<f64>,
+    /// The probability of all possible scores in each place, all places together.
+    mass: f64,
+}
+
+impl Scored {
+    fn decision(&self, direction: Direction) -> Option<Decision> {
+        let [first, second] = self.scores[..] else { return None };
+        let outcome = Outcome::Scores(ScorePair::new(first, second, direction));
+        Some(Decision { outcome, distribution: None, label_mass: Some(self.mass) })
+    }
+}
+
 /// The state of a verdict so far.
 enum Progress {
     /// The critic chooses one of these outcomes; the text that it writes is the justification.
     Choosing {
         outcomes: Vec<Outcome>,
         reading: Reading,
-        chosen: Option<(Outcome, Option<Distribution>)>,
+        chosen: Option<Decision>,
         justification: Justification,
     },
+    /// The critic chooses the scores of both responses, one after the other.
+    Scoring { lists: VecDeque<Vec<f64>>, direction: Direction, scored: Scored, justification: Justification },
     /// The decision and the justification are parsed from the text.
     Reading(VerdictParser),
     /// The reward head computes the reward; the text that the critic writes is the justification.
@@ -74,7 +104,9 @@ impl Progress {
     /// Processes text that the critic wrote; returns the events that follow from it.
     fn push(&mut self, text: &str) -> Vec<VerdictEvent> {
         match self {
-            Self::Choosing { justification, .. } | Self::Rating { justification, .. } => {
+            Self::Choosing { justification, .. }
+            | Self::Scoring { justification, .. }
+            | Self::Rating { justification, .. } => {
                 justification.push(text).map(VerdictEvent::Justification).into_iter().collect()
             }
             Self::Reading(parser) => (parser.push(text).into_iter())
@@ -87,6 +119,12 @@ impl Progress {
     }
 
     fn choose(&mut self, choice: &Chosen) -> Option<VerdictEvent> {
+        if let Self::Scoring { lists, direction, scored, .. } = self {
+            scored.scores.push(lists.pop_front()?[choice.index]);
+            scored.mass *= choice.mass;
+            let decision = scored.decision(*direction)?;
+            return Some(VerdictEvent::Decision(decision.outcome, None));
+        }
         if let Self::Choosing { outcomes, reading, chosen, .. } = self {
             let distribution = choice.logprobs.as_ref();
             let distribution =
@@ -96,8 +134,10 @@ impl Progress {
                 Reading::Expected => distribution.as_ref().and_then(Distribution::expected_score),
             };
             let outcome = expected.map_or(outcomes[choice.index], Outcome::Score);
-            let (outcome, distribution) = chosen.insert((outcome, distribution));
-            return Some(VerdictEvent::Decision(*outcome, distribution.clone()));
+            let mass = distribution.as_ref().map_or(choice.mass, |distribution| distribution.label_mass);
+            let label_mass = Some(mass);
+            let decision = chosen.insert(Decision { outcome, distribution, label_mass });
+            return Some(VerdictEvent::Decision(outcome, decision.distribution.clone()));
         }
         None
     }
@@ -108,46 +148,40 @@ impl Progress {
                 let outcome = Outcome::Score(*reward.insert(f64::from(read)));
                 Some(VerdictEvent::Decision(outcome, None))
             }
-            Self::Choosing { .. } | Self::Reading(_) => None,
+            Self::Choosing { .. } | Self::Scoring { .. } | Self::Reading(_) => None,
         }
     }
 
-    fn finish(self, reason: FinishReason) -> Result<(Verdict, Option<Distribution>), JudgeError> {
-        let ending = match reason {
-            FinishReason::Stop => Ending::Complete,
-            FinishReason::Length => Ending::Cut,
-        };
-        // A chosen label or a reward is never inferred from free text.
-        let confidence = Confidence::Stated;
-        match self {
-            Self::Choosing { chosen, justification, .. } => {
-                let justification = justification.into_text();
-                match chosen {
-                    Some((outcome, distribution)) => {
-                        Ok((Verdict { outcome, confidence, justification }, distribution))
-                    }
-                    None => {
-                        Err(JudgeError::Unparsable { source: VerdictError::Missing, text: justification })
-                    }
-                }
+    fn finish(self, reason: FinishReason) -> Result<(Verdict, Decision), JudgeError> {
+        let (decision, justification) = match self {
+            Self::Choosing { chosen, justification, .. } => (chosen, justification),
+            Self::Scoring { direction, scored, justification, .. } => {
+                (scored.decision(direction), justification)
             }
             Self::Rating { reward, justification } => {
-                let justification = justification.into_text();
                 let outcome = reward.map(Outcome::Score);
-                match outcome {
-                    Some(outcome) => Ok((Verdict { outcome, confidence, justification }, None)),
-                    None => {
-                        Err(JudgeError::Unparsable { source: VerdictError::Missing, text: justification })
-                    }
-                }
+                let decided = |outcome| Decision { outcome, distribution: None, label_mass: None };
+                (outcome.map(decided), justification)
             }
             Self::Reading(parser) => {
+                let ending = match reason {
+                    FinishReason::Stop => Ending::Complete,
+                    FinishReason::Length => Ending::Cut,
+                };
                 let text = parser.text().to_owned();
                 let verdict =
                     parser.finish(ending).map_err(|source| JudgeError::Unparsable { source, text })?;
-                Ok((verdict, None))
+                let outcome = verdict.outcome;
+                return Ok((verdict, Decision { outcome, distribution: None, label_mass: None }));
             }
-        }
+        };
+        let justification = justification.into_text();
+        let Some(decision) = decision else {
+            return Err(JudgeError::Unparsable { source: VerdictError::Missing, text: justification });
+        };
+        // A chosen label or a reward is never inferred from free text.
+        let confidence = Confidence::Stated;
+        Ok((Verdict { outcome: decision.outcome, confidence, justification }, decision))
     }
 }
 
@@ -170,12 +204,18 @@ struct Unfinished {
 
 impl VerdictStream {
     pub(crate) fn new(completion: CompletionStream, prepared: Prepared, slot: Option<Slot>) -> Self {
-        let Prepared { reader, rubric, conditions, flags, .. } = prepared;
+        let Prepared { reader, rubric, conditions, flags, sampling, .. } = prepared;
         let justification = Justification::default();
         let progress = match reader {
             Reader::Choice(outcomes) => {
-                let reading = rubric.reading;
+                // A mean would be the same for every seed.
+                let reading = if sampling.temperature > 0.0 { Reading::Written } else { rubric.reading };
                 Progress::Choosing { outcomes, reading, chosen: None, justification }
+            }
+            Reader::Scores(lists) => {
+                let (lists, direction) = (lists.into(), rubric.direction);
+                let scored = Scored { scores: Vec::new(), mass: 1.0 };
+                Progress::Scoring { lists, direction, scored, justification }
             }
             Reader::Text(parser) => Progress::Reading(parser),
             Reader::Reward => Progress::Rating { reward: None, justification },
@@ -184,12 +224,19 @@ impl VerdictStream {
         Self { work: Some(work), conditions, ready: VecDeque::new() }
     }
 
-    /// A stream of a known verdict; its justification is one piece.
-    pub(crate) fn remembered(judgement: Judgement) -> Self {
+    /// A stream of a known verdict, with the events in the order in which they come while the critic writes; its
+    /// justification is one piece.
+    pub(crate) fn remembered(judgement: Judgement, known: Known) -> Self {
         let Judgement { verdict, distribution, receipt, .. } = &judgement;
         let (conditions, reasons) = (receipt.conditions().clone(), verdict.justification.clone());
-        let mut ready = VecDeque::from([VerdictEvent::Decision(verdict.outcome, distribution.clone())]);
-        ready.extend(Some(reasons).filter(|reasons| !reasons.is_empty()).map(VerdictEvent::Justification));
+        let decision = || VerdictEvent::Decision(verdict.outcome, distribution.clone());
+        let reasons = Some(reasons).filter(|reasons| !reasons.is_empty()).map(VerdictEvent::Justification);
+        let events = match known {
+            Known::Before => [Some(decision()), reasons],
+            Known::After => [reasons, Some(decision())],
+            Known::AtTheEnd => [reasons, None],
+        };
+        let mut ready: VecDeque<_> = events.into_iter().flatten().collect();
         ready.push_back(VerdictEvent::Verdict(judgement));
         Self { work: None, conditions, ready }
     }
@@ -215,11 +262,9 @@ impl VerdictStream {
     }
 }
 
-/// The flags of the responses, and those that follow from the distribution.
-pub(crate) fn flags_with(mut flags: Vec<Flag>, distribution: Option<&Distribution>) -> Vec<Flag> {
-    if distribution.is_some_and(Distribution::is_off_label) {
-        flags.push(Flag::LowLabelMass);
-    }
+/// The flags of the responses, and those that follow from the probability of all possible decisions together.
+pub(crate) fn flags_with(mut flags: Vec<Flag>, label_mass: Option<f64>) -> Vec<Flag> {
+    flags.extend(label_mass.and_then(Flag::of_label_mass));
     flags
 }
 
@@ -231,13 +276,13 @@ impl Unfinished {
     ) -> Result<Judgement, JudgeError> {
         let Self { progress, rubric, flags, slot, .. } = self;
         let on_scale = !matches!(progress, Progress::Rating { .. });
-        let (verdict, distribution) = progress.finish(reason)?;
+        let (verdict, Decision { distribution, label_mass, .. }) = progress.finish(reason)?;
         let Rubric { name: rubric, scale, direction, .. } = rubric;
         // A reward head has no scale, and higher rewards are better.
         let scale = scale.filter(|_| on_scale);
         let direction = if on_scale { direction } else { Direction::Higher };
         let receipt = Box::new(Receipt::new(conditions, &verdict, reason, usage.cached_tokens));
-        let flags = flags_with(flags, distribution.as_ref());
+        let flags = flags_with(flags, label_mass);
         let prior = None;
         let judgement = Judgement {
             verdict,
@@ -246,6 +291,7 @@ impl Unfinished {
             direction,
             distribution,
             prior,
+            label_mass,
             flags,
             reason,
             usage,

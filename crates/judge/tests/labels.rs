@@ -14,9 +14,11 @@ use critic::{
     Backend, BackendError, Batch, Build, Critic, EncodeError, Encoded, GenerationDefaults, Limits, Message,
     Processor, Prompt, Role, StepOutput, TokenId, Wants,
 };
+use futures::StreamExt;
 use judge::{
-    Bound, Case, Completion, CompletionParams, EngineConfig, FinishReason, Judge, JudgeOptions, JudgeRequest,
-    Judgement, Mode, Outcome, Preference, ReplyPart, Responses, Restraint, RubricChoice, RubricLibrary,
+    Bound, Case, Completion, CompletionParams, EngineConfig, FinishReason, Flag, Judge, JudgeOptions,
+    JudgeRequest, Judgement, Mode, Outcome, Preference, ReplyPart, Responses, Restraint, RubricChoice,
+    RubricLibrary, Sampling, Setup, Summary, VerdictEvent,
 };
 
 /// The token that ends a turn; those below it are bytes, and those above it are `WORDS`.
@@ -105,8 +107,30 @@ fn judge(name: &str, text: &str) -> (Judge, Arc<AtomicUsize>) {
         build: Build::default(),
         gpu_memory: None,
     };
-    let library = RubricLibrary::compiled_in().unwrap();
-    (Judge::new(name.into(), critic, library, EngineConfig::default()), tokenised)
+    let setup = Setup {
+        model: name.into(),
+        critic,
+        library: RubricLibrary::compiled_in().unwrap(),
+        engine: EngineConfig::default(),
+        observer: Arc::new(engine::Unobserved),
+        suspects: Vec::new(),
+        memo_entries: 9,
+    };
+    (Judge::start(setup), tokenised)
+}
+
+/// A case with what the rubric needs, and little text.
+fn by(rubric: &str, responses: Responses, mode: Mode) -> JudgeRequest {
+    let reference = Some("A cat.".into());
+    let description = (rubric == "llava-bench").then(|| "A cat on a mat.".into());
+    let case = Case { reference, description, ..Case::new("What?", responses) };
+    let options = JudgeOptions { mode, max_tokens: 6, ..JudgeOptions::default() };
+    JudgeRequest { case, choice: RubricChoice::Named(rubric.into()), options }
+}
+
+async fn judged_by(text: &str, rubric: &str, responses: Responses) -> Judgement {
+    let (judge, _) = judge("llava-critic-7b", text);
+    judge.judge(&by(rubric, responses, Mode::Trained)).await.unwrap().collect().await.unwrap()
 }
 
 async fn judged(judge: &Judge, responses: Responses, mode: Mode, max_tokens: usize) -> Judgement {
@@ -151,6 +175,159 @@ async fn a_score_that_begins_others_may_end_in_any_token() {
     let probabilities = read.distribution.unwrap().probabilities;
     assert_eq!(read.verdict.outcome, Outcome::Score(10.0));
     assert!(probabilities[10].1 > 0.9 && (0.02..0.04).contains(&probabilities[1].1), "{probabilities:?}");
+}
+
+#[tokio::test]
+async fn a_number_that_comes_first_is_read_to_its_end() {
+    for (rubric, written, score) in [
+        ("wilder", "8.5\n", 8.5),
+        ("wilder", "7.75\n", 7.75),
+        ("wilder", "8.0\n", 8.0),
+        ("wilder", "9/10\n", 9.0),
+        ("llava-bench", "10\n", 10.0),
+        ("llava-bench", "1.05 of 10\n", 1.05),
+        ("mm-vet", "0.35\n", 0.35),
+        ("mm-vet", "0.3\n", 0.3),
+        ("mm-vet", "0\n", 0.0),
+        ("mm-vet", "1.0\n", 1.0),
+        // The end of a sentence, and not a decimal point.
+        ("wilder", "8. It is\n", 8.0),
+        ("mm-vet", "0. It is\n", 0.0),
+    ] {
+        let read = judged_by(written, rubric, one()).await;
+        assert_eq!((read.verdict.outcome, &read.distribution), (Outcome::Score(score), &None), "{written:?}");
+        assert_eq!(read.flags, [], "{written:?}: {:?}", read.label_mass);
+    }
+    let read = judged_by("8.5\nIt is.", "wilder", one()).await;
+    assert_eq!(read.verdict.justification, "It is.");
+    // The probabilities are those of the steps.
+    let (card, _) = judge("llava-critic-7b", "8.5\n");
+    let mut request = by("wilder", one(), Mode::ScoreThenExplain);
+    request.options.distribution = true;
+    let read = card.judge(&request).await.unwrap().collect().await.unwrap();
+    assert_eq!(
+        (read.verdict.outcome, read.distribution.unwrap().probabilities.len()),
+        (Outcome::Score(8.0), 10)
+    );
+}
+
+#[tokio::test]
+async fn both_scores_that_come_first_are_read_to_their_ends() {
+    let pair = || Responses::Pair("A cat.".into(), "A dog.".into());
+    for (written, scores) in
+        [("8.5 7\n", [8.5, 7.0]), ("8 7.25\n", [8.0, 7.25]), ("10 1\n", [10.0, 1.0]), ("6 6.5\n", [6.0, 6.5])]
+    {
+        let read = judged_by(&format!("{written}It is."), "llava-bench-pair", pair()).await;
+        let Outcome::Scores(found) = read.verdict.outcome else { panic!("{:?}", read.verdict) };
+        assert_eq!((found.scores(), read.verdict.justification.as_str()), (scores, "It is."), "{written:?}");
+        assert_eq!(read.flags, [], "{:?}", read.label_mass);
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_that_the_critic_would_not_write_is_flagged_in_every_mode() {
+    let pair = || Responses::Pair("A cat.".into(), "A dog.".into());
+    let modes = [Mode::Trained, Mode::Score, Mode::ScoreThenExplain, Mode::ExplainThenScore];
+    for (name, rubric, responses) in [
+        ("any", "wilder", one()),
+        ("any", "mm-vet", one()),
+        ("any", "llava-bench", one()),
+        ("any", "llava-bench-pair", pair()),
+        ("gavel-mini", "helpfulness", one()),
+        ("gavel-mini", "better", pair()),
+    ] {
+        for mode in modes {
+            let (refusing, _) = judge(name, "I cannot say.");
+            let request = by(rubric, responses.clone(), mode);
+            let read = refusing.judge(&request).await.unwrap().collect().await.unwrap();
+            let mass = read.label_mass.unwrap();
+            assert!(
+                mass < 0.01 && read.flags == [Flag::LowLabelMass],
+                "{rubric} {mode:?}: {mass} {:?}",
+                read.flags
+            );
+            // A remembered verdict has the same flag.
+            let again = refusing.judge(&request).await.unwrap().collect().await.unwrap();
+            assert!(again.receipt.is_remembered());
+            assert_eq!((again.flags, again.label_mass), (read.flags, read.label_mass));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_score_that_is_drawn_is_one_of_the_scale_and_not_the_mean() {
+    // To this critic all scores are equally probable.
+    let (even, _) = judge("gavel-mini", "I cannot say.");
+    let mut request = by("factuality", one(), Mode::Score);
+    let seeded = |seed| Sampling { temperature: 1.0, seed: Some(seed), ..Sampling::default() };
+    request.options.sampling = seeded(7);
+    let samples = even.judge_samples(&request, 8).await.unwrap();
+    let Summary::Scores { mean, standard_deviation } = samples.summary else { panic!("scores") };
+    assert!(standard_deviation > 0.0 && (0.0..=100.0).contains(&mean), "{mean}");
+    for (seed, sample) in (7..).zip(&samples.verdicts) {
+        let sample = sample.as_ref().unwrap();
+        let Outcome::Score(score) = sample.verdict.outcome else { panic!("{:?}", sample.verdict) };
+        assert!(sample.scale.unwrap().contains(score), "{score}");
+        // It is what the seed gives alone.
+        request.options.sampling = seeded(seed);
+        let alone = even.judge(&request).await.unwrap().collect().await.unwrap();
+        assert_eq!(
+            (alone.verdict.outcome, &alone.distribution),
+            (sample.verdict.outcome, &sample.distribution)
+        );
+    }
+    // Without a temperature, it is the mean.
+    request.options.sampling = Sampling::default();
+    let read = even.judge(&request).await.unwrap().collect().await.unwrap();
+    let expected = read.distribution.unwrap().expected_score().unwrap();
+    assert_eq!(read.verdict.outcome, Outcome::Score(expected));
+}
+
+/// The kinds of a verdict's events, with all pieces of the justification as one.
+async fn kinds(judge: &Judge, request: &JudgeRequest) -> Vec<&'static str> {
+    let events = judge.judge(request).await.unwrap().map(|event| match event.unwrap() {
+        VerdictEvent::Decision(..) => "decision",
+        VerdictEvent::Justification(_) => "justification",
+        VerdictEvent::Verdict(_) => "verdict",
+    });
+    let mut kinds: Vec<_> = events.collect().await;
+    kinds.dedup();
+    kinds
+}
+
+#[tokio::test]
+async fn a_remembered_verdict_has_its_events_in_the_order_of_the_first_one() {
+    let pair = || Responses::Pair("A cat.".into(), "A dog.".into());
+    for (name, rubric, responses, mode, expected) in [
+        ("gavel-mini", "better", pair(), Mode::Trained, &["decision", "justification", "verdict"][..]),
+        (
+            "gavel-mini",
+            "better",
+            pair(),
+            Mode::ExplainThenScore,
+            &["justification", "decision", "verdict"][..],
+        ),
+        ("gavel-mini", "better", pair(), Mode::Score, &["decision", "verdict"][..]),
+        // The decision is within the text.
+        ("llava-critic-7b", "overall", one(), Mode::Trained, &["justification", "verdict"][..]),
+    ] {
+        let (judge, _) = judge(name, "Score: [2]. Score: [2].");
+        let mut request = by(rubric, responses, mode);
+        request.options.max_tokens = 40;
+        assert_eq!(kinds(&judge, &request).await, expected, "{mode:?}");
+        let again = judge.judge(&request).await.unwrap().collect().await.unwrap();
+        assert!(again.receipt.is_remembered());
+        assert_eq!(kinds(&judge, &request).await, expected, "{mode:?}, remembered");
+        // And so has one that is certain without the critic.
+        let nothing = request.case.responses.map(|_| String::new());
+        request.case.responses = nothing;
+        assert_eq!(kinds(&judge, &request).await, expected_of_nothing(mode, expected), "{mode:?}, certain");
+    }
+}
+
+/// A certain verdict has its reason even without reasons of the critic.
+fn expected_of_nothing(mode: Mode, expected: &[&'static str]) -> Vec<&'static str> {
+    if mode == Mode::Score { vec!["decision", "justification", "verdict"] } else { expected.to_vec() }
 }
 
 #[tokio::test]

@@ -25,6 +25,39 @@ impl Choices {
         Some(Self { lead: lead.to_owned(), texts })
     }
 
+    /// What a critic may write on a scale with decimals: the numbers of the scale, in steps or between them. One list
+    /// for a score, and two for the scores of two responses, of which the second has no lead. Several texts state the
+    /// same score: "8" and "8.0". `None` without decimals, for forms without scores, and when there are too many
+    /// numbers.
+    pub(crate) fn with_decimals(form: AnswerForm, rubric: &Rubric) -> Option<(Self, Option<Self>)> {
+        let scale = rubric.scale.filter(|scale| scale.decimals)?;
+        let Notation { lead, end } = form.notation();
+        let list = |lead: &str, end: &str| -> Option<Self> {
+            let text = |number: String| {
+                let outcome = Outcome::Score(number.parse().ok()?);
+                Some((number + end, outcome))
+            };
+            let texts = scale.decimal_numbers()?.into_iter().map(text).collect::<Option<Vec<_>>>()?;
+            Some(Self { lead: lead.to_owned(), texts })
+        };
+        match form {
+            AnswerForm::ScoreLine
+            | AnswerForm::NumberLine
+            | AnswerForm::BracketedScore
+            | AnswerForm::Rating
+            | AnswerForm::FinalScore
+            | AnswerForm::JsonScore => Some((list(lead, end)?, None)),
+            AnswerForm::TwoScoresLine => Some((list(lead, " ")?, Some(list("", end)?))),
+            AnswerForm::BetterLine
+            | AnswerForm::BracketedPreference
+            | AnswerForm::ThreeWay
+            | AnswerForm::FiveWay
+            | AnswerForm::AnswerSentence
+            | AnswerForm::ThinkAnswer
+            | AnswerForm::Scalar => None,
+        }
+    }
+
     /// The decisions without their texts.
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.texts.into_iter().map(|(_, outcome)| outcome).collect()

@@ -86,11 +86,6 @@ impl Distribution {
         Some(Self { probabilities, label_mass })
     }
 
-    /// Whether most of the probability mass is on text that is none of the decisions (less than 0.5 on the labels).
-    pub fn is_off_label(&self) -> bool {
-        self.label_mass < 0.5
-    }
-
     /// The position between both extremes, from 0 to 1: the expected score as a fraction of `scale`, or for a
     /// comparison from the second response (0) through a tie (0.5) to the first (1).
     pub fn lean(&self, scale: Option<Scale>) -> f64 {

@@ -11,8 +11,8 @@ use crate::{Case, Rubric, degenerate::is_degenerate};
 /// the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flag {
-    /// A response contains no answer: it is empty, white space, punctuation, or the announcement of an answer that
-    /// does not follow.
+    /// A response contains no answer: it is empty, white space, punctuation, marks or lines that say nothing alone, or
+    /// the announcement of an answer that does not follow.
     Degenerate,
     /// A response has invisible characters, such as Unicode tags.
     InvisibleCharacters,
@@ -70,6 +70,12 @@ impl Flag {
             Self::LowLabelMass => "low_label_mass",
             Self::OrderInconsistent => "order_inconsistent",
         }
+    }
+
+    /// The flag of a verdict whose possible decisions have the probability `mass` together: most of the probability is
+    /// that of other text if it is below 0.5.
+    pub fn of_label_mass(mass: f64) -> Option<Self> {
+        (mass < 0.5).then_some(Self::LowLabelMass)
     }
 
     /// The flags that follow from the responses of `case` and `rubric` alone.

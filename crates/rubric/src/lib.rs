@@ -31,7 +31,9 @@ pub use degenerate::certain_outcome;
 pub use distribution::Distribution;
 pub use error::RubricError;
 pub use flag::Flag;
-pub use form::{Escape, Form, FormPart, Options, Points, Restraint};
+pub use form::{
+    EachItem, Escape, Form, FormPart, ItemChoice, Items, Judged, Options, Points, Restraint, StatedScale,
+};
 pub use justification::Justification;
 pub use library::RubricLibrary;
 pub use nearest::nearest;

@@ -97,6 +97,11 @@ impl VerdictParser {
         Ok(Verdict { outcome, confidence, justification: reasons.trim().to_owned() })
     }
 
+    /// Whether the decision is known before the justification, from the first line of the text.
+    pub fn decides_first(&self) -> bool {
+        self.form.decides_first()
+    }
+
     /// The whole text so far, including the beginning that was given to the critic.
     pub fn text(&self) -> &str {
         &self.text

@@ -61,6 +61,12 @@ impl Format {
         Choices::new(self.answer(rubric), rubric)
     }
 
+    /// The texts of all numbers that the critic may write, if the scale has decimals: of the only score, or of the
+    /// scores of two responses in turn. `None` when there are too many to list, or the answer has no scores.
+    pub fn decimal_choices(&self, rubric: &Rubric) -> Option<(Choices, Option<Choices>)> {
+        Choices::with_decimals(self.answer(rubric), rubric)
+    }
+
     /// The first field that `rubric` needs and this format has no place for, if any.
     pub fn hidden(&self, rubric: &Rubric) -> Option<CaseField> {
         rubric.fields.iter().copied().find(|field| !self.shows(*field))

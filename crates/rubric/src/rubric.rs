@@ -76,6 +76,32 @@ impl Scale {
         (steps <= MOST).then(|| (0..=steps as u32).map(score))
     }
 
+    /// All numbers of the scale that a critic may be expected to write, as texts, with "8", "8.0" and "8.00" among them:
+    /// they have up to two decimals, or one more than its steps have. A long scale has fewer; `None` when one decimal
+    /// more than the steps have makes more than 2000 numbers.
+    pub(crate) fn decimal_numbers(self) -> Option<Vec<String>> {
+        const MOST: f64 = 2000.0;
+        let in_units = |number: f64, decimals: i32| number * 10f64.powi(decimals);
+        let is_whole = |number: f64| (number - number.round()).abs() < 1e-6;
+        // Scores are written with six decimals.
+        let of_steps = (0..6).find(|decimals| {
+            [self.min, self.step].iter().all(|number| is_whole(in_units(*number, *decimals)))
+        })?;
+        // All numbers with so many decimals, in units of the last one. An end that has more decimals may be rounded to
+        // a number off the scale.
+        let ends = |decimals: i32| [self.min, self.max].map(|end| in_units(end, decimals).round());
+        let count = |decimals: i32| ends(decimals)[1] - ends(decimals)[0] + 1.0;
+        let fits = |most: &i32| (0..=*most).map(count).sum::<f64>() <= MOST;
+        let most = (of_steps + 1..=2.max(of_steps + 1)).rev().find(fits)?;
+        let with_decimals = |decimals: i32| {
+            let [first, last] = ends(decimals).map(|end| end as i64);
+            let numbers = (first..=last).map(move |number| number as f64 / 10f64.powi(decimals));
+            let numbers = numbers.filter(move |number| self.contains(*number));
+            numbers.map(move |number| format!("{number:.*}", decimals as usize))
+        };
+        Some((0..=most).flat_map(with_decimals).collect())
+    }
+
     /// Checks that the numbers are finite and that the steps lead from `min` to `max`.
     fn check(&self) -> Result<(), KeyProblem<&'static str>> {
         let Self { min, max, step, .. } = *self;
@@ -171,7 +197,8 @@ pub enum Reading {
     /// The score that the critic writes.
     #[default]
     Written,
-    /// The mean of all scores, weighted by the critic's probabilities; it may lie between two steps.
+    /// The mean of all scores, weighted by the critic's probabilities; it may lie between two steps. A verdict that is
+    /// drawn at a temperature has the score that was drawn instead, so that several samples vary.
     Expected,
 }
 
@@ -357,6 +384,29 @@ mod tests {
         assert!(![-0.1, 1.01, f64::NAN, f64::INFINITY].into_iter().any(|score| decimal.contains(score)));
         assert_eq!(decimal.scores().unwrap().count(), 11, "labels are read at the steps");
         assert_eq!(decimal.to_string(), "from 0 to 1");
+    }
+
+    #[test]
+    fn numbers_have_more_decimals_than_the_steps_on_a_scale_that_is_short_enough() {
+        let scale = |min: f64, max: f64, step: f64| Scale { min, max, step, decimals: true };
+        let has = |scale: Scale, number: &str| scale.decimal_numbers().unwrap().contains(&number.to_owned());
+        let ten = scale(1.0, 10.0, 1.0);
+        assert!(
+            ["1", "1.0", "1.00", "8.5", "8.25", "9.99", "10", "10.00"].into_iter().all(|text| has(ten, text))
+        );
+        assert!(!["0.99", "10.01", "8.125", "01"].into_iter().any(|text| has(ten, text)));
+        assert_eq!(ten.decimal_numbers().unwrap().len(), 10 + 91 + 901);
+        let unit = scale(0.0, 1.0, 0.1);
+        assert!(["0", "0.3", "0.35", "1.0"].into_iter().all(|text| has(unit, text)));
+        let quarters = scale(-0.5, 0.5, 0.25);
+        assert!(["-0.5", "-0.125", "0", "0.500"].into_iter().all(|text| has(quarters, text)));
+        assert!(!["-1", "1", "-0", "-0.0"].into_iter().any(|text| has(quarters, text)));
+        let percent = scale(0.0, 100.0, 1.0);
+        assert!(has(percent, "87.5") && !has(percent, "87.25"));
+        for too_many in [scale(0.0, 1000.0, 1.0), scale(0.0, 1.0, 1.0 / 3.0), scale(1e9, 1e9 + 500.0, 1.0)] {
+            assert_eq!(too_many.decimal_numbers(), None);
+        }
+        assert!(has(scale(1e12, 1e12 + 2.0, 1.0), "1000000000001.5"));
     }
 
     /// Clients compare digests of servers of different versions: a change here makes their receipts invalid.

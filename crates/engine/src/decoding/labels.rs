@@ -12,6 +12,9 @@
 //! that "1" is not continued: 1 minus that of the tokens towards longer labels. The probability of the single token
 //! "]" would be charged to "1" alone, and is near 0 for a critic that writes "]." as one token.
 //!
+//! A separator, such as the point in "1.5", may begin the rest of a longer label or end the shorter one: "1. It is".
+//! Which of both it does is seen at the branch after it. What leads to no digit there belongs to "1".
+//!
 //! Greedy choice takes the most probable label; otherwise one is sampled by these probabilities. The result may
 //! differ from a choice token by token: "1" may be the most probable first token although neither "10" nor "15" is
 //! likely to follow.
@@ -40,11 +43,14 @@ pub(crate) struct Branch {
     end: Option<usize>,
     /// The edge that leads here; `None` for the empty prefix.
     above: Option<Edge>,
+    /// The edge of a shorter label that only separators part from this branch; it has what leads to no label here.
+    shorter: Option<Edge>,
 }
 
 impl Branch {
-    /// The log-probability of a child, by those of the tokens of all children.
-    fn logprob(&self, tokens: &[f32], child: usize) -> f32 {
+    /// The log-probability of a child, by those of the tokens of all children; `returned` is the probability of
+    /// separators after which no longer label follows.
+    fn logprob(&self, tokens: &[f32], child: usize, returned: f64) -> f32 {
         if self.end != Some(child) {
             return tokens[child];
         }
@@ -52,7 +58,12 @@ impl Branch {
         let others = (0..tokens.len()).filter(|other| *other != child);
         let continued: f64 = others.map(probability).sum();
         // The end mark itself is one of the tokens that do not continue the label, so that less is a rounding error.
-        (1.0 - continued).max(probability(child)).ln() as f32
+        (1.0 - continued + returned).max(probability(child)).ln() as f32
+    }
+
+    /// The probability that none of the children follows, by the log-probabilities of their tokens.
+    fn left(tokens: &[f32]) -> f64 {
+        (1.0 - tokens.iter().map(|logprob| f64::from(*logprob).exp()).sum::<f64>()).max(0.0)
     }
 }
 
@@ -89,6 +100,19 @@ impl Labels {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_end_mark(texts: Vec<Vec<TokenId>>, end_mark: usize) -> Result<Self, LabelsError> {
+        Self::with_separators(texts, end_mark, |_| false)
+    }
+
+    /// Labels with an end mark, in which tokens for which `is_separator` holds may also end a label that others
+    /// continue with them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_separators(
+        texts: Vec<Vec<TokenId>>,
+        end_mark: usize,
+        is_separator: impl Fn(TokenId) -> bool,
+    ) -> Result<Self, LabelsError> {
         if texts.is_empty() || texts.iter().any(Vec::is_empty) {
             return Err(LabelsError::Empty);
         }
@@ -99,9 +123,10 @@ impl Labels {
             return Err(LabelsError::Ambiguous);
         }
         let ends = vec![Edge { branch: 0, child: 0 }; texts.len()];
-        let mut tree = Tree { branches: Vec::new(), ends, end_mark: shared_end(&texts).min(end_mark) };
+        let end_mark = shared_end(&texts).min(end_mark);
+        let mut tree = Tree { branches: Vec::new(), ends, end_mark, is_separator: &is_separator };
         tree.grow(&sorted, None);
-        let Tree { branches, ends, end_mark: _ } = tree;
+        let Tree { branches, ends, .. } = tree;
         Ok(Self { texts, branches, ends })
     }
 
@@ -132,14 +157,15 @@ fn shared_end(texts: &[Vec<TokenId>]) -> usize {
 }
 
 /// The branches of labels, while they are found.
-struct Tree {
+struct Tree<'a> {
     branches: Vec<Branch>,
     ends: Vec<Edge>,
     /// The number of tokens of the end mark.
     end_mark: usize,
+    is_separator: &'a dyn Fn(TokenId) -> bool,
 }
 
-impl Tree {
+impl Tree<'_> {
     /// Adds the branch at which the sorted `texts` part, after the edge `above`, then those below it. Without an edge
     /// above, it is the empty prefix.
     ///
@@ -148,7 +174,8 @@ impl Tree {
         let [(first, _), .., (last, _)] = texts else {
             // A single label parts from no other.
             let Some((text, label)) = texts.first() else { return };
-            let root = Branch { path: Vec::new(), children: text[..1].to_vec(), end: None, above: None };
+            let (path, children) = (Vec::new(), text[..1].to_vec());
+            let root = Branch { path, children, end: None, above: None, shorter: None };
             self.ends[*label] = above.unwrap_or(Edge { branch: 0, child: 0 });
             self.branches.extend(above.is_none().then_some(root));
             return;
@@ -161,10 +188,19 @@ impl Tree {
         let branch = self.branches.len();
         let children = groups.iter().map(|group| group[0].0[depth]).collect();
         let end = self.end_way(&groups, depth);
-        self.branches.push(Branch { path: first[..depth].to_vec(), children, end, above });
+        let path = first[..depth].to_vec();
+        let shorter = above.filter(|_| end.is_none()).and_then(|above| self.shorter(&path, above));
+        self.branches.push(Branch { path, children, end, above, shorter });
         for (child, group) in groups.into_iter().enumerate() {
             self.grow(group, Some(Edge { branch, child }));
         }
+    }
+
+    /// The edge of the label that ends at the branch of the edge `above`, if only separators lead from there to `path`.
+    fn shorter(&self, path: &[TokenId], above: Edge) -> Option<Edge> {
+        let from = &self.branches[above.branch];
+        let separates = path[from.path.len()..].iter().all(|token| (self.is_separator)(*token));
+        from.end.filter(|_| separates).map(|child| Edge { branch: above.branch, child })
     }
 
     /// The child of the shortest label at a branch, if nothing but tokens of the end mark is left of that label. At the
@@ -212,8 +248,8 @@ pub(crate) struct LabelReader {
     prefixes: Vec<f32>,
     /// Unread branches of which all branches above were read.
     frontier: Vec<usize>,
-    /// The log-probability of the most probable label that is known.
-    best: f32,
+    /// The edge of the most probable label that is known, and its log-probability.
+    best: Option<(Edge, f32)>,
 }
 
 impl LabelReader {
@@ -226,7 +262,7 @@ impl LabelReader {
             readings: vec![None; count],
             prefixes: vec![0.0; count],
             frontier: vec![0],
-            best: f32::NEG_INFINITY,
+            best: None,
         }
     }
 
@@ -237,44 +273,54 @@ impl LabelReader {
 
     /// Records the reading of this branch; returns whether another one is needed.
     pub(crate) fn note(&mut self, reading: BranchReading) -> bool {
-        let Self { labels, prefixes, frontier, best, at, .. } = self;
-        let branch = &labels.branches[*at];
-        let logprob = |edge: Edge| prefixes[edge.branch] + branch.logprob(&reading.logprobs, edge.child);
-        *best = labels
-            .ends
-            .iter()
-            .filter(|edge| edge.branch == *at)
-            .map(|edge| logprob(*edge))
-            .fold(*best, f32::max);
-        let below: Vec<(usize, f32)> = (labels.branches.iter().enumerate())
-            .filter_map(|(index, branch)| Some((index, branch.above.filter(|edge| edge.branch == *at)?)))
-            .map(|(index, edge)| (index, logprob(edge)))
-            .collect();
-        frontier.retain(|branch| branch != at);
-        for (index, prefix) in below {
-            prefixes[index] = prefix;
-            frontier.push(index);
-        }
-        self.readings[self.at] = Some(reading);
-        let next = match self.coverage {
-            Coverage::Reported | Coverage::Every => {
-                Some(self.at + 1).filter(|next| *next < self.readings.len())
+        let at = self.at;
+        self.frontier.retain(|branch| *branch != at);
+        for (index, branch) in self.labels.branches.iter().enumerate() {
+            if let Some(edge) = branch.above.filter(|edge| edge.branch == at) {
+                self.prefixes[index] = self.prefixes[at] + reading.logprobs[edge.child];
+                self.frontier.push(index);
             }
-            Coverage::ToTheBest => self.most_probable_unread(),
+        }
+        self.readings[at] = Some(reading);
+        // A shorter label gains what leads to no longer one.
+        let shorter = self.labels.branches[at].shorter;
+        let changed = self.labels.ends.iter().filter(|edge| edge.branch == at || Some(**edge) == shorter);
+        let found = changed.map(|edge| (*edge, self.edge_logprob(*edge)));
+        let better = |one: (Edge, f32), other: (Edge, f32)| if other.1 > one.1 { other } else { one };
+        self.best = self.best.into_iter().chain(found).reduce(better);
+        let next = match self.coverage {
+            Coverage::Reported | Coverage::Every => Some(at + 1).filter(|next| *next < self.readings.len()),
+            Coverage::ToTheBest => self.most_promising_unread(),
         };
-        self.at = next.unwrap_or(self.at);
+        self.at = next.unwrap_or(at);
         next.is_some()
     }
 
-    /// The unread branch that may lead to the most probable label, unless a known label is more probable.
-    fn most_probable_unread(&self) -> Option<usize> {
-        // No label below a branch is more probable than its prefix. One that is as probable may have a lower index.
-        let likeliest = self
-            .frontier
-            .iter()
-            .copied()
-            .reduce(|one, other| if self.prefixes[other] > self.prefixes[one] { other } else { one });
-        likeliest.filter(|branch| self.prefixes[*branch] >= self.best)
+    /// The unread branch that may change which label is the most probable one, if any may.
+    fn most_promising_unread(&self) -> Option<usize> {
+        let (best_edge, best) = self.best.unzip();
+        let shorter = |branch: usize| self.labels.branches[branch].shorter;
+        // No label below a branch is more probable than its prefix, but a shorter one may gain as much. One that is as
+        // probable as the best may have a lower index.
+        let bound = |branch: usize| match shorter(branch) {
+            Some(edge) if Some(edge) != best_edge => {
+                let gaining = self.frontier.iter().filter(|other| shorter(**other) == Some(edge));
+                let most: f32 = gaining.map(|other| self.prefixes[*other].exp()).sum();
+                (self.edge_logprob(edge).exp() + most).ln()
+            }
+            _ => self.prefixes[branch],
+        };
+        let bounds = self.frontier.iter().map(|branch| (*branch, bound(*branch)));
+        let likeliest = bounds.reduce(|one, other| if other.1 > one.1 { other } else { one });
+        likeliest.filter(|(_, bound)| best.is_none_or(|best| *bound >= best)).map(|(branch, _)| branch)
+    }
+
+    /// The probability of all labels together, under the raw logits. If not all branches were read, it is an upper
+    /// bound: what leads to an unread one counts as if a label followed for certain.
+    fn mass(&self) -> f64 {
+        let known = (0..self.labels.texts.len()).map(|label| self.logprob(label));
+        let unread = self.frontier.iter().map(|branch| self.prefixes[*branch]);
+        known.chain(unread).map(|logprob| f64::from(logprob).exp()).sum::<f64>().min(1.0)
     }
 
     /// The scores by which a label is chosen: log-probabilities, plus the biases of the tokens at branches. The score
@@ -293,11 +339,32 @@ impl LabelReader {
 
     /// The log-probability of a label; minus infinity if its branches were not all read.
     fn logprob(&self, label: usize) -> f32 {
-        let Edge { branch, child } = self.labels.ends[label];
+        self.edge_logprob(self.labels.ends[label])
+    }
+
+    /// The log-probability of the label that ends with this edge; minus infinity if its branch was not read.
+    fn edge_logprob(&self, edge: Edge) -> f32 {
         // A branch is read after those above it.
-        self.readings[branch].as_ref().map_or(f32::NEG_INFINITY, |reading| {
-            self.prefixes[branch] + self.labels.branches[branch].logprob(&reading.logprobs, child)
-        })
+        let Some(reading) = &self.readings[edge.branch] else { return f32::NEG_INFINITY };
+        let returned = self.returned(edge, &reading.logprobs);
+        let branch = &self.labels.branches[edge.branch];
+        self.prefixes[edge.branch] + branch.logprob(&reading.logprobs, edge.child, returned)
+    }
+
+    /// The probability that separators follow a shorter label and no longer one does, as far as it was read; `tokens`
+    /// are the log-probabilities of the children of its branch.
+    fn returned(&self, edge: Edge, tokens: &[f32]) -> f64 {
+        if self.labels.branches[edge.branch].end != Some(edge.child) {
+            return 0.0;
+        }
+        let readings = self.labels.branches.iter().zip(&self.readings);
+        let after_separators = readings.filter(|(branch, _)| branch.shorter == Some(edge));
+        after_separators
+            .filter_map(|(branch, reading)| {
+                let separators = f64::from(tokens[branch.above?.child]).exp();
+                Some(separators * Branch::left(&reading.as_ref()?.logprobs))
+            })
+            .sum()
     }
 
     /// What is reported when `label` was chosen: for each token that was read its own log-probability, also for an
@@ -316,7 +383,7 @@ impl LabelReader {
         }
         let is_reported = self.coverage == Coverage::Reported;
         let logprobs = is_reported.then(|| (0..texts.len()).map(|label| self.logprob(label)).collect());
-        Choice { label, tokens, logprobs }
+        Choice { label, tokens, logprobs, mass: self.mass() }
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Chosen {
     pub piece: Piece,
     /// Log-probabilities (natural logarithm) of all texts, if they were requested.
     pub logprobs: Option<Vec<f32>>,
+    /// The probability of all texts together; an upper bound if their probabilities were not requested.
+    pub mass: f64,
 }
 
 /// An event of a text stream.

@@ -135,7 +135,7 @@ impl CompletionStream {
         if let Some(choice_logprobs) = &mut self.choice_logprobs {
             piece.logprobs.extend(choice_logprobs.next(choice, &starts));
         }
-        Chosen { index: choice.label, piece, logprobs: choice.logprobs.clone() }
+        Chosen { index: choice.label, piece, logprobs: choice.logprobs.clone(), mass: choice.mass }
     }
 
     /// Releases the text held back, at the end of the sequence.

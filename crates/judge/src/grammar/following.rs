@@ -20,6 +20,11 @@ use super::{
 /// Number of refused tokens at one position after which the known ending is written.
 const MAX_REFUSED: usize = 4;
 
+/// Number of digits of an integer, a fraction or an exponent after which no other begins, unless the schema requires
+/// one: the next ones change no number that parsers represent in 64 bits, and a critic that repeats a digit would write
+/// it to its token limit.
+const MAX_DIGITS: usize = 16;
+
 /// How long the engine waits for a look-ahead on another thread. It takes some tens of milliseconds; a longer wait
 /// means that no thread was available.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -100,6 +105,9 @@ impl Text {
     fn look(&mut self, vocabulary: &Vocabulary) -> Result<(), GuideError> {
         let mask = self.matcher.compute_mask().map_err(|error| failure(&format!("{error:#}")))?;
         self.allowed = allowed(&mask, vocabulary);
+        if self.position.as_ref().is_some_and(|position| position.digits >= MAX_DIGITS) {
+            end_number(&mut self.allowed, vocabulary);
+        }
         Ok(())
     }
 
@@ -200,6 +208,15 @@ fn allowed(mask: &SimpleVob, vocabulary: &Vocabulary) -> Allowed {
         *last &= (1 << (size % 32)) - 1;
     }
     Allowed { tokens, end: mask.is_allowed(vocabulary.end()) }
+}
+
+/// Allows no further digit, if anything else is allowed.
+fn end_number(allowed: &mut Allowed, vocabulary: &Vocabulary) {
+    let others = allowed.tokens.iter().zip(vocabulary.digits()).map(|(tokens, digits)| tokens & !digits);
+    let others: Vec<u32> = others.collect();
+    if allowed.end || others.iter().any(|tokens| *tokens != 0) {
+        allowed.tokens = others;
+    }
 }
 
 /// A text that follows the rules. Work for its next token runs on a thread for blocking work while the model runs;

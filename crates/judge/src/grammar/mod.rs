@@ -57,7 +57,7 @@ const STACK_BYTES: usize = 64 << 20;
 /// The shape that a reply must have.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
-    /// Any JSON object.
+    /// Any JSON object with at least one member.
     Object,
     /// A JSON document that is valid under this schema.
     Schema(Value),
@@ -204,22 +204,18 @@ fn compile_on_deep_stack(
 
 /// Compiles the rules for `shape` over a vocabulary.
 fn compile(shape: &Shape, vocabulary: Arc<Vocabulary>, runtime: Handle) -> Result<Compiled, GrammarError> {
-    let (grammar, position) = grammar(shape)?;
-    let needed = match shape {
-        Shape::Schema(schema) => schema::needed(schema),
-        Shape::Object | Shape::Pattern(_) | Shape::OneOf(_) => Vec::new(),
-    };
+    let Grammar { rules, start, needed } = grammar(shape)?;
     // One token may open structures that take about as many tokens to close as the schema has characters.
     let slack = 64
         + match shape {
             Shape::OneOf(texts) => texts.iter().map(String::len).max().unwrap_or(0),
             Shape::Object | Shape::Schema(_) | Shape::Pattern(_) => shape_bytes(shape),
         };
-    let matcher = Matcher::new(vocabulary.factory.create_parser(grammar));
+    let matcher = Matcher::new(vocabulary.factory.create_parser(rules));
     if let Some(error) = matcher.get_error() {
         return Err(refusal(shape, failure(&error)));
     }
-    let compiled = Compiled::new(Ways { vocabulary, needed }, (matcher, position), slack, runtime);
+    let compiled = Compiled::new(Ways { vocabulary, needed }, (matcher, start), slack, runtime);
     compiled.map_err(|failure| refusal(shape, failure))
 }
 
@@ -323,19 +319,36 @@ fn unanchored(pattern: &str) -> &str {
     }
 }
 
-/// The shape as the compiler's grammar, and the start position in the document for JSON shapes.
-fn grammar(shape: &Shape) -> Result<(TopLevelGrammar, Option<Position>), GrammarError> {
+/// A shape as the compiler is given it.
+struct Grammar {
+    rules: TopLevelGrammar,
+    /// The start position in the document, for JSON shapes.
+    start: Option<Position>,
+    /// The keys that some object requires, as written after their opening quote.
+    needed: Vec<Vec<u8>>,
+}
+
+impl Grammar {
+    /// The grammar of documents that are valid under `schema`, which is narrowed.
+    fn of_schema(schema: Value) -> Self {
+        let (start, needed) = (Some(Position::start()), schema::needed(&schema));
+        Self { rules: TopLevelGrammar::from_json_schema(schema), start, needed }
+    }
+
+    /// The grammar of other texts.
+    fn of_text(rules: TopLevelGrammar) -> Self {
+        Self { rules, start: None, needed: Vec::new() }
+    }
+}
+
+/// The shape as the compiler is given it.
+fn grammar(shape: &Shape) -> Result<Grammar, GrammarError> {
     Ok(match shape {
-        Shape::Object => (
-            TopLevelGrammar::from_json_schema(schema::narrowed(schema::any_object())?),
-            Some(Position::start()),
-        ),
-        Shape::Schema(given) => {
-            (TopLevelGrammar::from_json_schema(schema::narrowed(given.clone())?), Some(Position::start()))
-        }
+        Shape::Object => Grammar::of_schema(schema::narrowed(schema::any_object())?),
+        Shape::Schema(given) => Grammar::of_schema(schema::narrowed(given.clone())?),
         Shape::Pattern(pattern) => {
             Breadth::of(unanchored(pattern))?;
-            (TopLevelGrammar::from_regex(unanchored(pattern)), None)
+            Grammar::of_text(TopLevelGrammar::from_regex(unanchored(pattern)))
         }
         Shape::OneOf(texts) => {
             let bytes: usize = texts.iter().map(String::len).sum();
@@ -356,7 +369,7 @@ fn grammar(shape: &Shape) -> Result<(TopLevelGrammar, Option<Position>), Grammar
             }
             let quoted: Vec<String> =
                 texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
-            (TopLevelGrammar::from_lark(format!("start: {}", quoted.join(" | "))), None)
+            Grammar::of_text(TopLevelGrammar::from_lark(format!("start: {}", quoted.join(" | "))))
         }
     })
 }

@@ -34,17 +34,23 @@ pub(super) struct Position {
     pub(super) at: At,
     /// Whether the previous byte began an escape sequence.
     pub(super) escaped: bool,
+    /// Number of digits since the number around the position, its fraction or its exponent began.
+    pub(super) digits: usize,
 }
 
 impl Position {
     /// The beginning of a document.
     pub(super) fn start() -> Self {
-        Self { open: Vec::new(), at: At::Value, escaped: false }
+        Self { open: Vec::new(), at: At::Value, escaped: false, digits: 0 }
     }
 
     /// Advances over bytes that some JSON grammar allows here.
     pub(super) fn advance(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.pass(*byte));
+        for byte in bytes {
+            self.pass(*byte);
+            let is_digit = self.at == At::InScalar && byte.is_ascii_digit();
+            self.digits = if is_digit { self.digits + 1 } else { 0 };
+        }
     }
 
     fn pass(&mut self, byte: u8) {
@@ -101,5 +107,22 @@ mod tests {
         assert_eq!(at("]"), (1, At::After));
         assert_eq!(at("],"), (1, At::Key));
         assert_eq!(places.last(), Some(&(0, At::After)));
+    }
+
+    #[test]
+    fn digits_are_counted_in_each_part_of_a_number() {
+        for (text, digits) in [
+            ("[-12", 2),
+            ("[12.", 0),
+            ("[1.345", 3),
+            ("[1.3e27", 2),
+            ("[12,", 0),
+            (r#"["12"#, 0),
+            ("[true", 0),
+        ] {
+            let mut position = Position::start();
+            position.advance(text.as_bytes());
+            assert_eq!(position.digits, digits, "{text}");
+        }
     }
 }

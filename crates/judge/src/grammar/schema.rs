@@ -12,6 +12,9 @@ use super::{GrammarError, cost::Costly};
 const MAX_BYTES: usize = 128 << 10;
 /// Maximum nesting depth of a schema, since the compiler recurses that deep.
 const MAX_DEPTH: usize = 64;
+/// Maximum number of properties of an object that are required where its schema does not say which are: the compiler's
+/// work grows with its square.
+const MAX_REQUIRED: usize = 100;
 /// The largest integer that every JSON parser represents exactly.
 const LARGEST: i64 = (1 << 53) - 1;
 
@@ -44,10 +47,12 @@ const ANNOTATIONS: [&str; 15] = [
     "writeOnly",
 ];
 
-/// A schema for any JSON object.
+/// A schema for any JSON object with at least one member: programs take the absence of what they look for as an answer,
+/// too.
 pub(super) fn any_object() -> Value {
     json!({
         "type": "object",
+        "minProperties": 1,
         "additionalProperties": { "$ref": "#/$defs/value" },
         "$defs": { "value": { "anyOf": [
             { "type": ["null", "boolean", "string", "number"] },
@@ -58,8 +63,9 @@ pub(super) fn any_object() -> Value {
 }
 
 /// The schema for the compiler. Every document that it allows is valid under `schema`. It excludes white space
-/// except single spaces after separators, and, where only one schema applies to each value, unnamed properties and
-/// numbers that parsers cannot represent exactly.
+/// except single spaces after separators, and, where only one schema applies to each value, unnamed properties, objects
+/// without the properties that they name if the schema does not say which are required, and numbers that parsers cannot
+/// represent exactly.
 ///
 /// # Errors
 /// [`GrammarError::Refused`] when it is not a schema, [`GrammarError::TooLarge`] and [`GrammarError::TooDeep`] when
@@ -166,7 +172,8 @@ pub(super) fn depth(value: &Value) -> usize {
     1 + deepest.unwrap_or(0)
 }
 
-/// The keys required by any object of the schema, as written after their opening quote.
+/// The keys required by any object of the schema, as written after their opening quote, and those of which it requires
+/// some.
 pub(super) fn needed(schema: &Value) -> Vec<Vec<u8>> {
     let mut keys = BTreeSet::new();
     collect_needed(&mut schema.clone(), &mut keys);
@@ -175,15 +182,11 @@ pub(super) fn needed(schema: &Value) -> Vec<Vec<u8>> {
 
 fn collect_needed(schema: &mut Value, keys: &mut BTreeSet<Vec<u8>>) {
     let Some(keywords) = schema.as_object_mut() else { return };
-    for name in keywords
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|name| name.is_string())
-    {
-        keys.insert(name.to_string().as_bytes()[1..].to_vec());
-    }
+    let required = keywords.get("required").and_then(Value::as_array).into_iter().flatten();
+    let some = keywords.get("properties").filter(|_| keywords.contains_key("minProperties"));
+    let some = some.and_then(Value::as_object).into_iter().flat_map(|named| named.keys());
+    let names = required.filter_map(Value::as_str).chain(some.map(String::as_str));
+    keys.extend(names.map(|name| Value::from(name).to_string().as_bytes()[1..].to_vec()));
     parts(keywords).for_each(|part| collect_needed(part, keys));
 }
 
@@ -236,8 +239,41 @@ fn narrow(schema: &mut Value) {
         if !whole {
             include_bounds(keywords);
         }
-    } else if is("object") && named_alone(keywords) {
-        keywords.insert("additionalProperties".into(), Value::Bool(false));
+    } else if is("object") {
+        if named_alone(keywords) {
+            keywords.insert("additionalProperties".into(), Value::Bool(false));
+        }
+        require(keywords);
+    }
+}
+
+/// Requires the properties of an object whose schema does not say which are required: those without a default, or else
+/// any one of them. A property whose schema has a reference may lead back to the object, so that it stays optional.
+fn require(keywords: &mut Map<String, Value>) {
+    if ["required", "minProperties", "maxProperties"].iter().any(|key| keywords.contains_key(*key)) {
+        return;
+    }
+    let Some(properties) = keywords.get("properties").and_then(Value::as_object) else { return };
+    if properties.len() > MAX_REQUIRED {
+        return;
+    }
+    let finite = properties.iter().filter(|(_, schema)| schema.is_object() && !has_reference(schema));
+    let required = finite.clone().filter(|(_, schema)| schema.get("default").is_none());
+    let required: Vec<Value> = required.map(|(name, _)| Value::from(name.as_str())).collect();
+    let has_finite = finite.count() > 0;
+    if !required.is_empty() {
+        keywords.insert("required".into(), Value::Array(required));
+    } else if has_finite && !may_have_others(keywords) {
+        keywords.insert("minProperties".into(), json!(1));
+    }
+}
+
+/// Whether a schema has a reference to another one in it.
+fn has_reference(schema: &Value) -> bool {
+    match schema {
+        Value::Array(parts) => parts.iter().any(has_reference),
+        Value::Object(parts) => parts.contains_key("$ref") || parts.values().any(has_reference),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -307,7 +343,16 @@ mod tests {
     fn nothing_is_narrowed_that_could_be_needed() {
         for schema in [
             json!({ "type": "object", "properties": { "a": {} }, "required": ["b"] }),
-            json!({ "type": "object", "properties": { "a": {} }, "additionalProperties": true }),
+            json!({ "type": "object", "properties": { "a": {} }, "required": [], "additionalProperties": true }),
+            json!({ "type": "object", "properties": { "a": {} }, "maxProperties": 0 , "additionalProperties": false }),
+            json!({
+                "$ref": "#/$defs/a",
+                "$defs": { "a": {
+                    "type": "object",
+                    "properties": { "a": { "anyOf": [{ "$ref": "#/$defs/a" }, { "type": "null" }] }, "b": false },
+                    "additionalProperties": false,
+                } },
+            }),
             json!({ "allOf": [{ "type": "object", "properties": { "a": {} } }, { "required": ["b"] }] }),
             json!({ "type": "integer", "enum": [1] }),
         ] {
@@ -315,6 +360,24 @@ mod tests {
             same.as_object_mut().unwrap().remove("x-guidance");
             assert_eq!(same, schema);
         }
+    }
+
+    #[test]
+    fn an_object_has_the_properties_that_it_names() {
+        let (plain, defaulted) = (json!({ "type": "null" }), json!({ "type": "null", "default": null }));
+        let object = |properties: Value| json!({ "type": "object", "properties": properties });
+        for (properties, key, expected) in [
+            (json!({ "a": plain, "b": defaulted, "c": plain }), "required", json!(["a", "c"])),
+            (json!({ "a": defaulted, "b": defaulted }), "minProperties", json!(1)),
+            (json!({ "a": plain, "b": { "$ref": "#/properties/a" } }), "required", json!(["a"])),
+        ] {
+            let narrowed = narrowed(object(properties)).unwrap();
+            assert_eq!(narrowed[key], expected, "{narrowed}");
+        }
+        let open =
+            json!({ "type": "object", "properties": { "a": defaulted }, "additionalProperties": true });
+        let narrowed = narrowed(open).unwrap();
+        assert!(narrowed.get("minProperties").is_none(), "{narrowed}");
     }
 
     #[test]

@@ -48,7 +48,21 @@ fn compiled(shape: &Shape) -> Compiled {
 async fn endings_are_short() {
     let string = || json!({ "type": "string" });
     for (shape, expected) in [
-        (Shape::Object, "{}"),
+        (Shape::Object, r#"{"":0}"#),
+        // What a schema does not make optional is written, or any one of what has a default.
+        (
+            Shape::Schema(
+                json!({ "type": "object", "properties": { "ab": string(), "c": { "type": "null" } } }),
+            ),
+            r#"{"ab":"","c":null}"#,
+        ),
+        (
+            Shape::Schema(json!({
+                "type": "object",
+                "properties": { "a": { "enum": ["x", 1], "default": 1 }, "b": { "const": 12, "default": 12 } },
+            })),
+            r#"{"a":1}"#,
+        ),
         (Shape::Pattern("a{3}b*|c{5}".into()), "aaa"),
         (Shape::Pattern("A.*Z".into()), "AZ"),
         (Shape::Pattern("[ab]*c[ab]*".into()), "c"),
@@ -73,6 +87,19 @@ async fn endings_are_short() {
                 json!({ "type": "array", "items": { "enum": ["the \"third\" one", "A"] }, "minItems": 2 }),
             ),
             r#"["A","A"]"#,
+        ),
+        // A reference to a part anywhere in the schema.
+        (
+            Shape::Schema(json!({ "anyOf": [{
+                "type": "object",
+                "properties": { "abc": { "type": "string", "minLength": 9, "$defs": { "c": { "const": 2 } } } },
+                "required": ["abc"],
+            }, {
+                "type": "object",
+                "properties": { "d": { "$ref": "#/anyOf/0/properties/abc/$defs/c" } },
+                "required": ["d"],
+            }] })),
+            r#"{"d":2}"#,
         ),
         (
             Shape::Schema(json!({
@@ -174,6 +201,36 @@ async fn any_text_is_whole_within_any_bound_that_holds_the_shortest() {
                 tokio::task::spawn_blocking(move || write(&rules, 2, &mut chance(1))).await.unwrap().unwrap();
             assert!(!cut.1, "two tokens hold no such text: {cut:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_number_is_not_continued_beyond_its_precision() {
+    // The digit that the text repeats is always allowed by the schema itself.
+    for (schema, expected) in [
+        (json!({ "type": "number" }), "[1111111111111111.1111111111111111]"),
+        (json!({ "type": "number", "minimum": 0, "maximum": 0.5 }), "[0.1111111111111111]"),
+        (json!({ "type": "integer" }), "[1111111111111111]"),
+        (json!({ "type": "number", "minimum": 1e-18, "maximum": 2e-18 }), "[0.000000000000000001]"),
+    ] {
+        let rules = compiled(&Shape::Schema(
+            json!({ "type": "array", "items": schema, "minItems": 1, "maxItems": 1 }),
+        ));
+        let written = tokio::task::spawn_blocking(move || {
+            let mut guide = rules.begin();
+            let mut text = String::new();
+            loop {
+                let allowed = guide.allowed(100 - text.len()).unwrap();
+                let token =
+                    b"[10.]".iter().find(|byte| allowed.contains(TokenId(u32::from(**byte)))).unwrap();
+                text.push(char::from(*token));
+                if guide.take(TokenId(u32::from(*token)), 100 - text.len()).unwrap() == TokenOutcome::Complete
+                {
+                    return text;
+                }
+            }
+        });
+        assert_eq!(written.await.unwrap(), expected);
     }
 }
 

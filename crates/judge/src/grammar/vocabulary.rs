@@ -34,6 +34,8 @@ pub(super) struct Vocabulary {
     size: u32,
     /// A token for each single byte.
     bytes: Vec<u32>,
+    /// The set of tokens that begin with a digit, one bit for each.
+    digits: Vec<u32>,
 }
 
 impl Vocabulary {
@@ -59,6 +61,12 @@ impl Vocabulary {
             })
         });
         let bytes = bytes.collect();
+        let mut digits = vec![0; words.len().div_ceil(32)];
+        for (id, _) in
+            words.iter().enumerate().filter(|(_, word)| word.first().is_some_and(u8::is_ascii_digit))
+        {
+            digits[id / 32] |= 1 << (id % 32);
+        }
         words.push(b"\xFF<end>".to_vec());
         let count = words.len() as u32;
         let trie = TokTrie::from(&TokRxInfo::new(count, count - 1), &words);
@@ -68,7 +76,7 @@ impl Vocabulary {
         let mut factory = factory.map_err(|error| GrammarError::Refused(in_a_line(&format!("{error:#}"))))?;
         factory.quiet();
         *factory.limits_mut() = limits();
-        Ok(Self { factory, environment, size, bytes })
+        Ok(Self { factory, environment, size, bytes, digits })
     }
 
     /// The size of the critic's vocabulary.
@@ -89,6 +97,11 @@ impl Vocabulary {
     /// The token for a single byte, which may not be one of the critic's.
     pub(super) fn byte(&self, byte: u8) -> u32 {
         self.bytes[usize::from(byte)]
+    }
+
+    /// The set of tokens that begin with a digit: bit `id % 32` of element `id / 32` for each.
+    pub(super) fn digits(&self) -> &[u32] {
+        &self.digits
     }
 
     /// A short sequence of the critic's tokens for these bytes; `None` if the critic has no such tokens.

@@ -407,7 +407,7 @@ mod tests {
         let single: [JudgeError; 5] = [
             Failure::Backend(Arc::new(critic::BackendError::NonFinite)).into(),
             EncodeError::Busy.into(),
-            EngineError::TooLong { tokens: 2, limit: 1 }.into(),
+            EngineError::too_long(2, 1).into(),
             EngineError::Quarantined { left_s: 1 }.into(),
             JudgeError::Silent,
         ];

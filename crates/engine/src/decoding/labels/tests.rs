@@ -102,8 +102,8 @@ fn a_label_ends_in_whatever_does_not_continue_it() {
     assert!(are_close(&biased, &[expected[0], expected[1] + 4.0, expected[2] + 1.0]));
     // A certain continuation leaves nothing, and rounding never less than the end mark has.
     let branch = reader.branch();
-    assert_eq!(branch.logprob(&[0.0, f32::NEG_INFINITY], 1), f32::NEG_INFINITY);
-    assert!(are_close(&[branch.logprob(&[1e-7, -20.0], 1)], &[-20.0]));
+    assert_eq!(branch.logprob(&[0.0, f32::NEG_INFINITY], 1, 0.0), f32::NEG_INFINITY);
+    assert!(are_close(&[branch.logprob(&[1e-7, -20.0], 1, 0.0)], &[-20.0]));
 }
 
 #[test]
@@ -149,16 +149,72 @@ fn the_most_probable_label_takes_no_more_readings_than_it_must() {
     let mut reader = reader(texts, Coverage::ToTheBest);
     assert!(!reader.note(read(&[-1.0, -0.5])));
     assert_eq!((argmax(&reader.scores(&[])), reader.choice(0).logprobs), (0, None));
+    // What leads to the unread branch counts as if a label followed.
+    let mass = f64::from((-1f32).exp()) + f64::from((-0.5f32).exp());
+    assert!((reader.choice(0).mass - mass).abs() < 1e-6);
     // A label that begins with 1 may be more probable.
     let mut reader = self::reader(texts, Coverage::ToTheBest);
     assert!(reader.note(read(&[-0.5, -1.0])));
     assert_eq!(ids(&reader.branch().path), [1]);
     assert!(!reader.note(read(&[-2.0, -0.25])));
     assert_eq!(argmax(&reader.scores(&[])), 1);
+    assert!((reader.choice(1).mass - mass).abs() < 1e-6, "1 and 10 have all that begins with 1");
     // The most probable prefix leads to improbable labels: "15." and "10.".
     let mut reader = self::reader(&[&[7, 9], &[1, 5, 9], &[1, 0, 9]], Coverage::ToTheBest);
     assert!(reader.note(read(&[-0.5, -1.0])));
     assert!(!reader.note(read(&[-3.0, -4.0])));
+    assert_eq!(argmax(&reader.scores(&[])), 0);
+}
+
+/// "1]", "1.5]", "1.7]" and "7]", with 8 as the point and 9 as the bracket.
+const DECIMALS: [&[u32]; 4] = [&[1, 9], &[1, 8, 5, 9], &[1, 8, 7, 9], &[7, 9]];
+
+fn decimals(coverage: Coverage) -> LabelReader {
+    let texts = DECIMALS.map(|text| text.iter().map(|id| TokenId(*id)).collect());
+    let is_point = |token: TokenId| token.0 == 8;
+    LabelReader::new(Labels::with_separators(texts.into(), 1, is_point).unwrap(), coverage)
+}
+
+#[test]
+fn a_point_after_which_no_digit_follows_ends_the_number() {
+    for coverage in [Coverage::Reported, Coverage::ToTheBest] {
+        let mut reader = decimals(coverage);
+        assert!(reader.note(read(&[0.6f32.ln(), 0.3f32.ln()])));
+        // After "1", the point has 0.9, and the bracket 0.05.
+        assert!(reader.note(read(&[0.9f32.ln(), 0.05f32.ln()])));
+        assert_eq!(ids(&reader.branch().path), [1, 8]);
+        // After "1.", the digits have 0.2 of the probability; a sentence follows otherwise.
+        assert!(!reader.note(read(&[0.15f32.ln(), 0.05f32.ln()])));
+        let expected = [0.6 * (0.1 + 0.9 * 0.8), 0.6 * 0.9 * 0.15, 0.6 * 0.9 * 0.05, 0.3f32].map(f32::ln);
+        assert!(are_close(&reader.scores(&[]), &expected), "{:?}", reader.scores(&[]));
+        assert!((reader.choice(0).mass - 0.9).abs() < 1e-6);
+    }
+    // Where a digit follows, it is the number.
+    let mut reader = decimals(Coverage::ToTheBest);
+    assert!(reader.note(read(&[0.6f32.ln(), 0.3f32.ln()])));
+    assert!(reader.note(read(&[0.9f32.ln(), 0.05f32.ln()])));
+    assert!(!reader.note(read(&[0.9f32.ln(), 0.05f32.ln()])));
+    assert_eq!(argmax(&reader.scores(&[])), 1);
+    // Without separators, what follows the point belongs to no label.
+    let mut plain = self::reader(&DECIMALS, Coverage::Reported);
+    for logprobs in [[0.6f32, 0.3], [0.9, 0.05], [0.15, 0.05]] {
+        plain.note(read(&logprobs.map(f32::ln)));
+    }
+    assert!((plain.choice(0).mass - (0.6 * 0.1 + 0.6 * 0.9 * 0.2 + 0.3)).abs() < 1e-6);
+}
+
+#[test]
+fn a_number_that_may_gain_is_read_to_its_end() {
+    // "1" alone has 0.18, and 0.42 more if no digit follows the point; "7" has 0.4.
+    let mut reader = decimals(Coverage::ToTheBest);
+    assert!(reader.note(read(&[0.6f32.ln(), 0.4f32.ln()])));
+    assert!(reader.note(read(&[0.7f32.ln(), 0.1f32.ln()])));
+    assert!(!reader.note(read(&[0.05f32.ln(), 0.05f32.ln()])));
+    assert_eq!(argmax(&reader.scores(&[])), 0);
+    // No reading can change that "1" is the most probable one.
+    let mut reader = decimals(Coverage::ToTheBest);
+    assert!(reader.note(read(&[0.9f32.ln(), 0.05f32.ln()])));
+    assert!(!reader.note(read(&[0.2f32.ln(), 0.1f32.ln()])));
     assert_eq!(argmax(&reader.scores(&[])), 0);
 }
 
@@ -171,9 +227,10 @@ proptest! {
     ) {
         // With an end marker, no text is a prefix of another.
         let texts: Vec<Vec<u32>> = texts.into_iter().map(|text| [text, vec![9]].concat()).collect();
-        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        let texts: Vec<Vec<TokenId>> = texts.into_iter().map(|text| text.into_iter().map(TokenId).collect()).collect();
         let best = |coverage| {
-            let mut reader = reader(&texts, coverage);
+            let labels = Labels::with_separators(texts.clone(), 1, |token| token.0 == 0).unwrap();
+            let mut reader = LabelReader::new(labels, coverage);
             loop {
                 let Branch { path, children, .. } = reader.branch().clone();
                 // The reading of a branch depends only on the branch; there are few values, so that some are
