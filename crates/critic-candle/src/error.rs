@@ -81,6 +81,16 @@ pub enum LoadError {
         /// The shape that the configuration implies.
         expected: Vec<usize>,
     },
+    /// The checkpoint has more layers than the configuration implies: without them it is another model.
+    #[error("tensor {tensor} is in {file}; config.json implies {layers} layers")]
+    MoreLayers {
+        /// The name of a tensor of the first layer that is one too many.
+        tensor: String,
+        /// The file or folder that holds it.
+        file: String,
+        /// The number of layers that the configuration implies.
+        layers: usize,
+    },
     /// A tensor is in two files, of which at least one is GGUF.
     #[error("tensor {tensor} is in {} and in {}; expected one file that has it", files[0], files[1])]
     Twice {

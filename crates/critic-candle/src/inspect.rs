@@ -24,6 +24,8 @@ pub struct Inspection {
     stored_bytes: usize,
     /// Bytes in memory when all weights are kept as stored.
     kept_bytes: usize,
+    /// The folder or repository of the vision tower, if the checkpoint refers to one instead of having it.
+    tower: Option<String>,
     /// The number of tensors of each stored type, as text.
     types: Vec<String>,
     /// Weights of the layers of the decoder and, if the checkpoint contains it, the tower; then those of the head.
@@ -41,17 +43,16 @@ pub fn inspect(source: &Source) -> Result<Inspection, LoadError> {
     let naming = architecture.gguf_naming();
     let weights = Weights::open(source, naming, &Rank::alone(ComputeDevice::Kernels), WeightForm::Stored)?;
     let text = architecture.text();
-    let tower = match architecture.tower_elsewhere(&weights) {
-        Some(_) => 0,
-        None => architecture.vision().product_weights(),
-    };
+    let tower = architecture.tower_elsewhere(&weights).map(str::to_owned);
+    let tower_weights = if tower.is_some() { 0 } else { architecture.vision().product_weights() };
     Ok(Inspection {
         parameters: weights.parameter_count(),
         stored_bytes: weights.stored_bytes(),
         kept_bytes: weights.kept_bytes(),
         types: weights.types().into_iter().map(|(name, count)| format!("{count} {name}")).collect(),
-        quantisable: (tower + text.product_weights(), text.vocabulary * text.hidden_size),
+        quantisable: (tower_weights + text.product_weights(), text.vocabulary * text.hidden_size),
         tied: text.ties_head(&weights, architecture.decoder_names(&weights)),
+        tower,
         architecture,
     })
 }
@@ -124,6 +125,9 @@ impl fmt::Display for Inspection {
             vision.image_size,
             vision.patches_per_side().pow(2)
         )?;
+        if let Some(tower) = &self.tower {
+            writeln!(formatter, "                 of {tower}, whose weights are not counted here")?;
+        }
         writeln!(
             formatter,
             "decoder          {} layers of {}, {} heads over {} key/value heads, vocabulary {}, {} head",

@@ -168,6 +168,11 @@ impl Weights {
         self.find(name, None).is_some()
     }
 
+    /// The file that holds the tensor `name`, if it exists.
+    pub(crate) fn file_of(&self, name: &str) -> Option<String> {
+        self.find(name, None).map(|entry| entry.file.to_string())
+    }
+
     /// Whether two tensors have the same shape, type and stored bytes. Always false for random weights.
     pub(crate) fn are_equal(&self, one: &str, other: &str) -> bool {
         let (Some(one), Some(other)) = (self.find(one, None), self.find(other, None)) else { return false };

@@ -66,6 +66,9 @@ fn a_tower_beside_the_checkpoint_is_found_by_its_name() {
         config["mm_vision_tower"] = tower.path().to_str().unwrap().into();
     });
     assert_eq!(answer(&mut body.load().unwrap()), wanted);
+    let described = inspect(&Source::Folder(body.path().into())).unwrap().to_string();
+    let note = format!("of {}, whose weights are not counted here", tower.path().display());
+    assert!(described.contains(&note), "{described}");
 }
 
 #[test]

@@ -201,6 +201,20 @@ fn what_a_processor_does_to_pixels_is_what_its_file_says() {
 }
 
 #[test]
+fn a_configuration_of_another_model_is_refused() {
+    let copy = Copy::of("tiny56");
+    copy.edit_json("config.json", |config| config["text_config"]["num_hidden_layers"] = 2.into());
+    let complaint = copy.complaint();
+    assert!(complaint.contains("layers.2.") && complaint.contains("implies 2 layers"), "{complaint}");
+    let copy = Copy::of("tiny56");
+    copy.edit_json("config.json", |config| {
+        config["vision_config"]["model_type"] = "clip_vision_model".into()
+    });
+    let complaint = copy.complaint();
+    assert!(complaint.contains("clip_vision_model"), "{complaint}");
+}
+
+#[test]
 fn a_processor_that_contradicts_the_model_is_refused() {
     for (file, key, value) in [
         ("preprocessor_config.json", "size", json!({ "height": 112, "width": 112 })),

@@ -78,6 +78,9 @@ impl Qwen2 {
     /// Loads the decoder whose tensors have these `names`. Where the head is tied or missing, the embedding's
     /// weight is the head. On one of several ranks, loads only the rank's part of `H`, `K`, the MLP and the head's
     /// vocabulary.
+    ///
+    /// # Errors
+    /// [`LoadError::MoreLayers`] when the checkpoint has a layer after the last one of `config`.
     pub(crate) fn load(
         weights: &Weights,
         names: DecoderNames,
@@ -85,6 +88,10 @@ impl Qwen2 {
         max_step_tokens: usize,
     ) -> std::result::Result<Self, LoadError> {
         let (DecoderNames { prefix, head }, size) = (names, config.hidden_size);
+        let tensor = format!("{prefix}layers.{}.input_layernorm.weight", config.layers);
+        if let Some(file) = weights.file_of(&tensor) {
+            return Err(LoadError::MoreLayers { tensor, file, layers: config.layers });
+        }
         let (table, shape) = (names.embedding(), [config.vocabulary, size]);
         let form = weights.form().of_head();
         let gpu = match weights.device() {

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::{error::LoadError, layers::Activation, source::Source, vision::VisionConfig};
 
+/// The kind of a tower that is SigLIP.
+const MODEL_TYPE: &str = "siglip_vision_model";
+
 /// SigLIP's keys. `save_pretrained` leaves out values that equal the class's defaults, so each default is the
 /// class's.
 #[derive(Deserialize)]
@@ -17,6 +20,7 @@ pub(crate) struct SiglipConfig {
     patch_size: Option<Side>,
     layer_norm_eps: Option<f64>,
     hidden_act: Option<String>,
+    model_type: Option<String>,
 }
 
 /// The side of a square, as one number or as height and width.
@@ -52,6 +56,9 @@ impl SiglipConfig {
         source: &Source,
         run: impl FnOnce(usize) -> Result<usize, LoadError>,
     ) -> Result<VisionConfig, LoadError> {
+        if let Some(kind) = self.model_type.filter(|kind| kind != MODEL_TYPE) {
+            return Err(source.unsupported("vision_config.model_type", kind, MODEL_TYPE));
+        }
         let hidden_size = self.hidden_size.unwrap_or(768);
         let heads = self.num_attention_heads.unwrap_or(12);
         let image_size = self.image_size.unwrap_or(Side::Once(224)).of(source, "vision_config.image_size")?;
