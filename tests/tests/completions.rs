@@ -287,6 +287,7 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_name() {
         (json!({ "frequency_penalty": 3 }), "invalid_request", "frequency_penalty"),
         (json!({ "response_format": { "type": "json_object" } }), "unsupported_parameter", "response_format"),
         (json!({ "prompt_logprobs": 1 }), "unsupported_parameter", "prompt_logprobs"),
+        (json!({ "length_penalty": 0.8 }), "unsupported_parameter", "length_penalty"),
         (json!({ "logprobs": 6 }), "invalid_request", "logprobs"),
         (json!({ "n": 3, "best_of": 2 }), "invalid_request", "best_of"),
         (json!({ "best_of": 2, "stream": true }), "invalid_request", "best_of"),
@@ -310,6 +311,8 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_name() {
         let error = response.json();
         assert_eq!(error["error"]["code"], code, "{error}");
         assert_eq!(error["error"]["param"].as_str().unwrap_or("null"), param, "{error}");
+        // What is offered instead of the probabilities of given continuations.
+        assert_eq!(error["error"]["message"].as_str().unwrap().contains("/v1/decisions"), param == "echo");
     }
     // Every token of the vocabulary is accepted in a prompt, including control tokens.
     let all: Vec<u32> = (0..645).collect();

@@ -227,11 +227,11 @@ fn replies_are_valid_under_any_schema_with_any_room() {
 fn json_mode_is_a_bare_object_each_time() {
     let server = Server::with_options(&[]);
     for (seed, temperature) in (0..10).zip([0.0, 1.0, 1.7].into_iter().cycle()) {
-        for tokens in [4, 40, 400] {
+        for tokens in [8, 40, 400] {
             let asked = json!({ "response_format": { "type": "json_object" }, "max_tokens": tokens, "seed": seed, "temperature": temperature });
             let reply = server.ok(CHAT, &chat(&asked));
             let document: Value = serde_json::from_str(content(&reply)).unwrap();
-            assert!(document.is_object() && content(&reply).starts_with('{'), "{reply}");
+            assert!(!document.as_object().unwrap().is_empty() && content(&reply).starts_with('{'), "{reply}");
             assert_eq!(finish(&reply), "stop");
         }
     }
@@ -300,6 +300,55 @@ fn a_function_that_is_named_or_required_is_called_with_valid_arguments() {
         let reply = server.ok(CHAT, &chat(&json!({ "tools": tools, "tool_choice": choice })));
         assert_eq!(content(&reply), content(&plain));
     }
+}
+
+#[test]
+fn an_object_has_the_properties_that_its_schema_names() {
+    let server = Server::with_options(&[]);
+    let parameters = json!({
+        "type": "object",
+        "properties": { "pass": { "type": "boolean" }, "score": { "type": "number" } },
+    });
+    let tools = json!([{ "type": "function", "function": { "name": "f", "parameters": parameters } }]);
+    for seed in 0..3 {
+        let drawn = json!({ "tools": tools, "tool_choice": "required", "temperature": 1.5, "seed": seed });
+        let reply = server.ok(CHAT, &chat(&drawn));
+        let call = &reply["choices"][0]["message"]["tool_calls"][0]["function"];
+        let arguments: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
+        assert!(arguments["pass"].is_boolean() && arguments["score"].is_number(), "{call}");
+    }
+}
+
+#[test]
+fn one_of_several_functions_is_called_with_its_own_arguments() {
+    let server = Server::with_options(&[]);
+    let schemas = [root(8), root(9)];
+    let tool = |index: usize| {
+        let name = ["praise", "blame"][index];
+        json!({ "type": "function", "function": { "name": name, "parameters": schemas[index] } })
+    };
+    let tools = json!([tool(0), tool(1)]);
+    let allowed =
+        json!({ "mode": "required", "tools": [{ "type": "function", "function": { "name": "blame" } }] });
+    let allowed = json!({ "type": "allowed_tools", "allowed_tools": allowed });
+    let mut documents = Documents::default();
+    for (choice, seed) in
+        [(json!("required"), 0), (json!("required"), 1), (json!("required"), 2), (allowed, 3)]
+    {
+        let body = chat(&json!({ "tools": tools, "tool_choice": choice, "temperature": 1.3, "seed": seed }));
+        let reply = server.ok(CHAT, &body);
+        let [call] = &reply["choices"][0]["message"]["tool_calls"].as_array().unwrap()[..] else {
+            panic!("{reply}")
+        };
+        let index = usize::from(call["function"]["name"] == "blame");
+        assert_eq!(call["function"]["name"], tool(index)["function"]["name"]);
+        assert!(choice == "required" || index == 1, "{reply}");
+        let arguments = call["function"]["arguments"].as_str().unwrap();
+        documents.add(&schemas[index], arguments);
+        assert_eq!(finish(&reply), "tool_calls");
+        assert_eq!(streamed(&server, &body), (arguments.to_owned(), "tool_calls".to_owned()));
+    }
+    documents.check();
 }
 
 #[test]
@@ -421,7 +470,12 @@ fn what_no_reply_can_be_held_to_is_refused_by_name() {
         (json!({ "guided_choice": [] }), "guided_choice", ""),
         (json!({ "structured_outputs": { "grammar": "x" } }), "structured_outputs", "choice"),
         (json!({ "guided_json": {}, "guided_choice": ["a"] }), "guided_choice", "guided_choice"),
-        (json!({ "tools": tools, "tool_choice": "required" }), "tool_choice", "one function"),
+        (
+            json!({ "tools": tools, "tool_choice": { "type": "custom", "custom": { "name": "a" } } }),
+            "tool_choice",
+            "functions",
+        ),
+        (json!({ "tools": vec![tools[0].clone(); 129] }), "tools", "128"),
         (
             json!({ "tools": tools, "tool_choice": { "type": "function", "function": { "name": "c" } } }),
             "tool_choice",

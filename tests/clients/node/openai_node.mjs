@@ -107,6 +107,24 @@ test("errors have their classes", async () => {
   await assert.rejects(client.get("/nowhere"), NotFoundError);
 });
 
+test("a response that calls a function", async () => {
+  const parameters = {
+    type: "object",
+    properties: { score: { type: "integer" } },
+    required: ["score"],
+    additionalProperties: false,
+  };
+  const response = await client.responses.create({
+    model: "gpt-4o",
+    input: "Judge it.",
+    tools: [{ type: "function", name: "record", parameters, strict: true }],
+    tool_choice: "required",
+  });
+  const [call] = response.output;
+  assert.deepEqual([call.type, call.name, response.output_text], ["function_call", "record", ""]);
+  assert.ok(Number.isInteger(JSON.parse(call.arguments).score));
+});
+
 test("models", async () => {
   const names = [];
   for await (const model of client.models.list()) {

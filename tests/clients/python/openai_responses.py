@@ -4,6 +4,7 @@ import openai
 import pydantic
 import pytest
 from conftest import QUESTION, RIGHT
+from openai.types.responses import Response
 
 MODEL = "gpt-4o"
 
@@ -62,6 +63,53 @@ def test_a_model_is_parsed(client):
         model=MODEL, input=f"{QUESTION} {RIGHT} Judge it.", text_format=Verdict, max_output_tokens=200
     )
     assert isinstance(response.output_parsed, Verdict)
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "name": name,
+        "parameters": {
+            "type": "object",
+            "properties": {"score": {"type": "integer"}, "reason": {"type": "string"}},
+            "required": ["score", "reason"],
+            "additionalProperties": False,
+        },
+        "strict": True,
+    }
+    for name in ("record", "refuse")
+]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "record"}])
+def test_a_function_is_called_and_its_result_is_read(client, choice):
+    asked = [{"role": "user", "content": f"{QUESTION} {RIGHT} Record your verdict."}]
+    options = dict(model=MODEL, tools=TOOLS, tool_choice=choice, max_output_tokens=200)
+    response = client.responses.create(input=asked, **options)
+    Response.model_validate(response.model_dump())
+    (call,) = response.output
+    assert call.type == "function_call" and call.name in ("record", "refuse") and call.call_id
+    Verdict.model_validate_json(call.arguments)
+    assert response.status == call.status == "completed" and not response.output_text
+
+    with client.responses.stream(input=asked, **options) as stream:
+        arguments = "".join(
+            event.delta for event in stream if event.type == "response.function_call_arguments.delta"
+        )
+        (streamed,) = stream.get_final_response().output
+    assert arguments == streamed.arguments == call.arguments and streamed.name == call.name
+
+    # What the package returned is given back to it, as its guide for functions does.
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "recorded"}
+    ended = client.responses.create(model=MODEL, input=[*asked, *response.output, result], max_output_tokens=24)
+    assert ended.output_text and ended.usage.input_tokens > response.usage.input_tokens
+
+
+def test_tokens_are_counted(client):
+    asked = dict(model=MODEL, input=f"{QUESTION} {RIGHT}", instructions="You judge.")
+    counted = client.responses.input_tokens.count(**asked)
+    assert counted.object == "response.input_tokens"
+    assert counted.input_tokens == client.responses.create(**asked, max_output_tokens=1).usage.input_tokens
 
 
 def test_errors(client):

@@ -58,6 +58,21 @@ def test_a_call_is_required_and_there_is_one_tool(client):
     RecordVerdict.model_validate_json(call.function.arguments)
 
 
+def test_one_of_several_tools_is_called(client):
+    class Refuse(pydantic.BaseModel):
+        reason: str
+
+    other = openai.pydantic_function_tool(Refuse, name="refuse")
+    options = dict(model=MODEL, messages=ASKED, tools=[TOOL, other], tool_choice="required", max_tokens=200)
+    completion = client.chat.completions.parse(**options)
+    (call,) = completion.choices[0].message.tool_calls
+    models = {"record_verdict": RecordVerdict, "refuse": Refuse}
+    assert isinstance(call.function.parsed_arguments, models[call.function.name])
+    with client.chat.completions.stream(**options) as stream:
+        (streamed,) = stream.get_final_completion().choices[0].message.tool_calls
+    assert (streamed.function.name, streamed.function.arguments) == (call.function.name, call.function.arguments)
+
+
 def test_a_stream_of_a_call(client):
     options = dict(model=MODEL, messages=ASKED, tools=[TOOL], tool_choice=FORCED, max_tokens=200)
     with client.chat.completions.stream(**options) as stream:

@@ -8,13 +8,14 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    call::Call,
     image_params::ImageParams,
     messages::{self, ChatMessage},
     sampling::{Sampling, Stop, TokenLimit},
     shape::{self, ConstraintParams, RequestedShape, StructuredOutputs},
     text_counts::{StreamOptions, TextCounts},
     tokens,
-    tools::{Call, ForcedCall, FunctionParams},
+    tools::{ForcedCall, FunctionParams},
     unsupported,
 };
 use crate::{
@@ -124,8 +125,8 @@ pub(crate) struct ChatBody {
     #[serde(default)]
     #[schema(value_type = Option<Vec<Object>>)]
     tools: Option<Value>,
-    /// With `none` or `auto` the critic answers in text. A named function is called; with `required`, the only
-    /// function is.
+    /// With `none` or `auto` the critic answers in text. A named function is called; with `required`, the critic names
+    /// one of them. `allowed_tools` narrows the functions to those that it names.
     #[serde(default)]
     tool_choice: Option<Value>,
     /// The older form of `tools`.
@@ -173,7 +174,7 @@ pub(crate) struct ChatBody {
     add_generation_prompt: Option<bool>,
 }
 
-/// The function that a reply calls, and the shape of its arguments or of the text.
+/// The function that a reply calls, and the shape of the text.
 struct ReplyConstraint {
     call: Option<Call>,
     shape: Option<RequestedShape>,
@@ -203,7 +204,7 @@ pub(crate) struct ChatRequest {
     pub(crate) cache_salt: Option<String>,
     /// The model's name in the request.
     pub(crate) model: Option<String>,
-    /// The shape of the text, or of the arguments of the call.
+    /// The shape of the text, also of that of a call.
     pub(crate) shape: Option<RequestedShape>,
     /// The function to call.
     pub(crate) call: Option<Call>,
@@ -260,7 +261,7 @@ impl ChatBody {
         })
     }
 
-    /// The function to call, and the shape of its arguments or of the text.
+    /// The function to call, and the shape of the text.
     fn reply_constraint(&self) -> Result<ReplyConstraint, ApiError> {
         let functions = FunctionParams {
             tools: self.tools.as_ref(),
@@ -269,8 +270,8 @@ impl ChatBody {
             function_call: self.function_call.as_ref(),
         };
         // A call takes precedence: it leaves no text that could have a shape.
-        if let Some(ForcedCall { call, arguments }) = functions.forced_call()? {
-            return Ok(ReplyConstraint { call: Some(call), shape: Some(arguments) });
+        if let Some(ForcedCall { call, shape }) = functions.forced_call()? {
+            return Ok(ReplyConstraint { call: Some(call), shape: Some(shape) });
         }
         let constraints = ConstraintParams {
             guided_json: self.guided_json.as_ref(),

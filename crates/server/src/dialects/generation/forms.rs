@@ -10,7 +10,7 @@ use axum::{
 use judge::{Bound, CompletionParams, Form, FormPart, Part, Prompt, RawPrompt, ReplyPart, Role, Rules};
 use serde_json::Value;
 
-use super::prompt_schema::schema_of;
+use super::{prompt_keys, prompt_schema};
 use crate::{
     access::{FormsOfKey, Grant},
     error::{ApiError, quoted},
@@ -81,7 +81,7 @@ impl WantedForm {
     /// The form of the answer to `prompt`.
     ///
     /// # Errors
-    /// When no form has the name, or the form needs points or options that the prompt does not state.
+    /// When no form has the name, or the form needs points, items or options that the prompt does not state.
     pub(crate) fn find(&self, rules: &Rules, prompt: &Prompt) -> Result<Option<Form>, ApiError> {
         self.find_in(rules, &texts_of(prompt))
     }
@@ -128,12 +128,15 @@ impl WantedForm {
     pub(crate) fn find_object(&self, rules: &Rules, prompt: &Prompt) -> Option<KnownObject> {
         match self {
             Self::Off | Self::Named(_) => None,
-            Self::Auto => schema_of(prompt).map(KnownObject::Schema).or_else(|| {
-                let texts = texts_of(prompt);
-                let form = rules.library().form_of(&texts)?;
-                let form = form.is_json_object().then(|| form.clone())?.for_prompt(&texts)?;
-                Some(KnownObject::Form(Box::new(form)))
-            }),
+            Self::Auto => {
+                let form = || {
+                    let texts = texts_of(prompt);
+                    let form = rules.library().form_of(&texts)?.clone().for_prompt(&texts)?;
+                    form.is_json_object().then(|| KnownObject::Form(Box::new(form)))
+                };
+                let schema = prompt_schema::schema_of(prompt).map(KnownObject::Schema);
+                schema.or_else(form).or_else(|| prompt_keys::schema_of(prompt).map(KnownObject::Schema))
+            }
         }
     }
 }

@@ -92,7 +92,8 @@ fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Resu
     };
     let calls = call_arguments(tool_calls, &format!("{param}.tool_calls"))?;
     let call = function_call.filter(|call| !call.is_null());
-    let call = call.map(|call| arguments(&call, &format!("{param}.function_call"))).transpose()?;
+    let call =
+        call.map(|call| arguments(&call["arguments"], &format!("{param}.function_call"))).transpose()?;
     let calls: Vec<Part> = calls.into_iter().chain(call).map(Part::Text).collect();
     let param = format!("{param}.content");
     let mut parts = match content {
@@ -111,7 +112,10 @@ fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Resu
 }
 
 /// The role in which the result of a call is shown. `named` is the call or function, which must be named.
-fn role_of_result(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
+///
+/// # Errors
+/// When it is not; the error names `param`.
+pub(crate) fn role_of_result(named: Option<&Value>, param: &str) -> Result<Role, ApiError> {
     match named.and_then(Value::as_str) {
         Some(name) if !name.is_empty() => Ok(Role::User),
         Some(_) | None => Err(ApiError::missing(param)),
@@ -123,15 +127,20 @@ fn call_arguments(calls: Option<Value>, param: &str) -> Result<Vec<String>, ApiE
     match calls {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(calls)) => (calls.iter().enumerate())
-            .map(|(index, call)| arguments(&call["function"], &format!("{param}[{index}].function")))
+            .map(|(index, call)| {
+                arguments(&call["function"]["arguments"], &format!("{param}[{index}].function"))
+            })
             .collect(),
         Some(_) => Err(ApiError::invalid(param, format!("{param} is a list."))),
     }
 }
 
-/// The arguments of the call of a function, as text; `param` is the path of the function in the request.
-fn arguments(function: &Value, param: &str) -> Result<String, ApiError> {
-    match &function["arguments"] {
+/// The arguments of a call, as text; `param` is the path of the call in the request.
+///
+/// # Errors
+/// When they are neither a text nor an object; the error names their path.
+pub(crate) fn arguments(arguments: &Value, param: &str) -> Result<String, ApiError> {
+    match arguments {
         Value::String(text) => Ok(text.clone()),
         arguments @ Value::Object(_) => Ok(arguments.to_string()),
         _ => {

@@ -32,8 +32,6 @@ pub(crate) const RESPONSES: &[Unsupported] = &[
     ("conversation", never),
     ("prompt", never),
     ("background", is_off),
-    ("tools", is_empty),
-    ("tool_choice", is_none_or_auto),
     ("response_format", is_text_format),
     ("functions", is_empty),
     ("function_call", is_none_or_auto),
@@ -63,6 +61,11 @@ pub(crate) const RESPONSES: &[Unsupported] = &[
 const EXTENSIONS: &[Unsupported] = &[
     ("prompt_logprobs", is_off),
     ("use_beam_search", is_off),
+    ("length_penalty", is_one),
+    ("early_stopping", is_off),
+    ("num_beams", is_one),
+    ("no_repeat_ngram_size", is_zero),
+    ("repetition_detection", is_empty),
     ("stop_token_ids", is_empty),
     ("stop_regex", is_empty),
     ("include_stop_str_in_output", is_off),
@@ -71,15 +74,24 @@ const EXTENSIONS: &[Unsupported] = &[
     ("bad_words", is_empty),
     ("allowed_token_ids", never),
     ("guided_grammar", never),
+    ("guided_whitespace_pattern", never),
+    ("structural_tag", never),
     ("ebnf", never),
     ("json_schema", never),
     ("chat_template", never),
     ("chat_template_kwargs", parameters::is_no_thinking),
+    ("thinking", is_no_thinking),
+    ("enable_thinking", is_off),
+    ("thinking_budget", is_zero),
+    ("thinking_token_budget", is_zero),
     ("mm_processor_kwargs", is_empty),
     ("logits_processors", is_empty),
     ("prompt_embeds", never),
     ("typical_p", is_one),
     ("custom_logit_processor", is_empty_text),
+    ("custom_params", is_empty),
+    ("vllm_xargs", is_empty),
+    ("return_hidden_states", is_off),
     ("lora_path", is_empty_text),
     ("adapter_id", is_empty_text),
     // Texts that a chat template would put into the prompt.
@@ -131,6 +143,11 @@ fn is_off(value: &Value) -> bool {
     value == &Value::Bool(false)
 }
 
+/// Whether the value of `thinking` switches off thinking before the answer, which is always off here.
+fn is_no_thinking(value: &Value) -> bool {
+    is_off(value) || value["type"] == "disabled"
+}
+
 fn is_text_only(value: &Value) -> bool {
     value.as_array().is_some_and(|modalities| modalities.iter().all(|modality| modality == "text"))
 }
@@ -170,6 +187,14 @@ mod tests {
             ("documents", json!([{ "text": "x" }])),
             ("session_params", json!({ "id": "x" })),
             ("kv_transfer_params", json!({ "do_remote_prefill": true })),
+            ("length_penalty", json!(0.8)),
+            ("early_stopping", json!(true)),
+            ("num_beams", json!(4)),
+            ("no_repeat_ngram_size", json!(3)),
+            ("guided_whitespace_pattern", json!("[ ]?")),
+            ("thinking", json!({ "type": "enabled", "budget_tokens": 1024 })),
+            ("thinking_token_budget", json!(64)),
+            ("custom_params", json!({ "a": 1 })),
         ] {
             let error = check(name, &value, CHAT).unwrap_err();
             assert!(serde_json::to_string(&error.body()).unwrap().contains(name));
@@ -186,6 +211,14 @@ mod tests {
             ("documents", json!([])),
             ("lora_path", json!(null)),
             ("session_params", json!({})),
+            ("length_penalty", json!(1.0)),
+            ("early_stopping", json!(false)),
+            ("num_beams", json!(1)),
+            ("no_repeat_ngram_size", json!(0)),
+            ("thinking", json!({ "type": "disabled" })),
+            ("thinking", json!(false)),
+            ("thinking_budget", json!(0)),
+            ("vllm_xargs", json!({})),
         ] {
             assert!(check(name, &value, CHAT).is_ok(), "{name}");
         }

@@ -24,6 +24,14 @@ const CHAT: [&str; 6] = [
 const RESPONSES: [&str; 4] =
     ["/responses", "/openai/responses", "/openai/v1/responses", "/openai/deployments/{deployment}/responses"];
 
+/// Paths of the number of tokens of a response's input.
+const INPUT_TOKENS: [&str; 4] = [
+    "/responses/input_tokens",
+    "/openai/responses/input_tokens",
+    "/openai/v1/responses/input_tokens",
+    "/openai/deployments/{deployment}/responses/input_tokens",
+];
+
 /// Paths of completions.
 const COMPLETIONS: [&str; 3] =
     ["/completions", "/openai/v1/completions", "/openai/deployments/{deployment}/completions"];
@@ -50,6 +58,7 @@ pub(crate) fn aliases() -> Router<AppState> {
     let all = [
         (CHAT.as_slice(), post(chat)),
         (&RESPONSES, post(responses::respond)),
+        (&INPUT_TOKENS, post(responses::input_tokens::count)),
         (&COMPLETIONS, post(completions::complete)),
         (&MODELS, get(models::list)),
         (&MODEL, get(models::retrieve)),

@@ -53,6 +53,7 @@ use response::{ChatCompletion, ChatCompletionChunk, ResponseHeader, UsageBody};
 pub(crate) const BODY_FORM: BodyForm = BodyForm {
     texts: TextKind::Plain,
     images: ImageMembers::Anywhere(&[chat::IMAGE_MEMBERS, content::IMAGE_MEMBERS]),
+    questions: &[],
 };
 
 /// The documented routes.
@@ -60,6 +61,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(chat))
         .routes(routes!(responses::respond))
+        .routes(routes!(responses::input_tokens::count))
         .routes(routes!(completions::complete))
         .routes(routes!(models::list))
         .routes(routes!(models::retrieve))

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use crate::{
     dialects::{
         generation::{
+            call::{Call, CallPart, CallReader, CallStyle},
             text_event::finish_reason_name,
-            tools::{Call, CallStyle},
         },
         usage::PromptDetails,
     },
@@ -88,7 +88,7 @@ impl ChatCompletion {
             index,
             logprobs: logprobs.then(|| Logprobs::new(&completion.piece.logprobs)),
             finish_reason: finish_reason_of(completion.reason, call),
-            message: AnswerMessage::new(completion.piece.text, call),
+            message: AnswerMessage::new(completion.piece.text, completion.reason, call),
         });
         Self {
             choices: choices.collect(),
@@ -141,11 +141,12 @@ pub(crate) struct AnswerMessage {
 }
 
 impl AnswerMessage {
-    fn new(text: String, call: Option<&Call>) -> Self {
+    fn new(text: String, reason: FinishReason, call: Option<&Call>) -> Self {
         let empty =
             Self { role: "assistant", content: None, refusal: None, tool_calls: None, function_call: None };
         let Some(call) = call else { return Self { content: Some(text), ..empty } };
-        let function = FunctionBody { name: Some(call.name.clone()), arguments: text };
+        let Some((name, arguments)) = CallReader::read(call, &text, reason) else { return empty };
+        let function = FunctionBody { name: Some(name), arguments };
         match call.style {
             CallStyle::Named | CallStyle::Required => {
                 Self { tool_calls: Some(vec![ToolCall::new(function)]), ..empty }
@@ -174,7 +175,7 @@ impl ToolCall {
 }
 
 /// A new id of a call.
-fn call_id() -> String {
+pub(super) fn call_id() -> String {
     format!("call_{}", id::fresh_id())
 }
 
@@ -352,19 +353,22 @@ pub(crate) struct Delta {
 }
 
 impl Delta {
-    /// The first chunk of a text or call.
-    pub(super) fn opening(call: Option<&Call>) -> Self {
+    /// The first chunk of a text, or of a call, whose function may be known by its name.
+    pub(super) fn opening(call: Option<(&Call, Option<&str>)>) -> Self {
         let content = call.is_none().then(String::new);
-        let call = call.map(|call| Self::of_call(call.style, Some(call.name.clone()), String::new()));
+        let named = call.and_then(|(call, name)| Some((call, name?.to_owned())));
+        let call = named.map(|(call, name)| Self::of_call(call.style, Some(name), String::new()));
         Self { role: Some("assistant"), content, ..call.unwrap_or_default() }
     }
 
-    /// More of a text, or of a call's arguments.
-    pub(super) fn more(text: String, call: Option<&Call>) -> Self {
-        match call {
-            None => Self { content: Some(text), ..Self::default() },
-            Some(call) => Self::of_call(call.style, None, text),
-        }
+    /// More of a text.
+    pub(super) fn text(text: String) -> Self {
+        Self { content: Some(text), ..Self::default() }
+    }
+
+    /// More of a call; nothing if there is none.
+    pub(super) fn call(part: Option<CallPart>, style: CallStyle) -> Self {
+        part.map_or_else(Self::default, |CallPart { name, arguments }| Self::of_call(style, name, arguments))
     }
 
     /// A part of a call. The first one has the function's name.

@@ -172,8 +172,9 @@ impl CompletionBody {
         let shape = self.shape()?;
         let echo = self.echo.unwrap_or_default();
         if echo && self.logprobs.is_some() {
-            let message =
-                "This server does not offer the probabilities of a prompt's tokens: give echo or logprobs.";
+            let message = "This server does not offer the probabilities of a prompt's tokens: give echo or \
+                logprobs. To compare given continuations, send them as the labels of a question to /v1/decisions, or \
+                their first tokens as label_token_ids to /score.";
             return Err(ApiError::invalid("echo", message).with_code("unsupported_parameter"));
         }
         let top = self.logprobs.map(|top| in_range("logprobs", top, 0..=5)).transpose()?;

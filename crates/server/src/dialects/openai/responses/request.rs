@@ -1,20 +1,25 @@
 //! The body of a request to `/v1/responses`.
 
-use judge::{CompletionParams, Message, Prompt, Role};
+use judge::{CompletionParams, Message, Part, Prompt, Role};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::super::metadata;
+use super::{
+    super::metadata,
+    tools::{ToolEcho, Tools},
+};
 use crate::{
     dialects::{
         content::{Content, bare_image},
         generation::{
+            call::Call,
             chat::{DEFAULT_MAX_TOKENS, MAX_TOP_LOGPROBS},
             image_params::ImageParams,
-            messages::role,
+            messages::{arguments, role, role_of_result},
             sampling::{Sampling, TokenLimit},
             shape::{self, RequestedShape},
+            tools::ForcedCall,
         },
         values::{in_range, lenient},
     },
@@ -76,6 +81,14 @@ pub(in crate::dialects::openai) struct ResponsesBody {
     include: Option<Vec<String>>,
     /// Options of the text.
     text: Option<TextOptions>,
+    /// Functions that could be called.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    tools: Option<Value>,
+    /// With `none` or `auto` the critic answers in text. A named function is called; with `required`, the critic names
+    /// one of them. `allowed_tools` narrows the functions to those that it names.
+    #[serde(default)]
+    tool_choice: Option<Value>,
     /// Whether the response is sent as server-sent events while it is written.
     #[serde(default, deserialize_with = "lenient")]
     stream: Option<bool>,
@@ -104,17 +117,25 @@ enum InputBody {
     Items(Vec<InputItem>),
 }
 
-/// A message. Items with reasoning, as other servers return them, are ignored.
+/// A message, a call of the assistant, or its result. Items with reasoning, as other servers return them, are ignored.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 struct InputItem {
-    /// `message`, which is the default, or `reasoning`.
+    /// `message`, which is the default, `function_call`, `function_call_output` or `reasoning`.
     #[serde(rename = "type")]
     kind: Option<String>,
     /// `system`, `developer`, `user` or `assistant`.
     role: Option<String>,
     /// Text, images and videos.
     content: Option<Content>,
+    /// Arguments of a `function_call`, which are shown as the assistant's text.
+    #[schema(value_type = Option<String>)]
+    arguments: Option<Value>,
+    /// Id of the call that a `function_call_output` answers. Required for these.
+    #[schema(value_type = Option<String>)]
+    call_id: Option<Value>,
+    /// Text, images and videos of a `function_call_output`, which are shown as the user's.
+    output: Option<Content>,
 }
 
 /// Options of the text.
@@ -134,8 +155,10 @@ pub(super) struct ResponseRequest {
     /// The paths of its images in the body.
     pub(super) images: ImageParams,
     pub(super) params: CompletionParams,
-    /// The shape of the text, if one was requested.
+    /// The shape of the text, also of that of a call, if one was requested.
     pub(super) shape: Option<RequestedShape>,
+    /// The function to call.
+    pub(super) call: Option<Call>,
     /// The salt that restricts cache sharing.
     pub(super) cache_salt: Option<String>,
     /// The model's name in the request.
@@ -168,6 +191,8 @@ pub(in crate::dialects::openai) struct ResponseEcho {
     /// The format of the text.
     #[schema(value_type = Object)]
     text: Value,
+    #[serde(flatten)]
+    tools: ToolEcho,
 }
 
 impl ResponsesBody {
@@ -201,8 +226,16 @@ impl ResponsesBody {
         let top_logprobs = (includes || top > 0).then_some(top);
         let params = CompletionParams { top_logprobs, ..params }.one_of(1);
         let format = self.text.and_then(|text| text.format).filter(|format| !format.is_null());
-        let shape =
-            format.as_ref().map(|format| shape::from_format(format, "text.format")).transpose()?.flatten();
+        let tools = Tools { tools: self.tools.as_ref(), tool_choice: self.tool_choice.as_ref() };
+        // A call takes precedence: it leaves no text that could have a shape.
+        let (call, shape) = match tools.functions().forced_call()? {
+            Some(ForcedCall { call, shape }) => (Some(call), Some(shape)),
+            None => {
+                let format = format.as_ref().map(|format| shape::from_format(format, "text.format"));
+                (None, format.transpose()?.flatten())
+            }
+        };
+        let tools = tools.echo()?;
         let (prompt, images) = prompt(self.instructions.as_deref(), self.input, reader)?;
         let reasoning = [("effort".to_owned(), Value::Null), ("summary".to_owned(), Value::Null)];
         let echo = ResponseEcho {
@@ -215,10 +248,11 @@ impl ResponsesBody {
             metadata: self.metadata.unwrap_or_default(),
             user: self.user,
             text: json!({ "format": format.unwrap_or_else(|| json!({ "type": "text" })) }),
+            tools,
         };
         let stream = self.stream.unwrap_or_default();
         let (model, cache_salt) = (self.model, self.cache_salt);
-        Ok(ResponseRequest { prompt, images, params, shape, cache_salt, model, stream, echo })
+        Ok(ResponseRequest { prompt, images, params, shape, call, cache_salt, model, stream, echo })
     }
 
     /// How the text is sampled.
@@ -247,9 +281,15 @@ fn prompt(
         InputBody::Text(text) => turns.push((Message::text(Role::User, text), "input".to_owned())),
         InputBody::Items(items) => {
             for (index, item) in items.into_iter().enumerate() {
-                let path = format!("input[{index}]");
-                let turn = turn(item, &path, reader)?;
-                turns.extend(turn.map(|turn| (turn, format!("{path}.content"))));
+                match read(item, &format!("input[{index}]"), reader)? {
+                    Turn::None => {}
+                    Turn::Message(message, path) => turns.push((message, path)),
+                    // Calls belong to the message before them, as in chat completions.
+                    Turn::Call(text) => match turns.last_mut() {
+                        Some((last, _)) if last.role == Role::Assistant => last.parts.push(Part::Text(text)),
+                        Some(_) | None => turns.push((Message::text(Role::Assistant, text), String::new())),
+                    },
+                }
             }
         }
     }
@@ -262,24 +302,46 @@ fn prompt(
     Ok((Prompt { messages, ..Prompt::default() }, images))
 }
 
-/// The message of an item; `None` for an item that is ignored. `param` is its path in the request.
-fn turn(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Option<Message>, ApiError> {
-    match item.kind.as_deref() {
-        None | Some("message") => {}
-        Some("reasoning") => return Ok(None),
+/// What an item adds to the conversation.
+enum Turn {
+    /// Nothing.
+    None,
+    /// A message, with the path of its content in the request.
+    Message(Message, String),
+    /// The arguments of a call.
+    Call(String),
+}
+
+/// What an item adds to the conversation; `param` is its path in the request.
+fn read(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Turn, ApiError> {
+    let (role, path, content) = match item.kind.as_deref() {
+        None | Some("message") => {
+            let role = role(item.role.as_deref().unwrap_or_default(), &format!("{param}.role"), ROLES)?;
+            (role, format!("{param}.content"), item.content)
+        }
+        Some("function_call") => {
+            let call = item.arguments.unwrap_or_default();
+            return arguments(&call, param).map(Turn::Call);
+        }
+        Some("function_call_output") => {
+            let role = role_of_result(item.call_id.as_ref(), &format!("{param}.call_id"))?;
+            (role, format!("{param}.output"), item.output)
+        }
+        Some("reasoning") => return Ok(Turn::None),
         Some(kind) => {
-            let message = format!("Items of type {} are not offered; there are messages.", quoted(kind));
+            let kind = quoted(kind);
+            let message =
+                format!("Items of type {kind} are not offered; there are messages and calls of functions.");
             return Err(
                 ApiError::invalid(format!("{param}.type"), message).with_code("unsupported_parameter")
             );
         }
-    }
-    let role = role(item.role.as_deref().unwrap_or_default(), &format!("{param}.role"), ROLES)?;
-    let param = format!("{param}.content");
-    let content = item.content.ok_or_else(|| ApiError::invalid(&param, "A message needs content."))?;
+    };
+    let content = content.ok_or_else(|| ApiError::invalid(&path, "This item needs content."))?;
     // What the assistant wrote is its text, whatever it looks like.
     if role != Role::Assistant {
-        content.refuse_bare_image(&param)?;
+        content.refuse_bare_image(&path)?;
     }
-    Ok(Some(Message { role, parts: content.into_parts(&param, reader)? }))
+    let parts = content.into_parts(&path, reader)?;
+    Ok(Turn::Message(Message { role, parts }, path))
 }

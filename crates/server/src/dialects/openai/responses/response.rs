@@ -5,10 +5,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    super::response::{Logprobs, ResponseHeader, TokenBody},
+    super::response::{Logprobs, ResponseHeader, TokenBody, call_id},
     request::ResponseEcho,
 };
-use crate::{error::ApiError, request::id};
+use crate::{
+    dialects::generation::call::{Call, CallReader},
+    error::ApiError,
+    request::id,
+};
 
 /// A response.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -30,8 +34,9 @@ pub(in crate::dialects::openai) struct ResponseBody {
     /// Name of the checkpoint, and the first 12 digits of the SHA-256 of its weights once that is computed, such as
     /// `gavel-mini@457a68191579`.
     system_fingerprint: String,
-    /// The critic's message, the only item; empty while the response is in progress.
-    output: Vec<OutputMessage>,
+    /// The critic's message or its call, the only item; empty while the response is in progress, and if the text ended
+    /// before the function was named.
+    output: Vec<OutputItem>,
     /// Token counts; null while the response is in progress.
     usage: Option<ResponseUsage>,
     #[serde(flatten)]
@@ -44,11 +49,6 @@ pub(in crate::dialects::openai) struct ResponseBody {
     previous_response_id: Option<String>,
     /// Always `false`: nothing is stored.
     store: bool,
-    /// Always `auto`.
-    tool_choice: &'static str,
-    /// Always empty.
-    #[schema(value_type = Vec<Object>)]
-    tools: [(); 0],
     /// Always `disabled`: a prompt that is too long is refused.
     truncation: &'static str,
 }
@@ -67,6 +67,34 @@ struct ResponseError {
 struct IncompleteDetails {
     /// Always `max_output_tokens`.
     reason: &'static str,
+}
+
+/// What the critic wrote.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum OutputItem {
+    /// A text.
+    Message(OutputMessage),
+    /// A call of a function.
+    Call(OutputCall),
+}
+
+/// A call of a function.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct OutputCall {
+    /// A unique id of the item.
+    pub(super) id: String,
+    /// Always `function_call`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// `in_progress`, `completed` or `incomplete`.
+    status: &'static str,
+    /// A unique id of the call.
+    call_id: String,
+    /// The function.
+    pub(super) name: String,
+    /// The arguments as JSON that is valid under the function's parameters; empty while the call is in progress.
+    arguments: String,
 }
 
 /// The critic's message.
@@ -159,22 +187,20 @@ impl ResponseBody {
             parallel_tool_calls: true,
             previous_response_id: None,
             store: false,
-            tool_choice: "auto",
-            tools: [],
             truncation: "disabled",
         }
     }
 
-    /// The response with its message, at its end.
-    pub(super) fn with_message(self, message: OutputMessage, end: End) -> Self {
+    /// The response with its item, if there is one, at its end.
+    pub(super) fn with_item(self, item: Option<OutputItem>, end: End) -> Self {
         let Usage { prompt_tokens, cached_tokens, completion_tokens } = end.usage;
         Self {
-            status: message.status,
+            status: status_of(end.reason),
             incomplete_details: match end.reason {
                 FinishReason::Stop => None,
                 FinishReason::Length => Some(IncompleteDetails { reason: "max_output_tokens" }),
             },
-            output: vec![message],
+            output: item.into_iter().collect(),
             usage: Some(ResponseUsage {
                 input_tokens: prompt_tokens,
                 input_tokens_details: InputDetails { cached_tokens, cache_write_tokens: 0 },
@@ -192,16 +218,45 @@ impl ResponseBody {
         Self { status: "failed", error: Some(error), ..self }
     }
 
-    /// The response with a complete text, at its end.
-    pub(super) fn with_completion(self, completion: Completion) -> Self {
+    /// The response with a complete text, which is a call if there is a `call`.
+    pub(super) fn with_completion(self, completion: Completion, call: Option<&Call>) -> Self {
         let Completion { piece, reason, usage } = completion;
-        let text = OutputText::new(piece.text, &piece.logprobs);
-        self.with_message(OutputMessage::in_progress().with_text(text, reason), End { reason, usage })
+        let item = match call {
+            None => {
+                let text = OutputText::new(piece.text, &piece.logprobs);
+                Some(OutputItem::Message(OutputMessage::in_progress().with_text(text, reason)))
+            }
+            Some(call) => CallReader::read(call, &piece.text, reason).map(|(name, arguments)| {
+                OutputItem::Call(OutputCall::in_progress(name).with_arguments(arguments, reason))
+            }),
+        };
+        self.with_item(item, End { reason, usage })
     }
 }
 
-/// The status of responses and messages that are being written.
+/// The status of responses and items that are being written.
 const IN_PROGRESS: &str = "in_progress";
+
+/// The status of a response and its item at its end.
+fn status_of(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "completed",
+        FinishReason::Length => "incomplete",
+    }
+}
+
+impl OutputCall {
+    /// A call of the function `name` of which no arguments are written yet.
+    pub(super) fn in_progress(name: String) -> Self {
+        let (id, arguments) = (format!("fc_{}", id::fresh_id()), String::new());
+        Self { id, kind: "function_call", status: IN_PROGRESS, call_id: call_id(), name, arguments }
+    }
+
+    /// The call with its arguments, at its end.
+    pub(super) fn with_arguments(self, arguments: String, reason: FinishReason) -> Self {
+        Self { status: status_of(reason), arguments, ..self }
+    }
+}
 
 impl OutputMessage {
     /// A message of which nothing is written yet.
@@ -212,11 +267,7 @@ impl OutputMessage {
 
     /// The message with its text, at its end.
     pub(super) fn with_text(self, text: OutputText, reason: FinishReason) -> Self {
-        let status = match reason {
-            FinishReason::Stop => "completed",
-            FinishReason::Length => "incomplete",
-        };
-        Self { status, content: vec![text], ..self }
+        Self { status: status_of(reason), content: vec![text], ..self }
     }
 }
 
