@@ -1,6 +1,6 @@
 //! What counts as an image, and what as text, in the bodies of each dialect.
 
-use gavel_tests::{Server, scene};
+use gavel_tests::{Server, chatml, scene};
 use serde_json::{Value, json};
 
 /// The code and the parameter of the error that answers a request.
@@ -104,6 +104,125 @@ fn images_are_counted_wherever_a_dialect_reads_them() {
         assert_eq!((code.as_str(), found.as_str()), ("too_many_images", param), "{path}");
     }
     server.ok("/v1/decisions", &two_beside);
+}
+
+/// The body with a list of `count` equal elements for each of these members.
+fn repeated(mut body: Value, members: &[&str], count: usize) -> Value {
+    for name in members {
+        body[name] = vec![body[name].take(); count].into();
+    }
+    body
+}
+
+#[test]
+fn the_images_of_each_question_of_a_list_are_counted_by_themselves() {
+    let server = Server::with_options(&["--max-images", "1", "--max-batch-images", "3"]);
+    let (asked, answer) = ("What colour is the circle?", "Orange.");
+    let part = json!({ "type": "image_url", "image_url": { "url": scene() } });
+    let shown = json!({ "content": [part, { "type": "text", "text": asked }] });
+    let turns = json!([{ "role": "user", "content": shown["content"] }]);
+    let label = json!({ "image": scene() });
+    let (plain, inside) = (chatml(asked, answer), chatml(&format!("{}\n{asked}", scene()), answer));
+    let generate =
+        json!({ "text": asked, "image_data": scene(), "sampling_params": { "max_new_tokens": 1 } });
+    // What is repeated for each question, and the parameter with the fourth image.
+    for (path, body, lists, param) in [
+        (
+            "/get_reward",
+            json!({ "query": plain, "labels": label }),
+            &["query", "labels"][..],
+            "labels[3].image",
+        ),
+        (
+            "/reward",
+            json!({ "query": plain, "labels": label.to_string() }),
+            &["query", "labels"],
+            "labels[3]",
+        ),
+        ("/get_reward", json!({ "query": inside }), &["query"], "query[3]"),
+        (
+            "/get_reward",
+            json!({ "query": plain, "prompts": turns.to_string() }),
+            &["query", "prompts"],
+            "prompts[3]",
+        ),
+        ("/v1/score/evaluation", json!({ "messages": inside }), &["messages"], "messages[3]"),
+        ("/classify", json!({ "input": inside }), &["input"], "input[3]"),
+        ("/pooling", json!({ "text": inside }), &["text"], "text[3]"),
+        (
+            "/score",
+            json!({ "queries": shown, "documents": answer }),
+            &["queries", "documents"],
+            "queries[3].content[0].image_url.url",
+        ),
+        (
+            "/score",
+            json!({ "text_1": asked, "text_2": shown }),
+            &["text_2"],
+            "text_2[3].content[0].image_url.url",
+        ),
+        (
+            "/v1/rerank",
+            json!({ "query": asked, "documents": shown }),
+            &["documents"],
+            "documents[3].content[0].image_url.url",
+        ),
+        ("/generate", generate, &["text", "image_data"], "image_data[3]"),
+    ] {
+        server.ok(path, &repeated(body.clone(), lists, 3));
+        let (code, found) = refused(&server, path, &repeated(body, lists, 4));
+        assert_eq!((code.as_str(), found.as_str()), ("too_many_images", param), "{path}");
+    }
+    // Errors of text-embeddings-inference have no parameter.
+    server.ok("/predict", &json!({ "inputs": vec![[&inside]; 3] }));
+    let many = server.post("/predict", &json!({ "inputs": vec![[&inside]; 4] }));
+    let (status, told) = (many.status, many.text());
+    assert!(status == 422 && told.contains("inputs[3]"), "{told}");
+}
+
+#[test]
+fn all_images_of_one_question_are_counted_together_wherever_they_are() {
+    let server = Server::with_options(&["--max-images", "2"]);
+    let (asked, answer) = ("What colour is the circle?", "Orange.");
+    let part = json!({ "type": "image_url", "image_url": { "url": scene() } });
+    let text = json!({ "type": "text", "text": asked });
+    let turn = |parts: Value| json!([{ "role": "user", "content": parts }]);
+    let (one, two) = (turn(json!([part, text])), turn(json!([part, part, text])));
+    let three = turn(json!([part, part, part, text]));
+    let shown = |count: usize| chatml(&format!("{}{asked}", format!("{}\n", scene()).repeat(count)), answer);
+    let label = json!({ "images": [scene()] });
+    let labels = |count: usize| json!({ "images": vec![scene(); count] }).to_string();
+    let rollout = |query: &str, prompt: &Value, label: &Value| -> Value {
+        json!({ "query": [query], "prompts": [prompt], "labels": [label] })
+    };
+    let plain = chatml(asked, answer);
+    for (path, body, param) in [
+        ("/rm", json!({ "prompt": asked, "response": answer, "label": labels(3) }), "label"),
+        ("/rm", json!({ "prompt": two, "response": answer, "label": labels(1) }), "label"),
+        ("/rm", json!({ "prompt": two, "response": answer, "label": label }), "label.images[0]"),
+        ("/rm", json!({ "prompt": three.to_string(), "response": answer }), "prompt"),
+        ("/get_reward", json!({ "query": [shown(3)] }), "query[0]"),
+        ("/get_reward", rollout(&shown(2), &json!(null), &label), "labels[0]"),
+        ("/get_reward", rollout(&plain, &two, &json!(labels(1))), "labels[0]"),
+        ("/get_reward", rollout(&plain, &json!(three.to_string()), &json!(null)), "prompts[0]"),
+        (
+            "/v1/rerank",
+            json!({
+                "query": { "content": [part, text] },
+                "documents": [answer, { "content": [part, part, text] }],
+            }),
+            "documents[1]",
+        ),
+        ("/score", json!({ "text_1": [part, part, part, text], "text_2": answer }), "text_1"),
+        ("/generate", json!({ "text": asked, "image_data": [scene(), scene(), scene()] }), "image_data[2]"),
+    ] {
+        let (code, found) = refused(&server, path, &body);
+        assert_eq!((code.as_str(), found.as_str()), ("too_many_images", param), "{path}: {body}");
+    }
+    server.ok("/get_reward", &rollout(&plain, &one, &json!(labels(1))));
+    // What the policy writes adds no image, and so it is none too many.
+    let written = chatml(asked, &"data:image/png;base64,AAEC ".repeat(3));
+    server.ok("/get_reward", &json!({ "query": [written] }));
 }
 
 /// Three images as objects.

@@ -52,6 +52,35 @@ fn a_reward_may_be_about_a_video() {
 }
 
 #[test]
+fn requests_about_one_video_have_one_affinity() {
+    let server = Server::deciding();
+    let (frames, picture) = (frames(), [image("tiny56-square-0.png")]);
+    let affinity = |route: &str, images: &[String], frames: &[String]| {
+        let mut body = json!({ "question": "What happens?", "images": images, "frames": frames });
+        match route {
+            "/judge" => body["response"] = json!("A cat."),
+            _ => body["responses"] = json!(["A cat.", "A dog."]),
+        }
+        let response = server.post(route, &body);
+        assert_eq!(response.status, 200, "{body}");
+        response.header("x-gavel-affinity").unwrap().to_owned()
+    };
+    let backwards: Vec<String> = frames.iter().rev().cloned().collect();
+    let of_video = affinity("/judge", &[], &frames);
+    assert_eq!(affinity("/reward", &[], &frames), of_video, "the name is the video's alone");
+    let others = [
+        affinity("/judge", &[], &[]),
+        affinity("/judge", &[], &frames[..3]),
+        affinity("/judge", &[], &backwards),
+        affinity("/judge", &picture, &[]),
+        affinity("/judge", &picture, &frames),
+    ];
+    for (index, other) in others.iter().enumerate() {
+        assert!(*other != of_video && !others[..index].contains(other), "{index}: {others:?}");
+    }
+}
+
+#[test]
 fn several_images_are_one_tile_each_unless_any_resolution_is_asked_for() {
     let server = Server::steered();
     let two = json!([image("tiny56-square-0.png"), image("tiny56-tall_1x4-0.png")]);

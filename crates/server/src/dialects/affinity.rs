@@ -18,14 +18,14 @@ const HEADER: HeaderName = HeaderName::from_static("x-gavel-affinity");
 const BYTES: usize = 16;
 
 /// The key of `case`: the first half, in hexadecimal digits, of a SHA-256 over the concatenated SHA-256 digests of
-/// all image files, or over the question if there are no images. Prompts begin with these, and caches keep beginnings
-/// of prompts.
+/// all image files and then all frames, or over the question if there are neither. Prompts begin with these, and caches
+/// keep beginnings of prompts.
 pub(crate) fn of(case: &Case) -> HeaderValue {
     let mut digest = Sha256::new();
-    for image in &case.images {
+    for image in case.images.iter().chain(&case.frames) {
         digest.update(image.digest());
     }
-    if case.images.is_empty() {
+    if case.images.is_empty() && case.frames.is_empty() {
         digest.update(&case.question);
     }
     let name = hexadecimal(&digest.finalize()[..BYTES]);

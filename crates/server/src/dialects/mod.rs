@@ -30,6 +30,7 @@ pub(crate) const BODY_FORM: BodyForm = BodyForm {
         native::IMAGE_MEMBERS,
         scoring::IMAGE_MEMBERS,
     ]),
+    questions: &[],
 };
 
 /// Reads a value, and `null` as the default: many clients write `null` for members that they do not set.

@@ -6,7 +6,7 @@ mod registered;
 
 use std::{
     borrow::Cow,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use judge::{Caller, EncodedImage, Failure};
 
 use crate::{
     error::{ApiError, Dialect},
-    json::data_urls::unescaped,
+    json::{data_urls::unescaped, limits::JsonLimits},
     remote_images::{ImageUrl, NotFetched, RemoteImages},
     service::state::AppState,
 };
@@ -55,6 +55,10 @@ pub(crate) struct ImageReader<'a> {
     found: HashMap<ImageSource, EncodedImage>,
     /// Images still to be found, each with the first parameter that refers to it.
     wanted: RefCell<HashMap<ImageSource, String>>,
+    /// The limits of the numbers of images; `None` if there are none.
+    limits: Option<&'a JsonLimits>,
+    /// The images of all questions that were counted.
+    counted: Cell<usize>,
 }
 
 /// Runs `make`, which converts a body, with access to its images. If some of them are elsewhere, it runs twice:
@@ -69,8 +73,8 @@ pub(crate) async fn with_images<T>(
     caller: &Caller,
     make: impl Fn(&ImageReader<'_>) -> Result<T, ApiError>,
 ) -> Result<T, ApiError> {
-    let remote = &state.remote_images;
-    let reader = ImageReader::new(remote);
+    let (remote, limits) = (&state.remote_images, &state.limits.content.shape);
+    let reader = ImageReader::new(remote).within(limits);
     let made = make(&reader)?;
     let wanted = reader.wanted.into_inner();
     if wanted.is_empty() {
@@ -84,7 +88,7 @@ pub(crate) async fn with_images<T>(
         }
         None => found.await,
     };
-    make(&ImageReader { found: found?, ..ImageReader::new(remote) })
+    make(&ImageReader { found: found?, ..ImageReader::new(remote).within(limits) })
 }
 
 /// The images at these locations, each of which comes with the first parameter that refers to it.
@@ -141,7 +145,23 @@ async fn fetched(state: &AppState, url: &ImageUrl, param: &str) -> Result<Encode
 impl<'a> ImageReader<'a> {
     /// A reader that has found no image outside the body yet.
     pub(crate) fn new(remote: &'a RemoteImages) -> Self {
-        Self { remote, found: HashMap::new(), wanted: RefCell::default() }
+        let (found, wanted, counted) = (HashMap::new(), RefCell::default(), Cell::new(0));
+        Self { remote, found, wanted, limits: None, counted }
+    }
+
+    /// The same with limits, which [`count`](Self::count) applies.
+    fn within(self, limits: &'a JsonLimits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// Counts the `added` images at `param`, with which a question has `all`. For bodies whose strings may be images
+    /// without a name that says so, and for those in which several members belong to one question.
+    ///
+    /// # Errors
+    /// `too_many_images` if the question, or all questions of the body so far, have more than they may.
+    pub(crate) fn count(&self, added: usize, all: usize, param: &str) -> Result<(), ApiError> {
+        self.counted.set(self.counted.get() + added);
+        self.limits.map_or(Ok(()), |limits| limits.check_question(all, self.counted.get(), param))
     }
 
     /// Reads the image in `written`, the value of the parameter `param`. The declared media type is ignored: decoding

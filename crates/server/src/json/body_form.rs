@@ -9,6 +9,9 @@ pub(crate) struct BodyForm {
     pub(crate) texts: TextKind,
     /// Which of its strings are images.
     pub(crate) images: ImageMembers,
+    /// The members of the body itself that are lists of independent questions, or have something for each of these: the
+    /// images of each element are counted by themselves.
+    pub(crate) questions: &'static [&'static str],
 }
 
 impl BodyForm {

@@ -30,9 +30,9 @@ pub(crate) struct JsonLimits {
     pub(crate) messages: usize,
     /// Maximum elements of `content`.
     pub(crate) parts: usize,
-    /// Maximum images of the whole body, or of each of its `prompts`.
+    /// Maximum images of a question: of the whole body, or of each element of its lists of questions.
     pub(crate) images: usize,
-    /// Maximum images of a body with `prompts`.
+    /// Maximum images of a body with such lists.
     pub(crate) batch_images: usize,
     /// Maximum bytes of an image file.
     pub(crate) image_bytes: usize,
@@ -53,8 +53,9 @@ pub(crate) fn check(body: &[u8], limits: &JsonLimits, form: BodyForm) -> Result<
         path: Vec::new(),
         values: 0,
         text_bytes: 0,
-        images: 0,
-        prompt_images: 0,
+        batch_images: 0,
+        question_images: 0,
+        other_images: 0,
         refused: None,
     };
     let mut source = serde_json::Deserializer::from_slice(body);
@@ -104,6 +105,25 @@ impl JsonLimits {
         Err(ApiError::invalid(path, message).with_code(TOO_MANY_IMAGES))
     }
 
+    /// Refuses the images of a question that are more than it may have, or those of a body with several questions, for a
+    /// body whose reader counts them. `question` is the number of images of the question, `body` that of all questions so
+    /// far, and `path` is that of what added some of them.
+    ///
+    /// # Errors
+    /// `too_many_images`, as [`check`].
+    pub(crate) fn check_question(&self, question: usize, body: usize, path: &str) -> Result<(), ApiError> {
+        let (most, of, name) = if question > self.images {
+            (self.images, "one question", "max_images")
+        } else if body > question && body > self.batch_images {
+            (self.batch_images, "all questions", "max_batch_images")
+        } else {
+            return Ok(());
+        };
+        let message =
+            format!("With {path}, {of} has more than {most} images and frames, which is the limit ({name}).");
+        Err(ApiError::invalid(path, message).with_code(TOO_MANY_IMAGES))
+    }
+
     /// Refuses more text than a body may have, for a body whose reader counts it. `path` is that of a member with much
     /// of it.
     ///
@@ -131,9 +151,12 @@ struct Look<'a> {
     path: Vec<Step>,
     values: usize,
     text_bytes: usize,
-    images: usize,
-    /// Images in the current element of the body's `prompts`.
-    prompt_images: usize,
+    /// Images in lists of questions.
+    batch_images: usize,
+    /// Images in the current element of a list of questions.
+    question_images: usize,
+    /// Images that are in no list of questions.
+    other_images: usize,
     refused: Option<ApiError>,
 }
 
@@ -214,29 +237,37 @@ impl Look<'_> {
     }
 
     fn image<E: Error>(&mut self, url: &str) -> Result<(), E> {
-        self.images += 1;
-        self.prompt_images += 1;
-        let is_batch = matches!(self.path.first(), Some(Step::Member(name)) if name == "prompts");
-        let (count, most, name) = match is_batch {
-            true if self.images > self.limits.batch_images => {
-                (self.images, self.limits.batch_images, "max_batch_images")
-            }
-            true => (self.prompt_images, self.limits.images, "max_images"),
-            false => (self.images, self.limits.images, "max_images"),
+        let is_in_questions = self.outermost().is_some_and(|name| self.form.questions.contains(&name));
+        let of_question = if is_in_questions {
+            self.batch_images += 1;
+            self.question_images += 1;
+            self.question_images
+        } else {
+            self.other_images += 1;
+            self.other_images
         };
-        if count > most {
-            return Err(self.refuse(TOO_MANY_IMAGES, format_args!("{}", many_images(most, name))));
-        }
-        self.image_size(url.len())
+        let JsonLimits { images, batch_images, .. } = *self.limits;
+        let refusal = if is_in_questions && self.batch_images > batch_images {
+            many_images(batch_images, "max_batch_images")
+        } else if of_question > images {
+            many_images(images, "max_images")
+        } else {
+            return self.image_size(url.len());
+        };
+        Err(self.refuse(TOO_MANY_IMAGES, format_args!("{refusal}")))
     }
 
     /// What the strings of the member `name` of the object at the current path are.
     fn kind_of(&self, name: &str) -> StringKind {
-        let outermost = self.path.first().and_then(|step| match step {
-            Step::Member(name) => Some(name.as_str()),
+        self.form.images.kind_of(name, self.outermost())
+    }
+
+    /// The name of the member of the body that the current path is in, or leads to.
+    fn outermost(&self) -> Option<&str> {
+        match self.path.first()? {
+            Step::Member(name) => Some(name),
             Step::Element(_) => None,
-        });
-        self.form.images.kind_of(name, outermost)
+        }
     }
 
     /// Refuses an image by the length of its data URL: 4 characters for 3 bytes, after a prefix of at most 256.
@@ -315,12 +346,11 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         deeper(look)?;
         look.message()?;
         let (most, name) = look.most_elements();
-        let is_prompts =
-            look.path.len() == 1 && matches!(&look.path[0], Step::Member(name) if name == "prompts");
+        let is_outermost = look.path.len() == 1;
         let mut count = 0;
         loop {
-            if is_prompts {
-                look.prompt_images = 0;
+            if is_outermost {
+                look.question_images = 0;
             }
             look.path.push(Step::Element(count));
             let more = list.next_element_seed(Node { look, strings })?;
@@ -349,6 +379,9 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             if !keys.insert(key.clone()) {
                 look.path.push(Step::Member(key));
                 return Err(look.refuse("invalid_request", format_args!("is there twice")));
+            }
+            if look.path.is_empty() {
+                look.question_images = 0;
             }
             let most = look.limits.members;
             if keys.len() > most {

@@ -150,20 +150,26 @@ impl ImageData {
     /// The images of each text.
     ///
     /// # Errors
-    /// When an image cannot be read, or not every text of a list has an element.
+    /// When an image cannot be read, a text has too many, or not every text of a list has an element.
     fn read(
         self,
         text: &OneOrMany<String>,
         reader: &ImageReader<'_>,
     ) -> Result<Vec<Vec<EncodedImage>>, ApiError> {
+        let (is_list, mut of_text) = (matches!(text, OneOrMany::Many(_)), 0);
         let images = match self {
             Self::One(image) => vec![Some(OneOrMany::One(image))],
             Self::Many(images) => images,
         };
         let read = |(index, images): (usize, Option<OneOrMany<ImageUrl>>)| {
             let images = images.map_or_else(Vec::new, OneOrMany::into_vec).into_iter();
-            let images = images.map(|image| image.read(&format!("image_data[{index}]"), reader));
-            images.collect::<Result<Vec<EncodedImage>, ApiError>>()
+            let path = format!("image_data[{index}]");
+            let images = images.map(|image| image.read(&path, reader));
+            let images = images.collect::<Result<Vec<EncodedImage>, ApiError>>()?;
+            // Of a single text, so far; of a list, this one alone.
+            of_text = if is_list { images.len() } else { of_text + images.len() };
+            reader.count(images.len(), of_text, &path)?;
+            Ok(images)
         };
         let images: Vec<Vec<EncodedImage>> =
             images.into_iter().enumerate().map(read).collect::<Result<_, ApiError>>()?;
@@ -336,7 +342,7 @@ async fn read_only(
 fn continuable(tokens: &[TokenId], limit: usize) -> Result<usize, JudgeError> {
     match tokens.len() {
         0 => Err(EngineError::Empty.into()),
-        tokens if tokens >= limit => Err(EngineError::TooLong { tokens, limit }.into()),
+        tokens if tokens >= limit => Err(EngineError::too_long(tokens, limit).into()),
         tokens => Ok(tokens),
     }
 }

@@ -27,6 +27,7 @@ pub(super) const IMAGE_MEMBERS: &[&str] = &["image_data"];
 const BODY_FORM: BodyForm = BodyForm {
     texts: TextKind::Plain,
     images: ImageMembers::Anywhere(&[IMAGE_MEMBERS, chat::IMAGE_MEMBERS, content::IMAGE_MEMBERS]),
+    questions: IMAGE_MEMBERS,
 };
 
 /// The documented routes.

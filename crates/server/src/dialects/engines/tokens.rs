@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 use super::examples;
 use crate::{
     dialects::{
-        generation::chat::{ChatRequest, read_chat},
+        generation::{
+            chat::{ChatRequest, read_chat},
+            conversation_tokens::{TOO_LONG, conversation_tokens},
+        },
         one_or_many::OneOrMany,
     },
     error::{ApiError, Dialect, ErrorBody, TokenErrors},
@@ -137,9 +140,6 @@ async fn tokens_of_texts(
     })
 }
 
-/// The code of the error for a text that is too long to be tokenized.
-const TOO_LONG: &str = "string_too_long";
-
 /// The tokens of the text at `path`.
 async fn tokens_of_text(
     state: &AppState,
@@ -155,7 +155,7 @@ async fn tokens_of_text(
 /// The error for the text at `path` that is not tokenised.
 fn refused_text(error: JudgeError, path: &str) -> ApiError {
     match error {
-        JudgeError::Engine(EngineError::TooLong { tokens, limit }) => {
+        JudgeError::Engine(EngineError::TooLong { tokens, limit, .. }) => {
             let message = format!(
                 "{path} has at least {tokens} tokens; the limit is {limit}, {MAX_CONTEXTS} times the context."
             );
@@ -172,14 +172,7 @@ async fn tokens_of_conversation(
     body: &JsonBytes,
 ) -> Result<Vec<TokenId>, ApiError> {
     let ChatRequest { prompt, images, opens_turn, .. } = read_chat(state, caller, body).await?;
-    let tokens = state.judge.conversation_tokens(prompt, caller).await;
-    let tokens = tokens.map_err(|error| match error {
-        JudgeError::Engine(EngineError::TooLong { tokens, limit }) => {
-            let message = format!("The conversation has at least {tokens} tokens; the limit is {limit}.");
-            ApiError::invalid("messages", message).with_code(TOO_LONG)
-        }
-        other => images.api_error(other),
-    })?;
+    let tokens = conversation_tokens(state, caller, (prompt, &images), "messages").await?;
     Ok(if opens_turn { tokens } else { state.judge.unopened(tokens) })
 }
 

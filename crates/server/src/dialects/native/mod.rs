@@ -55,8 +55,11 @@ pub(crate) use reward::{RewardBody, RewardedBody, reward};
 pub(super) const IMAGE_MEMBERS: &[&str] = &["images", "frames"];
 
 /// How bodies of this interface are read.
-pub(crate) const BODY_FORM: BodyForm =
-    BodyForm { texts: TextKind::Plain, images: ImageMembers::Anywhere(&[IMAGE_MEMBERS]) };
+pub(crate) const BODY_FORM: BodyForm = BodyForm {
+    texts: TextKind::Plain,
+    images: ImageMembers::Anywhere(&[IMAGE_MEMBERS]),
+    questions: &["prompts"],
+};
 
 /// The routes that run the critic and take bodies of this interface alone. They count against a key's quota.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

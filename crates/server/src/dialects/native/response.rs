@@ -420,6 +420,7 @@ impl VerdictBody {
             direction,
             distribution,
             prior,
+            label_mass: _,
             flags,
             reason,
             usage,

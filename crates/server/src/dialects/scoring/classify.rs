@@ -323,7 +323,22 @@ pub(super) async fn pooling(scorer: Scorer, body: JsonBytes) -> Result<Json<Vect
     )
 )]
 pub(super) async fn embeddings(scorer: Scorer, body: JsonBytes) -> Result<Json<VectorsResponse>, ApiError> {
-    vectors(&scorer, body, Vector::embedding).await
+    vectors(&scorer, body, Vector::embedding).await.map_err(without_embeddings)
+}
+
+/// The error of a request to `/v1/embeddings`. Clients that want the embedding of a text send other inputs than
+/// transcripts, and are told that there are none.
+fn without_embeddings(error: ApiError) -> ApiError {
+    let Some(param) = error.param().filter(|param| param.starts_with("input")) else { return error };
+    if !["unknown_transcript", "invalid_request"].contains(&error.code()) {
+        return error;
+    }
+    let message = format!(
+        "{} A judge has no embeddings of texts: this route returns the reward of a conversation in their form, as SGLang \
+         does. Answers are judged by /judge, /reward, /score and /rerank.",
+        error.message()
+    );
+    ApiError::invalid(param, message).with_code(error.code())
 }
 
 /// The scores of a body as vectors, of which `vector` makes each, from its index and its numbers.

@@ -94,7 +94,7 @@ impl PromptBody {
 ///
 /// # Errors
 /// When no message is the user's, none has a text, one has neither content nor calls of tools, or an image cannot be
-/// read.
+/// read or is one too many.
 pub(super) fn sample_of(
     turns: Vec<Turn>,
     response: String,
@@ -153,13 +153,15 @@ fn read(
         };
         texts.push((role, text));
     }
-    match Transcript::question_of(&texts) {
-        Some(question) => Sample::of_turns(&question, images, response, path, reader),
+    let sample = match Transcript::question_of(&texts) {
+        Some(question) => Sample::of_turns(&question, images, response, path, reader)?,
         None if texts.iter().any(|(role, _)| role == "user") => {
-            Ok(Sample { images, ..Sample::new("", response) })
+            Sample { images, ..Sample::new("", response) }
         }
-        None => Err(ApiError::invalid(path, format!("{path} has no message of the user."))),
-    }
+        None => return Err(ApiError::invalid(path, format!("{path} has no message of the user."))),
+    };
+    reader.count(sample.images.len(), sample.images.len(), path)?;
+    Ok(sample)
 }
 
 /// The error for a message without content, where one is needed.

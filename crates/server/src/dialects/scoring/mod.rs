@@ -8,6 +8,7 @@ mod classify;
 mod decisions;
 mod examples;
 mod generative;
+mod inline_images;
 mod llama_factory;
 mod messages;
 mod openrlhf;
@@ -52,10 +53,15 @@ pub(super) const IMAGE_MEMBERS: &[&str] = &["image", "images"];
 const IMAGES: ImageMembers = ImageMembers::Anywhere(&[IMAGE_MEMBERS, content::IMAGE_MEMBERS]);
 
 /// How bodies with transcripts are read, which may contain images.
-const TRANSCRIPTS: BodyForm = BodyForm { texts: TextKind::Transcripts, images: IMAGES };
+const TRANSCRIPTS: BodyForm =
+    BodyForm { texts: TextKind::Transcripts, images: IMAGES, questions: &["prompts", "labels"] };
 
 /// How bodies with plain texts are read.
-const TEXTS: BodyForm = BodyForm { texts: TextKind::Plain, images: IMAGES };
+const TEXTS: BodyForm = BodyForm {
+    texts: TextKind::Plain,
+    images: IMAGES,
+    questions: &["queries", "documents", "items", "texts", "data_1", "data_2", "text_1", "text_2"],
+};
 
 /// The documented routes whose errors have the common form.
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

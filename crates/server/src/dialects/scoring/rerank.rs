@@ -15,7 +15,7 @@ use super::{
     score::{self, MemberNames},
     scorer::{SampleScore, ScoreQuery, Scorer},
     tei::{self, TeiError},
-    text_or_parts::TextOrParts,
+    text_or_parts::{Rankable, TextOrParts},
 };
 use crate::{
     dialects::{
@@ -52,10 +52,10 @@ pub(super) struct RerankBody {
     model: Option<String>,
     /// The question, with images among its parts. If it is a bare list of parts, `/v1/rerank` answers in SGLang's form:
     /// a bare list.
-    query: TextOrParts,
-    /// The answers, or a single one. Either these or `texts` is required. If one of several is a bare list of parts,
-    /// `/v1/rerank` answers in SGLang's form.
-    documents: Option<OneOrMany<TextOrParts>>,
+    query: Rankable,
+    /// The answers, or a single one. Either these or `texts` is required. Each has a text, which is scored, and may have
+    /// images beside it. If one of several is a bare list of parts, `/v1/rerank` answers in SGLang's form.
+    documents: Option<OneOrMany<Rankable>>,
     /// The answers in the form of text-embeddings-inference; the response then has that form, too.
     texts: Option<Vec<TextOrParts>>,
     /// Number of best answers to return; 0, the default, returns all.
@@ -300,22 +300,27 @@ fn read(
     let instruction = score::instruction([body.instruct, body.instruction], body.chat_template_kwargs)?;
     let documents = match body.documents {
         // Parts outside of a document: other servers rank each of them, as documents of their own.
-        Some(OneOrMany::One(TextOrParts::List(_))) => return Err(errors::no_form("documents")),
+        Some(OneOrMany::One(document)) if document.is_list() => return Err(errors::no_form("documents")),
         documents => documents.map(OneOrMany::into_vec),
     };
     // Only SGLang has these: the other servers want an object around parts.
-    let is_list = |text: &TextOrParts| matches!(text, TextOrParts::List(_));
-    let has_lists = is_list(&body.query) || documents.iter().flatten().any(is_list);
+    let has_lists = body.query.is_list() || documents.iter().flatten().any(Rankable::is_list);
     let is_sglang = route.takes_sglang_form && (has_instruct || has_lists);
     let (answers, form) = match (documents, body.texts) {
         (Some(documents), None) if is_sglang => (documents, RankingForm::Sglang),
         (Some(documents), None) => (documents, RankingForm::Common),
         (None, Some(texts)) if texts.is_empty() => return Err(tei::empty_list("texts")),
-        (None, Some(texts)) => (texts, RankingForm::Tei),
+        (None, Some(texts)) => (texts.into_iter().map(Rankable::from).collect(), RankingForm::Tei),
         _ => return Err(ApiError::invalid("documents", "Give one of documents and texts.")),
     };
     let members = MemberNames { questions: "query", answers: form.member() };
     let samples = score::samples(body.query, answers, members, reader)?;
+    let has_no_text = samples.first().is_some_and(|sample| sample.question.trim().is_empty());
+    if has_no_text && instruction.is_none() {
+        let message = "The question has no text: give it, also beside an image, as {\"text\": …, \"image\": …}, or say in \
+                       instruct what the answers are ranked for.";
+        return Err(ApiError::invalid("query", message));
+    }
     let samples = score::with_instruction(samples, instruction);
     // Version 2 of Cohere's interface and text-embeddings-inference return no texts by default, the others do.
     let default = form != RankingForm::Tei && route.returns_documents;

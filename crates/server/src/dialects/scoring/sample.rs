@@ -6,12 +6,15 @@ use judge::{Case, EncodedImage, JudgeError, Responses};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::transcript::{Question, Transcript};
+use super::{
+    inline_images::{take_data_urls, take_marked_images},
+    transcript::{Question, Transcript},
+};
 use crate::{
     dialects::{content::ImageUrl, one_or_many::OneOrMany},
-    error::{ApiError, LONGEST_VALUE, brief, image_of},
-    images::{self, ImageReader},
-    json::{data_urls::urls_in, errors},
+    error::{ApiError, image_of},
+    images::ImageReader,
+    json::errors,
 };
 
 /// A question and the answer to score, with images and a reference.
@@ -134,7 +137,8 @@ impl Sample {
     /// The last answer of a transcript. It begins where `prompt` ends, if that is given.
     ///
     /// # Errors
-    /// When the text is not a transcript in a known chat format, or an image in the question cannot be read.
+    /// When the text is not a transcript in a known chat format, or an image in the question cannot be read or is one
+    /// too many.
     pub(super) fn of_transcript(
         text: &str,
         prompt: Option<&str>,
@@ -151,6 +155,7 @@ impl Sample {
             let text = take_data_urls(text, path, reader, &mut images)?;
             take_marked_images(&text, path, reader, &mut images)
         })?;
+        reader.count(images.len(), images.len(), path)?;
         Ok(Self { images, ..Self::new(question.trim(), answer) })
     }
 
@@ -180,7 +185,7 @@ impl Sample {
     ///
     /// # Errors
     /// When an object that is not in a string has none of these members, which would otherwise be ignored silently,
-    /// one is invalid, or a list has labels.
+    /// one is invalid, a list has labels, or there are too many images.
     pub(super) fn with_label(
         mut self,
         label: Option<Value>,
@@ -217,6 +222,7 @@ impl Sample {
             self.images.push(image.read(path, reader)?);
         }
         if self.images.len() > first {
+            reader.count(self.images.len() - first, self.images.len(), path)?;
             self.label_images = Some(LabelImages { first, path: path.to_owned() });
         }
         let reference = reference_text(label.reference.unwrap_or_default(), &format!("{path}.reference"))?;
@@ -262,72 +268,6 @@ fn unknown_transcript(path: &str) -> ApiError {
     ApiError::invalid(path, message).with_code("unknown_transcript")
 }
 
-/// The beginning of a mark that names a registered image.
-const MARK_START: &str = "<image:";
-
-/// The name at the beginning of `text`, up to the end of its mark, and what follows. A name has neither another mark
-/// nor a line break in it; nothing is looked at behind them, since a text may have a million beginnings of marks.
-fn name_before_mark_end(text: &str) -> Option<(&str, &str)> {
-    let (name, rest) = text.split_at(text.find(['>', '<', '\n'])?);
-    rest.strip_prefix('>').map(|rest| (name, rest))
-}
-
-/// The error for a mark that names no image.
-fn unknown_image(name: &str, path: &str) -> ApiError {
-    let name = brief(name.to_owned(), LONGEST_VALUE);
-    let message = format!(
-        "{MARK_START}{name}> names no image: a mark has the id of a registered image (file-…) or its SHA-256, which is 64 digits. \
-         Register it with POST /v1/files and purpose=vision."
-    );
-    ApiError::invalid(path, message).with_code("unknown_image")
-}
-
-/// Removes the images from a text that contains them as data URLs. Other URLs stay text and are never fetched.
-fn take_data_urls(
-    text: &str,
-    path: &str,
-    reader: &ImageReader<'_>,
-    images: &mut Vec<EncodedImage>,
-) -> Result<String, ApiError> {
-    let (mut position, mut plain) = (0, String::new());
-    for url in urls_in(text) {
-        let before = &text[position..url.start];
-        let ends_mark = text[url.end..].starts_with('>');
-        // A data URL in the place of a name is an image too, and its mark is removed with it.
-        let marked = before.strip_suffix(MARK_START).filter(|_| ends_mark);
-        plain += marked.unwrap_or(before);
-        position = url.end + usize::from(marked.is_some());
-        images.push(reader.read(&text[url], path)?);
-    }
-    Ok(plain + &text[position..])
-}
-
-/// Removes the images that a text names as `<image:…>`, by the id or the SHA-256 of a registered one. A mark that
-/// names none is refused: the question is about an image that the critic would not see.
-fn take_marked_images(
-    text: &str,
-    path: &str,
-    reader: &ImageReader<'_>,
-    images: &mut Vec<EncodedImage>,
-) -> Result<String, ApiError> {
-    let (mut rest, mut plain) = (text, String::new());
-    while let Some((before, after)) = rest.split_once(MARK_START) {
-        plain += before;
-        match name_before_mark_end(after) {
-            Some((name, after)) => {
-                let name = images::full_name(name).ok_or_else(|| unknown_image(name, path))?;
-                images.push(reader.read(&name, path)?);
-                rest = after;
-            }
-            None => {
-                plain += MARK_START;
-                rest = after;
-            }
-        }
-    }
-    Ok(plain + rest)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -336,14 +276,6 @@ mod tests {
     use crate::remote_images::RemoteImages;
 
     const IMAGE: &str = "data:image/png;base64,AAEC";
-
-    #[test]
-    fn a_mark_ends_before_another_one_and_in_its_line() {
-        assert_eq!(name_before_mark_end("file-1> b > c"), Some(("file-1", " b > c")));
-        for text in ["", "a", "a<image:b>", "a\n>", "<>"] {
-            assert_eq!(name_before_mark_end(text), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn images_in_a_transcript_are_taken_out_of_it() {

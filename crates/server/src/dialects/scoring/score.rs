@@ -13,7 +13,7 @@ use super::{
     generative::{self, GenerativeBody, GenerativeResponse, NormalisedOver},
     sample::{MemberSamples, Sample},
     scorer::{SampleScore, ScoreQuery, Scorer},
-    text_or_parts::TextOrParts,
+    text_or_parts::{Rankable, TextOrParts},
 };
 use crate::{
     dialects::{
@@ -168,16 +168,18 @@ struct PairScore {
 
 /// The samples of one question with several answers, which are in these members of the request.
 pub(super) fn samples(
-    question: TextOrParts,
-    answers: Vec<TextOrParts>,
+    question: Rankable,
+    answers: Vec<Rankable>,
     members: MemberNames,
     reader: &ImageReader<'_>,
 ) -> Result<Vec<Sample>, ApiError> {
     let (question, images) = question.read(members.questions, reader)?;
+    reader.count(images.len(), images.len(), members.questions)?;
     let question: Arc<str> = question.into();
-    let sample = |(index, answer): (usize, TextOrParts)| {
+    let sample = |(index, answer): (usize, Rankable)| {
         let path = format!("{}[{index}]", members.answers);
         let (response, answer_images) = answer.answer(&path, reader)?;
+        reader.count(answer_images.len(), images.len() + answer_images.len(), &path)?;
         let images = images.iter().cloned().chain(answer_images).collect();
         Ok(Sample { images, ..Sample::new(Arc::clone(&question), response) })
     };
@@ -251,7 +253,8 @@ impl ScoreBody {
         if question_count == 1
             && let Some(question) = questions.next()
         {
-            let samples = samples(question, answers, members, reader)?;
+            let answers = answers.into_iter().map(Rankable::from).collect();
+            let samples = samples(question.into(), answers, members, reader)?;
             return Ok(MemberSamples { samples, member: members.answers });
         }
         if question_count != answer_count {
@@ -262,9 +265,10 @@ impl ScoreBody {
         }
         let samples = questions.zip(answers).enumerate().map(|(index, (question, answer))| {
             let (question, mut images) = question.read(&format!("{}[{index}]", members.questions), reader)?;
-            let (response, answer_images) =
-                answer.answer(&format!("{}[{index}]", members.answers), reader)?;
+            let path = format!("{}[{index}]", members.answers);
+            let (response, answer_images) = answer.answer(&path, reader)?;
             images.extend(answer_images);
+            reader.count(images.len(), images.len(), &path)?;
             Ok(Sample { images, ..Sample::new(question, response) })
         });
         Ok(MemberSamples { samples: samples.collect::<Result<_, ApiError>>()?, member: members.answers })

@@ -48,7 +48,7 @@ const EMPTY_LIST: &str = "empty_batch";
 /// Writes an error in this form and keeps its headers.
 pub(super) fn error_response(error: ApiError) -> Response {
     let (message, is_empty_list) = (error.message().to_owned(), error.code() == EMPTY_LIST);
-    let is_refused = error.outcome() == Outcome::Refused;
+    let is_refused = error.outcome() == Outcome::Refused && !error.is_out_of_service();
     let (mut head, _) = error.into_response().into_parts();
     let (status, error_type) = match head.status {
         StatusCode::BAD_REQUEST if is_empty_list => (StatusCode::BAD_REQUEST, "Empty"),
@@ -182,6 +182,7 @@ mod tests {
             (ApiError::full(Dialect::Native, ""), 429),
             (ApiError::limited("").with_retry_after(1).unavailable(), 429),
             (plain(StatusCode::SERVICE_UNAVAILABLE), 503),
+            (ApiError::out_of_service("draining", ""), 503),
             (plain(StatusCode::INTERNAL_SERVER_ERROR), 424),
         ] {
             assert_eq!(error_response(error.clone()).status().as_u16(), status, "{error:?}");

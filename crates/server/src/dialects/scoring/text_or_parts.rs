@@ -5,9 +5,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    dialects::content::{Content, ContentPart},
+    dialects::content::{Content, ContentPart, ImageUrl},
     error::ApiError,
     images::ImageReader,
+    json::object::only_from_objects,
 };
 
 /// A text, or a question with images, in the forms that rankers use.
@@ -22,13 +23,40 @@ pub(super) enum TextOrParts {
         content: Content,
     },
     /// Text in an object.
-    Object {
-        /// The text.
-        text: String,
-    },
+    Object(Box<TextAndImage>),
     /// A bare list of parts.
     List(Vec<ContentPart>),
 }
+
+/// A text, which may have an image beside it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
+pub(super) struct TextAndImage {
+    /// The text.
+    text: String,
+    /// The image.
+    image: Option<ImageUrl>,
+}
+
+/// What Jina's clients rank, or rank by: any of these forms, or an image alone.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Rankable {
+    /// An image without a text.
+    Image(ImageAlone),
+    /// A text, or text and images.
+    TextOrParts(TextOrParts),
+}
+
+/// An image without a text. Unlike a part of a message it has no type.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub(super) struct ImageAlone {
+    /// The image.
+    image: ImageUrl,
+}
+
+only_from_objects!(TextAndImage, ImageAlone);
 
 impl TextOrParts {
     /// The text, and the images among the parts.
@@ -38,7 +66,12 @@ impl TextOrParts {
         reader: &ImageReader<'_>,
     ) -> Result<(String, Vec<EncodedImage>), ApiError> {
         match self {
-            Self::Text(text) | Self::Object { text } => Ok((text, Vec::new())),
+            Self::Text(text) => Ok((text, Vec::new())),
+            Self::Object(object) => {
+                let TextAndImage { text, image } = *object;
+                let image = image.map(|image| image.read(path, reader)).transpose()?;
+                Ok((text, image.into_iter().collect()))
+            }
             Self::List(parts) => Content::Parts(parts).into_text_and_images(path, reader),
             Self::Parts { content } => content.into_text_and_images(path, reader),
         }
@@ -53,12 +86,7 @@ impl TextOrParts {
         path: &str,
         reader: &ImageReader<'_>,
     ) -> Result<(String, Vec<EncodedImage>), ApiError> {
-        let (text, images) = self.read(path, reader)?;
-        if images.is_empty() || !text.trim().is_empty() {
-            return Ok((text, images));
-        }
-        let message = "An image alone cannot be scored: give the text of the answer beside it.";
-        Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+        with_text(self.read(path, reader)?, path)
     }
 
     /// The text, for content that must not have images.
@@ -70,4 +98,54 @@ impl TextOrParts {
         let message = "Images belong to the question; what is scored is text.";
         Err(ApiError::invalid(path, message).with_code("unsupported_content"))
     }
+}
+
+impl From<TextOrParts> for Rankable {
+    fn from(given: TextOrParts) -> Self {
+        Self::TextOrParts(given)
+    }
+}
+
+impl Rankable {
+    /// Whether it is a bare list of parts.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Self::TextOrParts(TextOrParts::List(_)))
+    }
+
+    /// The text, which is empty for an image alone, and the images.
+    pub(super) fn read(
+        self,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<(String, Vec<EncodedImage>), ApiError> {
+        match self {
+            Self::Image(ImageAlone { image }) => Ok((String::new(), vec![image.read(path, reader)?])),
+            Self::TextOrParts(given) => given.read(path, reader),
+        }
+    }
+
+    /// The text of an answer to score, and the images that belong to it.
+    ///
+    /// # Errors
+    /// As [`TextOrParts::answer`].
+    pub(super) fn answer(
+        self,
+        path: &str,
+        reader: &ImageReader<'_>,
+    ) -> Result<(String, Vec<EncodedImage>), ApiError> {
+        with_text(self.read(path, reader)?, path)
+    }
+}
+
+/// The text and the images of the answer at `path`, unless there are images without a text.
+fn with_text(
+    (text, images): (String, Vec<EncodedImage>),
+    path: &str,
+) -> Result<(String, Vec<EncodedImage>), ApiError> {
+    if images.is_empty() || !text.trim().is_empty() {
+        return Ok((text, images));
+    }
+    let message = "An image alone cannot be scored, since the critic judges what an answer says: give its text beside it, \
+                   as {\"text\": …, \"image\": …}.";
+    Err(ApiError::invalid(path, message).with_code("unsupported_content"))
 }

@@ -26,8 +26,11 @@ fn refused(body: &str) -> Option<(String, String)> {
     refused_with(TextKind::Plain, ImageMembers::Anywhere(NAMES), body)
 }
 
+/// The members that are lists of questions.
+const QUESTIONS: &[&str] = &["prompts", "labels"];
+
 fn refused_with(texts: TextKind, images: ImageMembers, body: &str) -> Option<(String, String)> {
-    let error = check(body.as_bytes(), &LIMITS, BodyForm { texts, images }).err()?;
+    let error = check(body.as_bytes(), &LIMITS, BodyForm { texts, images, questions: QUESTIONS }).err()?;
     let body = serde_json::to_value(error.body()).unwrap();
     let param = body["error"]["param"].as_str().unwrap_or_default().to_owned();
     Some((error.code().to_owned(), param))
@@ -74,6 +77,25 @@ fn each_bound_holds_at_itself_and_not_one_above() {
         (
             json!({ "prompts": [{ "images": ["a", "b"] }, { "images": ["a", "b"] }] }).to_string(),
             some("too_many_images", "prompts[1].images[1]"),
+        ),
+        (
+            json!({ "prompts": [{ "image": "a" }, { "image": "b" }], "labels": [{ "image": "c" }] })
+                .to_string(),
+            None,
+        ),
+        (
+            json!({ "prompts": [{ "images": ["a", "b"] }], "labels": [{ "images": ["c", "d"] }] })
+                .to_string(),
+            some("too_many_images", "labels[0].images[1]"),
+        ),
+        (json!({ "prompts": [{ "images": ["a", "b"] }], "images": ["c", "d"] }).to_string(), None),
+        (
+            json!({ "prompts": [{ "image": "a" }], "images": ["b", "c", "d"] }).to_string(),
+            some("too_many_images", "images[2]"),
+        ),
+        (
+            json!({ "labels": { "images": ["a", "b", "c"] } }).to_string(),
+            some("too_many_images", "labels.images[2]"),
         ),
         (json!({ "image": "x".repeat(656) }).to_string(), None),
         (json!({ "image": "x".repeat(660) }).to_string(), some("image_file_too_large", "image")),
@@ -125,6 +147,15 @@ fn what_a_reader_counts_has_the_same_bounds() {
     assert!(LIMITS.check_images(paths[..2].iter().copied()).is_ok() && LIMITS.check_text(40, "a").is_ok());
     let many = LIMITS.check_images(paths.into_iter()).unwrap_err();
     assert_eq!((many.code(), many.param()), ("too_many_images", Some("c")));
+    assert!(LIMITS.check_question(2, 3, "a").is_ok() && LIMITS.check_question(2, 2, "a").is_ok());
+    for (question, body, name) in [(3, 3, "(max_images)"), (1, 4, "(max_batch_images)")] {
+        let many = LIMITS.check_question(question, body, "labels[1]").unwrap_err();
+        assert_eq!((many.code(), many.param()), ("too_many_images", Some("labels[1]")));
+        assert!(many.message().contains(name), "{}", many.message());
+    }
+    // The only question of a body has the first limit alone, whatever the second one is.
+    let few = JsonLimits { batch_images: 1, ..LIMITS };
+    assert!(few.check_question(2, 2, "a").is_ok() && few.check_question(1, 2, "a").is_err());
     let much = LIMITS.check_text(41, "a").unwrap_err();
     assert_eq!((much.code(), much.param()), ("string_too_long", Some("a")));
 }

@@ -28,6 +28,7 @@ use request::{DecisionsBody, DecisionsRequest, PROMPT_FORMAT_VERSION};
 pub(super) const BODY_FORM: BodyForm = BodyForm {
     texts: TextKind::Plain,
     images: ImageMembers::Undecided(&[IMAGE_MEMBERS, content::IMAGE_MEMBERS]),
+    questions: &[],
 };
 
 /// The route of this module.

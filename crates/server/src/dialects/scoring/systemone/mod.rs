@@ -29,6 +29,7 @@ use request::{Asked, SystemOneBody, SystemOneKind, SystemOneRequest};
 const BODY_FORM: BodyForm = BodyForm {
     texts: TextKind::Plain,
     images: ImageMembers::Inside { member: "images", names: &[content::IMAGE_MEMBERS] },
+    questions: &[],
 };
 
 /// The route of this module.

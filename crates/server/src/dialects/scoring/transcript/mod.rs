@@ -6,6 +6,7 @@
 mod formats;
 mod placeholders;
 mod question;
+mod template_defaults;
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use formats::{
 use placeholders::plain;
 use question::Passage;
 pub(super) use question::Question;
+use template_defaults::without_defaults;
 
 /// The speaker of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,15 +153,18 @@ impl<'a> SplitText<'a> {
         }
     }
 
-    /// The turns as text, after any text before the first of them, which counts as the system's.
+    /// The turns as text, after any text before the first of them, which counts as the system's. System texts are
+    /// without what their template wrote.
     fn turn_texts(&self) -> Vec<(Speaker, String)> {
-        let before = self.format.plain(without_boundary_marks(&self.text[..self.first]));
-        let before = (!before.is_empty()).then_some((System, before));
+        let system = |text: &str| (System, without_defaults(&self.format.plain(text)).to_owned());
+        let before = system(without_boundary_marks(&self.text[..self.first]));
         let turns = self.turns.iter().map(|(speaker, range)| match (speaker, &self.text[range.clone()]) {
             // Placeholders are removed from other turns only; the assistant's text is kept.
             (Assistant, text) => (Assistant, self.format.answer(text)),
-            (System | User, text) => (*speaker, self.format.plain(text)),
+            (User, text) => (User, self.format.plain(text)),
+            (System, text) => system(text),
         });
+        let before = Some(before).filter(|(_, text)| !text.is_empty());
         before.into_iter().chain(turns).collect()
     }
 }
@@ -329,6 +334,45 @@ mod tests {
         let text = "A chat. USER: Hi. ASSISTANT: Hello.</s>USER: What is it? ASSISTANT: A cat.</s>";
         let question = "A chat.\nUser: Hi.\nAssistant: Hello.\nUser: What is it?";
         assert_eq!(parsed(text), (question.into(), "A cat.".into()));
+    }
+
+    #[test]
+    fn what_templates_add_is_no_part_of_the_question() {
+        let dates = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024";
+        let llama = |system: &str| {
+            format!(
+                "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n{dates}\n\n{system}<|eot_id|>\
+                 <|start_header_id|>user<|end_header_id|>\n\nWhat is it?<|eot_id|>\
+                 <|start_header_id|>assistant<|end_header_id|>\n\nA cat.<|eot_id|>"
+            )
+        };
+        let chat = |system: &str| {
+            format!(
+                "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nWhat is it?<|im_end|>\n\
+                 <|im_start|>assistant\nA cat.<|im_end|>\n"
+            )
+        };
+        let vicuna = "A chat between a curious user and an artificial intelligence assistant. The assistant gives \
+                      helpful, detailed, and polite answers to the user's questions. USER: What is it? ASSISTANT: A cat.";
+        for text in [
+            chat("You are a helpful assistant."),
+            chat("You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
+            llama(""),
+            vicuna.to_owned(),
+        ] {
+            assert_eq!(parsed(&text), ("What is it?".into(), "A cat.".into()), "{text}");
+            let prompt = text.split("A cat.").next().unwrap();
+            let transcript = Transcript::after(prompt, &text).unwrap();
+            assert_eq!(text_of(&transcript.question), "What is it?", "{text}");
+        }
+        for (text, system) in
+            [(chat("You are a pirate."), "You are a pirate."), (llama("Be brief."), "Be brief.")]
+        {
+            assert_eq!(parsed(&text).0, format!("{system}\n\nWhat is it?"), "{text}");
+        }
+        // What the user writes is the question, also if it is such a text.
+        let quoted = chat("Be brief.").replace("What is it?", "You are a helpful assistant.");
+        assert_eq!(parsed(&quoted).0, "Be brief.\n\nYou are a helpful assistant.");
     }
 
     #[test]
