@@ -155,6 +155,28 @@ fn rows_that_cannot_be_judged_are_told_and_the_others_are_measured() {
 }
 
 #[test]
+fn rows_about_videos_and_with_criteria_of_their_own_are_judged() {
+    let folder = part_of_toy(2);
+    let frames = ["images/00.png", "images/01.png"];
+    let scale = json!({ "min": 1, "max": 5, "step": 1 });
+    let rows = [
+        json!({ "question": "What is shown?", "frames": frames, "response": "A circle.", "score": 4, "scale": scale,
+            "criteria": "Is it short?" }),
+        json!({ "question": "What is shown?", "frames": frames, "responses": ["A circle.", "A hat."],
+            "preference": "first", "criteria": "Is it short?" }),
+        json!({ "id": "lost", "question": "?", "frames": ["none.png"], "response": "A.", "score": 1 }),
+    ];
+    fs::write(folder.path().join("rows.jsonl"), rows.map(|row| row.to_string()).join("\n")).unwrap();
+    ok(
+        folder.path(),
+        &["evaluate", "rows.jsonl", "--json", "out.json", "--wordings", "0", "--form", "gavel"],
+    );
+    let report = json_of(&folder.path().join("out.json"));
+    assert_eq!((&report["scores"]["count"], &report["preferences"]["count"]), (&json!(1), &json!(1)));
+    assert!(report["failed"][0].as_str().unwrap().contains("none.png"), "frames are read: {report}");
+}
+
+#[test]
 fn attacks_are_measured_and_answers_without_a_word_never_pay() {
     let folder = part_of_toy(3);
     let arguments = [

@@ -97,6 +97,15 @@ impl Image {
     }
 }
 
+/// Criteria of a row, in the place of a rubric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Criteria {
+    /// What is judged, in words.
+    pub text: String,
+    /// The scale of the scores, as in requests; the usual one if `None`.
+    pub scale: Option<Value>,
+}
+
 /// A question with its responses, and their label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
@@ -106,12 +115,16 @@ pub struct Item {
     pub question: String,
     /// The images that it is about.
     pub images: Vec<Image>,
+    /// The frames of a video that it is about, in order.
+    pub frames: Vec<Image>,
     /// A correct answer.
     pub reference: Option<String>,
     /// A description of the images.
     pub description: Option<String>,
     /// The name of the rubric that the label refers to.
     pub rubric: Option<String>,
+    /// Criteria in the place of a rubric.
+    pub criteria: Option<Criteria>,
     /// The responses and their label.
     pub label: Label,
 }
@@ -124,15 +137,24 @@ impl Item {
     pub(crate) fn body(&self, rubric: Option<&str>) -> Result<Value, EvaluationError> {
         let images = self.images()?;
         let mut body = json!({ "question": self.question, "images": images });
+        let criteria = self.criteria.as_ref();
         let members = [
             ("reference", self.reference.as_deref()),
             ("description", self.description.as_deref()),
-            ("rubric", self.rubric.as_deref().or(rubric)),
+            ("rubric", self.rubric.as_deref().or(rubric.filter(|_| criteria.is_none()))),
+            ("criteria", criteria.map(|criteria| criteria.text.as_str())),
         ];
         for (name, value) in members {
             if let Some(value) = value {
                 body[name] = value.into();
             }
+        }
+        if let Some(scale) = criteria.and_then(|criteria| criteria.scale.as_ref()) {
+            body["scale"] = scale.clone();
+        }
+        if !self.frames.is_empty() {
+            let frames: Result<Vec<String>, _> = self.frames.iter().map(Image::text).collect();
+            body["frames"] = frames?.into();
         }
         Ok(body)
     }
@@ -142,9 +164,9 @@ impl Item {
         self.images.iter().map(Image::text).collect()
     }
 
-    /// A key that is equal for items with the same images.
+    /// A key that is equal for items with the same images and frames.
     pub fn image_key(&self) -> String {
-        let texts = self.images.iter().map(|image| match image {
+        let texts = self.images.iter().chain(&self.frames).map(|image| match image {
             Image::File(path) => path.to_string_lossy().into_owned(),
             Image::Inline(text) => text.clone(),
         });

@@ -19,5 +19,5 @@ pub use attack::{Attack, Change, Guard, Method, Search, attacks};
 pub use error::EvaluationError;
 pub use figures::{Answered, AttackReport, Evaluation, SearchFigures, Searched, evaluate, search_starts};
 pub use forms::{Form, LabelledSet, LeftOut, read};
-pub use item::{Image, Item, Label, ReferenceScale};
+pub use item::{Criteria, Image, Item, Label, ReferenceScale};
 pub use plan::{Ask, Asking, DefaultRubrics, Format, attack_plan, plan};

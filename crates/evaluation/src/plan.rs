@@ -201,9 +201,11 @@ mod tests {
             id: "a".into(),
             question: "What is it?".into(),
             images: Vec::new(),
+            frames: Vec::new(),
             reference: None,
             description: None,
             rubric: None,
+            criteria: None,
             label,
         }];
         let ids = [

@@ -14,9 +14,11 @@ fn set(labels: Vec<Label>) -> LabelledSet {
         id: format!("row {index}"),
         question: "What is it?".into(),
         images: Vec::new(),
+        frames: Vec::new(),
         reference: None,
         description: None,
         rubric: None,
+        criteria: None,
         label,
     };
     LabelledSet {

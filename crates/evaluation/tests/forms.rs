@@ -4,7 +4,9 @@
 
 use std::{fs, path::PathBuf};
 
-use evaluation::{EvaluationError, Form, Image, Item, Label, LabelledSet, ReferenceScale, read};
+use evaluation::{
+    Ask, Asking, DefaultRubrics, EvaluationError, Form, Image, Item, Label, LabelledSet, ReferenceScale, read,
+};
 use rubric::{Direction, Preference};
 use serde_json::{Value, json};
 
@@ -78,6 +80,29 @@ fn our_own_rows_have_one_label_each() {
     assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [4, 5, 6, 7]);
     let ids: std::collections::HashSet<&str> = set.items.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(ids.len(), 3, "rows without a name of their own have different ones");
+}
+
+#[test]
+fn frames_and_criteria_of_our_own_rows_are_asked_about() {
+    let scale = json!({ "min": 1, "max": 5, "step": 0.5, "direction": "higher" });
+    let video = json!(["data:image/png;base64,AAAA", "data:image/png;base64,BBBB"]);
+    let set = read_rows(
+        &[
+            json!({ "question": "What?", "frames": video, "response": "A.", "score": 4, "criteria": "Is it short?", "scale": scale }),
+            json!({ "question": "What?", "frames": ["f.png"], "responses": ["A.", "B."], "preference": "first", "criteria": "Shorter." }),
+            json!({ "question": "What?", "response": "A.", "score": 4, "criteria": "c", "rubric": "r" }),
+        ],
+        Form::Gavel,
+    );
+    assert_eq!(set.items[1].frames, [file("f.png")]);
+    assert_ne!(set.items[0].image_key(), set.items[1].image_key());
+    let rubrics = DefaultRubrics { pointwise: Some("usual".into()), pairwise: None };
+    let verdict = Ask { item: 0, asking: Asking::Verdict };
+    let body = verdict.body(&set.items, &rubrics).unwrap();
+    assert_eq!((&body["frames"], &body["criteria"]), (&video, &json!("Is it short?")));
+    assert_eq!(body["scale"], json!({ "min": 1, "max": 5, "step": 0.5 }));
+    assert!(body.get("rubric").is_none(), "criteria take the place of a rubric: {body}");
+    assert_eq!(set.left_out[0].row, 3);
 }
 
 #[test]
@@ -201,6 +226,41 @@ fn conversations_of_llava_critic_are_read_in_all_their_layouts() {
     assert_eq!(score(&set.items[6]), ("A cat sleeps.", 85.0, up_to(100.0)));
     assert_eq!(score(&set.items[7]), ("A dog.", 2.0, up_to(6.0)));
     assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [9, 10, 11]);
+}
+
+#[test]
+fn images_and_contexts_of_conversations_are_read_in_every_form() {
+    let bench = "[Context]\nA cat on a mat.\n\n[Question]\nWhat is it?\n\n[Assistant 1]\nA cat.\n\n[End of Assistant 1]\n\n\
+                 [Assistant 2]\nA dog.\n\n[End of Assistant 2]";
+    let png = "iVBORw0KGgoAAAANSUhEUg==";
+    let images = [
+        json!({ "bytes": png, "path": null }),
+        json!(png),
+        json!([{ "path": "a.png" }, "b.png"]),
+        json!(null),
+    ];
+    let mut rows: Vec<Value> = images
+        .iter()
+        .map(|image| {
+            let mut row = conversation(bench, "8 3\nNo dog.");
+            row["image"] = image.clone();
+            row
+        })
+        .collect();
+    let mut wrong = conversation(bench, "8 3");
+    wrong["image"] = json!([7]);
+    rows.push(wrong);
+    let set = read_rows(&rows, Form::LlavaCritic);
+    let inline = Image::Inline(png.into());
+    let wanted = [vec![inline.clone()], vec![inline], vec![file("a.png"), file("b.png")], vec![]];
+    for (item, images) in set.items.iter().zip(&wanted) {
+        assert_eq!(&item.images, images);
+        assert_eq!(
+            (item.question.as_str(), item.description.as_deref()),
+            ("What is it?", Some("A cat on a mat."))
+        );
+    }
+    assert_eq!((set.items.len(), set.left_out[0].row), (4, 5));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Our own form: a row of bulk work with a label.
 //!
-//! Members are `question`, `image` or `images`, `rubric`, `reference` and `description`, and one of: `response`
-//! with `score`; two `responses` with `preference`; `responses` with `scores`, one for each, higher being
-//! better. `scale` may give the scale of `score`: `min`, `max` and, if it is not the rubric's, its `direction`.
+//! Members are `question`, `image` or `images`, `frames`, `rubric` or `criteria`, `reference` and `description`, and one
+//! of: `response` with `score`; two `responses` with `preference`; `responses` with `scores`, one for each, higher being
+//! better. `scale` may give the scale of `score`: `min`, `max` and, if it is not the rubric's, its `direction`. Beside
+//! `criteria`, the critic is asked for scores on it.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{members, name};
-use crate::item::{Image, Item, Label, ReferenceScale};
+use crate::item::{Criteria, Image, Item, Label, ReferenceScale};
 
 #[derive(Deserialize)]
 struct Row {
@@ -21,12 +22,15 @@ struct Row {
     image: Option<String>,
     #[serde(default)]
     images: Vec<String>,
+    #[serde(default)]
+    frames: Vec<String>,
     response: Option<String>,
     #[serde(default)]
     responses: Vec<String>,
     reference: Option<String>,
     description: Option<String>,
     rubric: Option<String>,
+    criteria: Option<String>,
     score: Option<f64>,
     scale: Option<Scale>,
     preference: Option<String>,
@@ -41,12 +45,24 @@ struct Scale {
 }
 
 pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
+    let asked_scale = row.get("scale").and_then(Value::as_object).map(|scale| {
+        let mut scale = scale.clone();
+        // Higher is better by all criteria: requests have no such member, and it is the label's.
+        scale.remove("direction");
+        Value::Object(scale)
+    });
     let row: Row = members(row)?;
     let label = label(&row)?;
-    let Row { id, question, image, images, reference, description, rubric, .. } = row;
+    let Row { id, question, image, images, frames, reference, description, rubric, criteria, .. } = row;
+    if rubric.is_some() && criteria.is_some() {
+        return Err("it has both a rubric and criteria".into());
+    }
+    let is_scored = matches!(label, Label::Score { .. });
+    let criteria = criteria.map(|text| Criteria { text, scale: asked_scale.filter(|_| is_scored) });
     let images: Vec<Image> = image.iter().chain(&images).map(|image| Image::new(image, folder)).collect();
+    let frames = frames.iter().map(|frame| Image::new(frame, folder)).collect();
     let id = id.as_ref().map_or_else(|| question.clone(), name);
-    Ok(Item { id, question, images, reference, description, rubric, label })
+    Ok(Item { id, question, images, frames, reference, description, rubric, criteria, label })
 }
 
 fn label(row: &Row) -> Result<Label, String> {

@@ -58,9 +58,11 @@ pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
         id: id.unwrap_or_else(|| row.instruction.clone()),
         question: row.instruction,
         images: vec![Image::new(&row.image_path, folder)],
+        frames: Vec::new(),
         reference: None,
         description: None,
         rubric: None,
+        criteria: None,
         label,
     })
 }

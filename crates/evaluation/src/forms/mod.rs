@@ -11,10 +11,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{error::EvaluationError, item::Item};
+use crate::{
+    error::EvaluationError,
+    item::{Image, Item},
+};
 
 /// The form of a labelled set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -129,4 +133,27 @@ fn name(value: &Value) -> String {
 /// A number, whether it is a JSON number or a string.
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// An image in the forms that data set tools write: a path, a data URL, base64, or an object with `bytes` or `path`.
+fn read_image(value: &Value, folder: &Path) -> Result<Image, String> {
+    let wrong = || "its image is neither a path nor bytes".to_owned();
+    match (value, value.get("bytes"), value.get("path")) {
+        (Value::String(text), _, _) if is_image(text) => Ok(Image::Inline(text.clone())),
+        (Value::String(path), _, _) => Ok(Image::new(path, folder)),
+        (_, Some(Value::String(text)), _) => Ok(Image::Inline(text.clone())),
+        (_, Some(Value::Array(bytes)), _) => {
+            let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
+            let bytes = bytes.iter().map(byte).collect::<Option<Vec<u8>>>().ok_or_else(wrong)?;
+            Ok(Image::Inline(BASE64_STANDARD.encode(bytes)))
+        }
+        (_, _, Some(Value::String(path))) => Ok(Image::new(path, folder)),
+        _ => Err(wrong()),
+    }
+}
+
+/// Whether a text is an image in base64. The path of a file is not: its extension begins with a dot, which base64
+/// does not have, and one without an extension does not decode to the signature of an image format.
+fn is_image(text: &str) -> bool {
+    BASE64_STANDARD.decode(text).is_ok_and(|bytes| image::guess_format(&bytes).is_ok())
 }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use rubric::Preference;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{members, name};
+use super::{members, name, read_image};
 use crate::item::{Image, Item, Label};
 
 #[derive(Deserialize)]
@@ -38,32 +37,11 @@ pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
         id: name(&id),
         question: query.replace("<image>", "").trim().to_owned(),
         images: vec![image],
+        frames: Vec::new(),
         reference: None,
         description: None,
         rubric: None,
+        criteria: None,
         label: Label::Preference { responses, better },
     })
-}
-
-/// An image in the forms that data set tools write: a path, a data URL, base64, or an object with `bytes` or `path`.
-fn read_image(value: &Value, folder: &Path) -> Result<Image, String> {
-    let wrong = || "its image is neither a path nor bytes".to_owned();
-    match (value, value.get("bytes"), value.get("path")) {
-        (Value::String(text), _, _) if is_image(text) => Ok(Image::Inline(text.clone())),
-        (Value::String(path), _, _) => Ok(Image::new(path, folder)),
-        (_, Some(Value::String(text)), _) => Ok(Image::Inline(text.clone())),
-        (_, Some(Value::Array(bytes)), _) => {
-            let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
-            let bytes = bytes.iter().map(byte).collect::<Option<Vec<u8>>>().ok_or_else(wrong)?;
-            Ok(Image::Inline(BASE64_STANDARD.encode(bytes)))
-        }
-        (_, _, Some(Value::String(path))) => Ok(Image::new(path, folder)),
-        _ => Err(wrong()),
-    }
-}
-
-/// Whether a text is an image in base64. The path of a file is not: its extension begins with a dot, which base64
-/// does not have, and one without an extension does not decode to the signature of an image format.
-fn is_image(text: &str) -> bool {
-    BASE64_STANDARD.decode(text).is_ok_and(|bytes| image::guess_format(&bytes).is_ok())
 }

@@ -123,7 +123,8 @@ fn stated_scale(instructions: &str) -> Option<ReferenceScale> {
     (min < max).then_some(ReferenceScale { min, max, direction: Some(direction) })
 }
 
-/// `[Question]` and `[Assistant 1]` … `[End of Assistant 1]`. The first assistant is the reference.
+/// `[Context]` with what the image shows, `[Question]` and `[Assistant 1]` … `[End of Assistant 1]`. The first assistant
+/// is the reference.
 fn llava_bench(text: &str) -> Option<Asked> {
     let between = |start: &str, end: &str| {
         let (_, rest) = text.split_once(start)?;
@@ -133,7 +134,8 @@ fn llava_bench(text: &str) -> Option<Asked> {
     let first = between("[Assistant 1]", "[End of Assistant 1]")?;
     let second = between("[Assistant 2]", "[End of Assistant 2]")?;
     let responses = Responses::Beside(second);
-    Some(Asked { reference: Some(first), ..Asked::new(Layout::LlavaBench, question, responses) })
+    let description = between("[Context]", "[Question]").filter(|context| !context.is_empty());
+    Some(Asked { reference: Some(first), description, ..Asked::new(Layout::LlavaBench, question, responses) })
 }
 
 /// `<|User Prompt|>`, followed by the blocks of two assistants.

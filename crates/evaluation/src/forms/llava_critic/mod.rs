@@ -3,13 +3,13 @@
 mod human_turn;
 mod verdict;
 
-use std::path::Path;
+use std::{path::Path, slice};
 
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{members, name};
+use super::{members, name, read_image};
 use crate::item::{Image, Item};
 use human_turn::Asked;
 
@@ -32,21 +32,24 @@ pub(super) fn item(row: &Value, folder: &Path) -> Result<Item, String> {
     let turn = |names: &[&str]| row.conversations.iter().find(|turn| names.contains(&turn.from.as_str()));
     let human = turn(&["human", "user"]).ok_or("it has no human turn")?;
     let gpt = turn(&["gpt", "assistant"]).ok_or("it has no turn with a verdict")?;
-    let images: Vec<&str> = match &row.image {
-        Some(Value::String(path)) => vec![path],
-        Some(Value::Array(paths)) => paths.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
+    let images = match &row.image {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(images)) => &images[..],
+        Some(image) => slice::from_ref(image),
     };
+    let images: Result<Vec<Image>, String> = images.iter().map(|image| read_image(image, folder)).collect();
     let text = human.value.replace("<image>", "");
     let asked = Asked::read(text.trim()).ok_or("its human turn has no layout that is known")?;
     Ok(Item {
         id: row.id.as_ref().map_or_else(|| asked.question.clone(), name),
         label: verdict::label(&asked, &gpt.value)?,
-        images: images.into_iter().map(|image| Image::new(image, folder)).collect(),
+        images: images?,
+        frames: Vec::new(),
         question: asked.question,
         reference: asked.reference,
         description: asked.description,
         rubric: None,
+        criteria: None,
     })
 }
 
