@@ -142,9 +142,130 @@ fn every_wrong_key_of_a_file_is_told_with_its_name() {
     for words in [
         "gavel.toml:2: server.port: ",
         "gavel.toml:5: keys.sha256 of \"ci\": ",
-        "gavel.toml:9: keys of \"bots\": ",
+        "gavel.toml:9: keys.admin of \"bots\": ",
     ] {
         assert!(text.contains(words), "{words} in {text}");
+    }
+}
+
+/// A certificate without its key would otherwise be no TLS at all.
+#[test]
+fn settings_that_do_not_fit_together_are_refused_wherever_they_come_from() {
+    let half = "[tls]\ntls_cert = \"/tls.crt\"\n";
+    for (text, options, variables, told) in [
+        (half, &[][..], &[][..], Some("gavel.toml:2: tls.tls_cert needs tls.tls_key, which is not set")),
+        ("[tls]\ntls_key = \"/tls.key\"\n", &[], &[], Some("gavel.toml:2: tls.tls_key needs tls.tls_cert,")),
+        (
+            "[tls]\ntls_client_ca = \"/ca\"\n",
+            &[],
+            &[],
+            Some("gavel.toml:2: tls.tls_client_ca needs tls.tls_cert,"),
+        ),
+        (half, &["--tls-key", "/tls.key"], &[], None),
+        (half, &[], &[("GAVEL_TLS_KEY", "/tls.key")], None),
+        ("", &["--tls-client-ca", "/ca"], &[], Some("--tls-client-ca needs --tls-cert, which is not set")),
+        (
+            "",
+            &[],
+            &[("GAVEL_TLS_CERT", "/c")],
+            Some("GAVEL_TLS_CERT needs the environment variable GAVEL_TLS_KEY"),
+        ),
+        ("[log]\njudging_log = \"/log\"\n", &["--judging-log-mib", "7"], &[], None),
+        ("[log]\njudging_log_mib = 7\n", &["--judging-log", "/log"], &[], None),
+        (
+            "[log]\njudging_log_mib = 7\n",
+            &[],
+            &[],
+            Some("gavel.toml:2: log.judging_log_mib needs log.judging_log,"),
+        ),
+        ("[log]\njudging_log_mib = 64\n", &[], &[], None),
+        ("", &["--judging-log-redact", "text"], &[], Some("--judging-log-redact needs --judging-log,")),
+        (
+            "[critic]\nweights = \"f32\"\nquantize = \"q8\"\n",
+            &[],
+            &[],
+            Some("gavel.toml:3: critic.quantize cannot be combined with critic.weights"),
+        ),
+        (
+            "[critic]\nweights = \"f32\"\n",
+            &["--quantize", "q8"],
+            &[],
+            Some("--quantize cannot be combined with"),
+        ),
+    ] {
+        let (_folder, path) = file(text);
+        let path = path.to_string_lossy();
+        let output = gavel(&[&["serve", "--config", &path, "--print-config"], options].concat(), variables);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let on_command_line = told.is_some_and(|told| told.starts_with("--"));
+        let status = if told.is_none() {
+            0
+        } else if on_command_line {
+            2
+        } else {
+            78
+        };
+        assert_eq!(output.status.code(), Some(status), "{text} {options:?}: {said}");
+        assert!(said.contains(told.unwrap_or_default()), "{told:?} in {said}");
+        // The file by itself.
+        if options.is_empty() && variables.is_empty() {
+            let output = gavel(&["config", "check", &path], &[]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(status), "{text}: {said}");
+            assert!(said.contains(told.unwrap_or_default()), "{told:?} in {said}");
+        }
+    }
+    // Commands without a file have the same options.
+    let case = ["judge", "--question", "?", "--response", "a", "--weights", "f32", "--quantize", "q4"];
+    let output = gavel(&case, &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("cannot be combined with --weights"), "{said}");
+}
+
+#[test]
+fn a_file_that_would_not_be_served_does_not_pass_the_check() {
+    let digest = "0".repeat(64);
+    let key = |form: &str| {
+        format!("[[keys]]\nid = \"a\"\nsha256 = \"{digest}\"\nconcurrent_requests = 2\nforms = \"{form}\"\n")
+    };
+    let address = |value: &str| format!("[access]\nadmin_address = \"{value}\"\n");
+    for (text, words) in [
+        (
+            "[traces]\notlp_endpoint = \"https://127.0.0.1:4318\"\n".to_owned(),
+            "gavel.toml:2: traces.otlp_endpoint: ",
+        ),
+        ("[traces]\notlp_endpoint = \"http://\"\n".into(), "gavel.toml:2: traces.otlp_endpoint: "),
+        (address("127.0.0.1"), "gavel.toml:2: access.admin_address: "),
+        (address("70000"), "gavel.toml:2: access.admin_address: "),
+        (address("[::1]:x"), "gavel.toml:2: access.admin_address: "),
+        ("[server]\nhost = \"127.0.0.1:80\"\n".into(), "gavel.toml:2: server.host: "),
+        ("[server]\nhost = \"two words\"\n".into(), "gavel.toml:2: server.host: "),
+        (key("unknown"), "gavel.toml:5: keys.forms of \"a\": "),
+    ] {
+        let (_folder, path) = file(&text);
+        let path = path.to_string_lossy();
+        for arguments in [&["config", "check", &*path][..], &["serve", "--port", "0", "--config", &path]] {
+            let output = gavel(arguments, &[]);
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                output.status.code() == Some(78) && told.contains(words),
+                "{arguments:?}: {words} in {told}"
+            );
+        }
+    }
+    for text in [
+        key("auto"),
+        key("trl-pairwise"),
+        address("9091"),
+        address(":9091"),
+        address("[::1]:9091"),
+        address("localhost:9091"),
+        "[server]\nhost = \"::\"\n".into(),
+        "[traces]\notlp_endpoint = \"http://collector:4318/base/\"\n".into(),
+    ] {
+        let (_folder, path) = file(&text);
+        let output = gavel(&["config", "check", &path.to_string_lossy()], &[]);
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

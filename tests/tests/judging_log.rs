@@ -170,7 +170,8 @@ fn examples_ask_and_answer_as_their_rubrics_do() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let (set, summary) = exported(folder.path(), &log);
-    assert!(summary.starts_with("7 examples") && !summary.contains("left out"), "{summary}");
+    assert_eq!(summary.lines().count(), 1, "none is left out or without reasons: {summary}");
+    assert!(summary.starts_with("7 examples"), "{summary}");
     for (name, asked, said) in [
         (
             "safety",
@@ -238,6 +239,7 @@ fn verdicts_that_would_teach_what_no_critic_said_are_left_out() {
         ),
         // The later of two verdicts on a prompt is the one, unless it lacks reasons.
         one("kept", json!({ "score": 3.0, "justification": "" })),
+        one("alone", json!({ "score": 3.0, "justification": "" })),
         two("kept pair", orders("second")),
         two("inconsistent", orders("first")),
         two("inferred", inferred),
@@ -246,7 +248,8 @@ fn verdicts_that_would_teach_what_no_critic_said_are_left_out() {
     let (set, summary) = exported(folder.path(), &log);
     let mut kept: Vec<&str> = set.iter().map(|row| row["id"].as_str().unwrap()).collect();
     kept.sort_unstable();
-    assert_eq!(kept, ["kept", "kept pair", "kept sample"], "{summary}");
+    assert_eq!(kept, ["alone", "kept", "kept pair", "kept sample"], "{summary}");
+    assert!(summary.contains("\n1 of them have no reasons"), "{summary}");
     let said = |name: &str| {
         let row = set.iter().find(|row| row["id"] == name).unwrap();
         row["conversations"][1]["value"].as_str().unwrap().to_owned()

@@ -1,5 +1,7 @@
 //! From the start to the end of a server: probes, and what happens to requests when it is told to stop.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
@@ -58,7 +60,9 @@ fn resident(server: &Server) -> Option<usize> {
 
 #[test]
 fn a_server_that_stops_says_so_first_then_refuses_and_finishes_what_runs() {
-    let server = server(&["--shutdown-pause-s", "2", "--shutdown-timeout-s", "600"]);
+    let admin = format!("127.0.0.1:{}", gavel_tests::free_port());
+    let server =
+        server(&["--shutdown-pause-s", "2", "--shutdown-timeout-s", "600", "--admin-address", &admin]);
     let mut events = server.post("/v1/chat/completions", &endless()).events();
     assert!(events.next().is_some());
     server.signal("TERM");
@@ -71,7 +75,23 @@ fn a_server_that_stops_says_so_first_then_refuses_and_finishes_what_runs() {
     assert_eq!((refused.status, refused.header("connection")), (503, Some("close")));
     assert!(refused.header("retry-after").is_some());
     assert_eq!(refused.json()["code"], "draining");
+    // This interface has 429 for refusals, but not for one that no waiting ends.
+    assert_eq!(server.post("/predict", &json!({ "inputs": "a" })).status, 503);
     assert_eq!(server.get("/livez").status, 200);
+    // A server that is replaced has refused requests and failed none.
+    let figures = || gavel_tests::get(&admin, "/metrics").text();
+    for (endpoint, kind, outcome) in [
+        ("/readyz", "none", "refused"),
+        ("/judge", "none", "refused"),
+        ("/predict", "score", "refused"),
+        ("/livez", "none", "ok"),
+    ] {
+        let name =
+            format!(r#"gavel_requests_total{{endpoint="{endpoint}",kind="{kind}",outcome="{outcome}"}}"#);
+        wait_until("the request is counted", || figures().contains(&name));
+    }
+    let figures = figures();
+    assert!(!figures.contains(r#"outcome="failed""#), "{figures}");
     assert!(events.next().is_some(), "what ran before goes on");
     drop(events);
     assert!(server.wait(), "the server ended well when nothing ran any more");
@@ -103,29 +123,45 @@ fn a_second_signal_ends_at_once() {
 
 #[test]
 fn the_log_can_be_objects_in_lines_and_has_nothing_that_clients_send() {
+    // Libraries write what they work on at the most detailed level, some of them character by character.
+    for filter in ["debug", "trace", "info,gavel=debug,tokenizers=trace"] {
+        let log =
+            log_of_a_judgement(filter, &json!({ "question": "Which secret?", "response": "A secret Ω." }));
+        let objects: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let ready = objects.iter().find(|object| object["message"] == "the critic is ready");
+        assert!(ready.is_some_and(|object| object["profile"].is_string()), "{log}");
+        let answered = objects.iter().find(|object| object["message"] == "answered").unwrap();
+        assert_eq!((&answered["status"], &answered["span"]["path"]), (&json!(200), &json!("/judge")));
+        for text in ["secret", "Ω", "Replacing char"] {
+            assert!(!log.contains(text), "{text} at {filter}");
+        }
+    }
+}
+
+/// The log of a server with this filter, in JSON, that judges this case.
+fn log_of_a_judgement(filter: &str, case: &Value) -> String {
     let mut process = Starting(
         Command::new(binary())
             .args(["serve", "--host", "127.0.0.1", "--port", "0", "--log-format", "json"])
-            .env("RUST_LOG", "debug")
+            .env("RUST_LOG", filter)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap(),
     );
+    // Read all the time, so that no line is dropped.
+    let mut stderr = process.0.stderr.take().unwrap();
+    let log = std::thread::spawn(move || {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        log
+    });
     let mut line = String::new();
     BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on http://").unwrap();
-    let body = json!({ "question": "Which secret?", "response": "A secret answer." });
-    assert_eq!(gavel_tests::post(address, "/judge", &body).status, 200);
+    assert_eq!(gavel_tests::post(address, "/judge", case).status, 200);
     signal(process.0.id(), "TERM");
-    let mut log = String::new();
-    process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    let objects: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let ready = objects.iter().find(|object| object["message"] == "the critic is ready");
-    assert!(ready.is_some_and(|object| object["profile"].is_string()), "{log}");
-    let answered = objects.iter().find(|object| object["message"] == "answered").unwrap();
-    assert_eq!((&answered["status"], &answered["span"]["path"]), (&json!(200), &json!("/judge")));
-    assert!(!log.contains("secret"), "{log}");
+    log.join().unwrap()
 }
 
 /// A process that is killed when the test ends.

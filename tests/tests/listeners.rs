@@ -43,6 +43,15 @@ fn figures_reloads_and_stopping_have_a_listener_of_their_own() {
             "{method} {path}"
         );
     }
+    // Answers have the same headers as on the main port, refusals too.
+    for (method, path) in [("GET", "/metrics"), ("GET", "/readyz"), ("GET", "/judge"), ("GET", "/reload")] {
+        let told = ask(method, path, &[("x-request-id", "mine")]);
+        for (name, value) in
+            [("x-request-id", "mine"), ("x-content-type-options", "nosniff"), ("cache-control", "no-store")]
+        {
+            assert_eq!(told.header(name), Some(value), "{name} of {method} {path}");
+        }
+    }
     assert_eq!(ask("POST", "/drain", &[]).status, 202);
     assert!(server.wait(), "it ended well");
 }

@@ -35,6 +35,9 @@ fn one_sample_has_one_score_in_every_dialect() {
     ]);
     let query = json!({ "content": parts(&image, QUESTION) });
     let inside = transcript(QUESTION, answer).replace("<image>", &image);
+    // As a chat template writes it that adds a text of the system's, of a question with the image in Markdown.
+    let with_defaults = format!("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{inside}")
+        .replace(&image, &format!("![A picture]({image})"));
     for (path, body, place) in [
         (
             "/get_reward",
@@ -53,6 +56,7 @@ fn one_sample_has_one_score_in_every_dialect() {
             "",
         ),
         ("/v1/score/evaluation", json!({ "model": "model", "messages": [inside] }), "/scores/0"),
+        ("/v1/score/evaluation", json!({ "messages": [with_defaults] }), "/scores/0"),
         ("/classify", json!({ "model": "x", "input": inside }), "/data/0/probs/0"),
         ("/v1/classify", json!({ "messages": chat }), "/data/0/probs/0"),
         ("/classify", json!({ "text": inside }), "/0/embedding/0"),

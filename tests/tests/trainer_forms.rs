@@ -305,6 +305,29 @@ fn the_paths_of_a_conversation_are_the_same_on_all_routes() {
 }
 
 #[test]
+fn who_asks_for_the_embedding_of_a_text_is_told_that_a_judge_has_none() {
+    let server = Server::with_options(&[]);
+    let asked = |path: &str, input: Value| {
+        let refused = server.post(path, &json!({ "model": "text-embedding-3-small", "input": input }));
+        assert_eq!(refused.status, 400, "{path} {input}");
+        let error = refused.json()["error"].take();
+        let text = |name: &str| error[name].as_str().unwrap().to_owned();
+        (text("code"), text("param"), text("message").contains("no embeddings"))
+    };
+    let of = |code: &str, param: &str, is_told| (code.to_owned(), param.to_owned(), is_told);
+    for path in ["/v1/embeddings", "/embeddings"] {
+        assert_eq!(asked(path, json!("A cat.")), of("unknown_transcript", "input", true));
+        assert_eq!(asked(path, json!(["A cat."])), of("unknown_transcript", "input[0]", true));
+        // The tokens of a text.
+        assert_eq!(asked(path, json!([[1, 2, 3]])), of("invalid_request", "input", true));
+    }
+    assert_eq!(asked("/pooling", json!("A cat.")), of("unknown_transcript", "input", false));
+    // Where a transcript is wrong in another way, nothing is said of embeddings.
+    let transcript = chatml("<image:scene.png> What is it?", ANSWER);
+    assert_eq!(asked("/v1/embeddings", json!(transcript)), of("unknown_image", "input", false));
+}
+
+#[test]
 fn messages_in_a_text_are_as_many_as_others_may_be() {
     let server = Server::with_options(&["--max-messages", "2"]);
     let turns = |count: usize| json!(vec![json!({ "role": "user", "content": QUESTION }); count]).to_string();

@@ -13,8 +13,8 @@ mod error {
     pub(crate) struct ApiError(StatusCode);
 
     impl ApiError {
-        pub(crate) fn new(status: StatusCode, _: &'static str, _: &str) -> Self {
-            Self(status)
+        pub(crate) fn out_of_service(_: &'static str, _: &str) -> Self {
+            Self(StatusCode::SERVICE_UNAVAILABLE)
         }
 
         pub(crate) fn with_retry_after(self, _: u64) -> Self {

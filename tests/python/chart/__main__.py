@@ -237,7 +237,7 @@ def check_configuration():
     for section, keys in documented_settings().items():
         # One of the two excludes the other.
         every[section] = {key: value for key, value in keys.items() if key != "weights"}
-    for values in [*SETS.values(), {"config": every}]:
+    for values in [*SETS.values(), {"config": every, "networkPolicy": {"extraEgress": [{}]}}]:
         made = documents(values)
         (volumes,) = [spec["volumes"] for _, labels, spec in pods(made) if labels["app.kubernetes.io/component"] == "judge"]
         (volume,) = [volume["configMap"] for volume in volumes if volume["name"] == "configuration"]
@@ -278,6 +278,8 @@ def check_monitoring():
         assert endpoint.get("authorization") == authorization
     (metric,) = made["HorizontalPodAutoscaler/judge"]["spec"]["metrics"]
     assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": "2"}
+    eager = documents({"autoscaling": {"enabled": True, "drainSeconds": 0.5}})["HorizontalPodAutoscaler/gavel"]
+    assert eager["spec"]["metrics"][0]["pods"]["target"]["averageValue"] == "0.5"
     adapter = next(block for block in blocks("yaml") if "seriesQuery" in block)
     (rule,) = yaml.safe_load(adapter)["rules"]["custom"]
     assert rule["name"]["as"] == metric["pods"]["metric"]["name"]
@@ -291,6 +293,16 @@ def blocks(language):
 
 def check_network():
     """Who is not named reaches nothing, and nothing goes out that is not named."""
+    # What the server is told to reach must not be closed off silently.
+    images = {"images": {"allow_any_public_image_host": True}}
+    hosts = {"images": {"allow_image_hosts": ["images.example"]}}
+    traces = {"traces": {"otlp_endpoint": "http://collector:4318"}}
+    to_port = {"extraEgress": [{"ports": [{"protocol": "TCP", "port": 4318}]}]}
+    for config, opened in [(images, {"hub": True}), (hosts, to_port), (traces, to_port)]:
+        assert "networkPolicy.extraEgress" in refusal({"config": config}), config
+        for policy in [opened, {"enabled": False}]:
+            documents({"config": config, "networkPolicy": policy})
+    assert "otlp_endpoint" in refusal({"config": traces, "networkPolicy": {"hub": True}}), "its port is not the hub's"
     client, other = {"gavel/client": "true"}, {"kubernetes.io/metadata.name": "elsewhere"}
     monitoring, own = {"kubernetes.io/metadata.name": "monitoring"}, {"kubernetes.io/metadata.name": "judges"}
     for values in [{}, {"proxy": {"enabled": True}}]:

@@ -1,6 +1,9 @@
 //! Parses the `[[keys]]` of a file and reports everything that is wrong with them.
 
-use std::fmt::{self, Display};
+use std::{
+    fmt::{self, Display},
+    ops::Range,
+};
 
 use serde::Deserialize;
 use toml::{
@@ -42,11 +45,27 @@ impl Display for KeyProblem {
     }
 }
 
+/// The fields of an entry. A message names no other field: its name may be a key in the wrong place.
+const FIELDS: [&str; 12] = [
+    "id",
+    "sha256",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "images_per_minute",
+    "concurrent_requests",
+    "queue_share",
+    "stored_share",
+    "priority",
+    "forms",
+    "expires",
+    "admin",
+];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    id: Spanned<String>,
-    sha256: Spanned<String>,
+    id: String,
+    sha256: String,
     requests_per_minute: Option<u64>,
     tokens_per_minute: Option<u64>,
     images_per_minute: Option<u64>,
@@ -105,24 +124,53 @@ struct EntryProblem {
 fn read_key(entry: Spanned<DeValue<'_>>, before: &[Key]) -> Result<Key, EntryProblem> {
     let start = entry.span().start;
     // The parser would also read a list, as the members in their order.
-    if !matches!(entry.get_ref(), DeValue::Table(_)) {
+    let DeValue::Table(members) = entry.get_ref() else {
         let wrong = Wrong::new("", "each key stands under a [[keys]] of its own");
         return Err(EntryProblem { start, wrong });
-    }
-    let entry =
-        Entry::deserialize(ValueDeserializer::from(entry)).map_err(|error: de::Error| EntryProblem {
-            start: error.span().map_or(start, |span| span.start),
-            wrong: Wrong::new("", error.message()),
-        })?;
-    let (id_start, digest_start) = (entry.id.span().start, entry.sha256.span().start);
+    };
+    let places: Vec<(&'static str, Range<usize>)> = members
+        .iter()
+        .filter_map(|(name, value)| {
+            let field = FIELDS.into_iter().find(|field| name.get_ref() == field)?;
+            Some((field, name.span().start..value.span().end))
+        })
+        .collect();
+    let entry = Entry::deserialize(ValueDeserializer::from(entry)).map_err(|error: de::Error| {
+        let start = error.span().map_or(start, |span| span.start);
+        let field = places.iter().find(|(_, place)| place.contains(&start)).map_or("", |(field, _)| field);
+        EntryProblem { start, wrong: Wrong::new(field, error.message()) }
+    })?;
     entry.into_key().and_then(|key| key_unlike(key, before)).map_err(|wrong| {
-        let start = match wrong.field {
-            "id" => id_start,
-            "sha256" => digest_start,
-            _ => start,
-        };
-        EntryProblem { start, wrong }
+        let place = places.iter().find(|(field, _)| *field == wrong.field);
+        EntryProblem { start: place.map_or(start, |(_, place)| place.start), wrong }
     })
+}
+
+/// The problems of the entries in `text` whose `forms` names a form that is not `known`. Entries with other problems are
+/// left to [`read_keys`].
+pub(crate) fn unknown_forms(text: &str, known: impl Fn(&str) -> bool) -> Vec<KeyProblem> {
+    let Ok(document) = DeTable::parse(text) else { return Vec::new() };
+    let entries = document.get_ref().iter().find(|(name, _)| name.get_ref() == KEYS);
+    let Some(entries) = entries.and_then(|(_, entries)| entries.get_ref().as_array()) else {
+        return Vec::new();
+    };
+    let mut problems = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let DeValue::Table(members) = entry.get_ref() else { continue };
+        let Some((place, forms)) = members.iter().find(|(name, _)| name.get_ref() == "forms") else {
+            continue;
+        };
+        let Some(forms) = forms.get_ref().as_str() else { continue };
+        if !known(forms) && forms != "auto" && forms != "off" {
+            problems.push(KeyProblem {
+                line: text[..place.span().start].matches('\n').count() + 1,
+                field: format!("{KEYS}.forms"),
+                key: Some(name_of(entry.get_ref(), index)),
+                reason: "there is no form of this name; the names, auto and off are allowed".into(),
+            });
+        }
+    }
+    problems
 }
 
 /// `key`, if none of `others` has its id or its digest.
@@ -188,11 +236,11 @@ impl Entry {
     }
 
     fn into_key(self) -> Result<Key, Wrong> {
-        if !is_name(self.id.get_ref()) {
+        if !is_name(&self.id) {
             let wanted = format!("1 to {MAX_ID} letters, digits, '-', '_' and '.' are wanted");
             return Err(Wrong::new("id", &wanted));
         }
-        let digest = digest_of_hex(self.sha256.get_ref()).ok_or_else(|| {
+        let digest = digest_of_hex(&self.sha256).ok_or_else(|| {
             Wrong::new("sha256", "the SHA-256 of the key is wanted, as 64 hexadecimal digits")
         })?;
         self.check_limits()?;
@@ -200,7 +248,7 @@ impl Entry {
         let moment = |said| moment(said).ok_or_else(|| Wrong::new("expires", wanted));
         let expires = self.expires.as_ref().map(moment).transpose()?;
         Ok(Key {
-            id: self.id.into_inner(),
+            id: self.id,
             digest,
             requests_per_minute: self.requests_per_minute,
             tokens_per_minute: self.tokens_per_minute,
@@ -248,12 +296,12 @@ mod tests {
             (format!("keys = [[\"a\", \"{digest}\"]]\n"), 1, "[[keys]]"),
             ("keys = [5]\n".into(), 1, "[[keys]]"),
             (entry("key = \"gavel-secret\"\n"), 4, "unknown field `key`"),
-            (entry("tokens_per_minute = 0\n"), 1, "keys.tokens_per_minute"),
-            (entry("queue_share = 1.5\n"), 1, "keys.queue_share"),
-            (entry("stored_share = 0.0\n"), 1, "keys.stored_share"),
-            (entry("expires = 2026-12-31T12:00:00\n"), 1, "keys.expires"),
-            (entry("expires = \"tomorrow\"\n"), 4, "datetime"),
-            (entry("priority = \"first\"\n"), 4, "low"),
+            (entry("tokens_per_minute = 0\n"), 4, "keys.tokens_per_minute"),
+            (entry("admin = true\nqueue_share = 1.5\n"), 5, "keys.queue_share"),
+            (entry("stored_share = 0.0\n"), 4, "keys.stored_share"),
+            (entry("expires = 2026-12-31T12:00:00\n"), 4, "keys.expires"),
+            (entry("expires = \"tomorrow\"\n"), 4, "keys.expires"),
+            (entry("priority = \"first\"\n"), 4, "keys.priority"),
             (entry(&entry("")), 5, "two keys"),
             (entry(&entry("").replace("\"a\"", "\"b\"")), 6, "same digest"),
         ] {
@@ -267,6 +315,17 @@ mod tests {
     }
 
     #[test]
+    fn a_form_that_does_not_exist_is_told_by_its_line() {
+        let digest = "0".repeat(64);
+        let text = ["auto", "off", "mmhal", "mmhall"]
+            .map(|forms| format!("[[keys]]\nid = \"{forms}\"\nsha256 = \"{digest}\"\nforms = \"{forms}\"\n"));
+        let problems = unknown_forms(&text.concat(), |name| name == "mmhal");
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        let told = problem.to_string();
+        assert!(problem.line == 16 && told.starts_with("keys.forms of \"mmhall\": "), "{problem:?}");
+    }
+
+    #[test]
     fn every_wrong_entry_is_told_with_its_name() {
         let digest = "0".repeat(64);
         let text = format!(
@@ -277,8 +336,8 @@ mod tests {
             read_keys(&text).unwrap_err().iter().map(|problem| (problem.line, problem.to_string())).collect();
         for ((line, told), (wanted, words)) in told.iter().zip([
             (3, "keys.sha256 of \"a\": the SHA-256"),
-            (7, "keys of \"b\": invalid type"),
-            (13, "keys of entry 4: invalid type"),
+            (7, "keys.admin of \"b\": invalid type"),
+            (13, "keys.sha256 of entry 4: invalid type"),
         ]) {
             assert!(*line == wanted && told.starts_with(words), "{line}: {told}");
         }

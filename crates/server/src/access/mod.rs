@@ -26,7 +26,7 @@ use failed_auth_limit::FailedAuthLimit;
 pub(crate) use guard::{AdminAccess, OnBehalfOf, guard, guard_admin, presented};
 pub(crate) use host::HostRule;
 pub(crate) use key::{FormsOfKey, Key, new_key};
-pub(crate) use key_file::{KEYS, read_keys};
+pub(crate) use key_file::{KEYS, KeyProblem, read_keys, unknown_forms};
 pub(crate) use key_ring::KeyRing;
 pub(crate) use rate_limit::{Admission, QuotaPolicy, rate_limit};
 
@@ -169,6 +169,20 @@ impl Access {
     /// The paths of the files that keys are read from.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.source.paths()
+    }
+
+    /// Checks that each key's form is `known`, in the files as they are now.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or has entries with unknown forms: all those of the first such file.
+    pub(crate) fn check_forms(&self, known: impl Fn(&str) -> bool) -> Result<(), KeysError> {
+        self.paths().try_for_each(|file| {
+            let path = || file.to_owned();
+            let text = std::fs::read_to_string(file)
+                .map_err(|source| KeysError::Unreadable { path: path(), source })?;
+            let problems = unknown_forms(&text, &known);
+            if problems.is_empty() { Ok(()) } else { Err(KeysError::Invalid { path: path(), problems }) }
+        })
     }
 
     /// Reloads the keys and returns their number. Quota usage is kept.

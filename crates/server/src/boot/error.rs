@@ -67,6 +67,7 @@ fn status_of_load(error: &LoadError) -> Status {
         | LoadError::Damaged { .. }
         | LoadError::MissingTensor { .. }
         | LoadError::WrongShape { .. }
+        | LoadError::MoreLayers { .. }
         | LoadError::Twice { .. }
         | LoadError::TooLarge { .. }
         | LoadError::WrongType { .. }

@@ -195,8 +195,8 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
             );
             ApiError::limited(message).with_retry_after(again_s).refused(Refusal::QueueShare)
         }
-        EngineError::TooLong { tokens, limit } => {
-            let message = too_long(*tokens, *limit, dialect);
+        EngineError::TooLong { tokens, limit, of_images, or_more } => {
+            let message = too_long((*tokens, *of_images), *limit, (*or_more, dialect));
             let told = ApiError::new(Status::BAD_REQUEST, "context_length_exceeded", message);
             told.refused(Refusal::TooLarge)
         }
@@ -208,18 +208,37 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
     }
 }
 
-/// The message for a prompt that exceeds the context: OpenAI's clients look for this wording.
-fn too_long(tokens: usize, limit: usize, dialect: Dialect) -> String {
+/// The message for a prompt that exceeds the context, with the number of its tokens, or a lower bound of it, and of those
+/// of images: OpenAI's clients look for this wording.
+fn too_long(
+    (tokens, of_images): (usize, usize),
+    limit: usize,
+    (or_more, dialect): (bool, Dialect),
+) -> String {
     match dialect {
-        Dialect::Native => format!(
-            "The prompt has {tokens} tokens and the critic can read {limit}, of which one at least is for the answer: it must \
-             be {} tokens shorter.",
-            (tokens + 1).saturating_sub(limit).max(1)
-        ),
-        Dialect::OpenAi => format!(
-            "This model's maximum context length is {limit} tokens. However, your messages resulted in {tokens} tokens. \
-             Please reduce the length of the messages."
-        ),
+        Dialect::Native => {
+            let least = if or_more { "at least " } else { "" };
+            let images = match of_images {
+                0 => String::new(),
+                count => format!(", {count} of them for images,"),
+            };
+            let over = (tokens + 1).saturating_sub(limit).max(1);
+            format!(
+                "The prompt has {least}{tokens} tokens{images} and the critic can read {limit}, of which one at least is \
+                 for the answer: it must be {least}{over} tokens shorter."
+            )
+        }
+        Dialect::OpenAi => {
+            let more = if or_more { " or more" } else { "" };
+            let images = match of_images {
+                0 => String::new(),
+                count => format!(", {count} of them for images"),
+            };
+            format!(
+                "This model's maximum context length is {limit} tokens. However, your messages resulted in {tokens} \
+                 tokens{more}{images}. Please reduce the length of the messages."
+            )
+        }
     }
 }
 
@@ -302,5 +321,23 @@ mod tests {
         assert_eq!(told(silent, Dialect::OpenAi), (500, None, false));
         assert_eq!(told(silent, Dialect::Native), (502, None, false));
         assert_eq!(ApiError::from_judge(silent(), Dialect::OpenAi).outcome(), Outcome::Unparsable);
+    }
+
+    #[test]
+    fn by_how_much_a_prompt_is_too_long_is_told_with_its_images_or_as_a_lower_bound() {
+        let told = |or_more, of_images, dialect| too_long((40_000, of_images), 32_768, (or_more, dialect));
+        for (or_more, of_images, dialect, words) in [
+            (false, 0, Dialect::Native, "has 40000 tokens and"),
+            (false, 0, Dialect::Native, "must be 7233 tokens shorter"),
+            (false, 35_000, Dialect::Native, "has 40000 tokens, 35000 of them for images, and"),
+            (true, 0, Dialect::Native, "has at least 40000 tokens and"),
+            (true, 0, Dialect::Native, "must be at least 7233 tokens shorter"),
+            (false, 0, Dialect::OpenAi, "resulted in 40000 tokens. Please"),
+            (false, 35_000, Dialect::OpenAi, "resulted in 40000 tokens, 35000 of them for images. Please"),
+            (true, 0, Dialect::OpenAi, "resulted in 40000 tokens or more. Please"),
+        ] {
+            let message = told(or_more, of_images, dialect);
+            assert!(message.contains(words), "{words:?} in {message}");
+        }
     }
 }

@@ -46,6 +46,9 @@ impl Dialect {
 /// They ignore a time longer than a minute, and a quota refills gradually.
 const MAX_RETRY_AFTER_S: u64 = 20;
 
+/// The codes of errors that say that the server starts or stops.
+const OUT_OF_SERVICE: [&str; 3] = ["starting", "draining", "not_ready"];
+
 /// A failure to report to a client.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -88,6 +91,18 @@ impl ApiError {
             Dialect::Native => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
         };
         Self { outcome: Some(Outcome::Refused), ..Self::new(status, code, message) }
+    }
+
+    /// A request to a server that starts or stops: another one takes it, or this one later. It counts as refused,
+    /// since a server that is replaced has not failed; the code is one of [`OUT_OF_SERVICE`].
+    pub(crate) fn out_of_service(code: &'static str, message: impl Into<String>) -> Self {
+        debug_assert!(OUT_OF_SERVICE.contains(&code), "{code}");
+        Self { outcome: Some(Outcome::Refused), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
+    }
+
+    /// Whether the server takes no requests now, whatever they are.
+    pub(crate) fn is_out_of_service(&self) -> bool {
+        OUT_OF_SERVICE.contains(&self.code)
     }
 
     /// A client that has exceeded its own limit.

@@ -93,7 +93,7 @@ pub(crate) enum Outcome {
     Answered,
     /// It was invalid.
     Invalid,
-    /// It was refused for lack of capacity or quota, or timed out in the queue.
+    /// It was refused for lack of capacity or quota, timed out in the queue, or came while the server starts or stops.
     Refused,
     /// It exceeded its time limit.
     TimedOut,

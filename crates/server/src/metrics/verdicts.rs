@@ -1,8 +1,7 @@
 //! Metrics of verdicts, which reveal drift of a judge.
 
 use judge::{
-    BothOrders, Distribution, FinishReason, Flag, JudgeError, Judgement, Outcome, Preference, Reward,
-    VerdictError,
+    BothOrders, FinishReason, Flag, JudgeError, Judgement, Outcome, Preference, Reward, VerdictError,
 };
 
 use super::{Metrics, names};
@@ -58,12 +57,18 @@ impl Metrics {
         for flag in &judgement.flags {
             self.flag(*flag, rubric, 1);
         }
+        if judgement.flags.contains(&Flag::LowLabelMass) {
+            self.counter(&names::OFF_LABEL_TOTAL, []).increment(1);
+        }
         if judgement.reason == FinishReason::Length {
             self.counter(&names::TRUNCATED_TOTAL, []).increment(1);
         }
         if let Some(distribution) = &judgement.distribution {
-            self.distribution(distribution);
-            self.histogram(&names::RUBRIC_LABEL_MASS, [rubric]).record(distribution.label_mass);
+            self.histogram(&names::SCORE_ENTROPY, []).record(distribution.entropy());
+        }
+        if let Some(mass) = judgement.label_mass {
+            self.histogram(&names::LABEL_MASS, []).record(mass);
+            self.histogram(&names::RUBRIC_LABEL_MASS, [rubric]).record(mass);
         }
     }
 
@@ -131,14 +136,6 @@ impl Metrics {
     /// Counts lines lost by the judging log.
     pub(crate) fn log_dropped(&self, count: u64) {
         self.counter(&names::JUDGING_LOG_DROPPED_TOTAL, []).increment(count);
-    }
-
-    fn distribution(&self, distribution: &Distribution) {
-        self.histogram(&names::LABEL_MASS, []).record(distribution.label_mass);
-        self.histogram(&names::SCORE_ENTROPY, []).record(distribution.entropy());
-        if distribution.is_off_label() {
-            self.counter(&names::OFF_LABEL_TOTAL, []).increment(1);
-        }
     }
 
     /// Records pairs that were judged in both orders, and the number with different winners.

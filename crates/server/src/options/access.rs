@@ -1,6 +1,9 @@
 //! Options of `gavel serve` for access control, TLS and connection limits.
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Args;
 
@@ -26,7 +29,7 @@ pub(crate) struct AccessOptions {
     pub(crate) allowed_hosts: Vec<String>,
     /// Address of the listener for administration: `/metrics`, `POST /reload`, `POST /drain`. A port alone means
     /// this machine only; an address that other machines can reach needs a key with `admin = true`.
-    #[arg(long)]
+    #[arg(long, value_parser = admin_address)]
     pub(crate) admin_address: Option<String>,
     /// Invalid keys that an address may send per minute before it has to wait. Valid keys are always accepted: many
     /// clients may share one address.
@@ -43,13 +46,13 @@ pub(crate) struct AccessOptions {
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsOptions {
     /// Certificate chain of the server, in PEM. It is reloaded when it changes.
-    #[arg(long, requires = "tls_key")]
+    #[arg(long)]
     pub(crate) tls_cert: Option<PathBuf>,
     /// Private key of the certificate, in PEM.
-    #[arg(long, requires = "tls_cert")]
+    #[arg(long)]
     pub(crate) tls_key: Option<PathBuf>,
     /// Certificate authorities for client certificates, in PEM, which every client then needs.
-    #[arg(long, requires = "tls_cert")]
+    #[arg(long)]
     pub(crate) tls_client_ca: Option<PathBuf>,
 }
 
@@ -92,6 +95,30 @@ pub(crate) struct ConnectionOptions {
     /// The slowest rate of a body after its first five seconds, in kibibytes per second.
     #[arg(long, default_value_t = 64, value_parser = whole::<0, MOST_KIB, u64>)]
     pub(crate) body_min_kib_per_s: u64,
+}
+
+/// Parses an address to listen on: an address of a machine, or its name, without a port.
+pub(super) fn listen_host(text: &str) -> Result<String, String> {
+    // A link-local address has its interface after a percent sign.
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    let is_host = address.parse::<IpAddr>().is_ok()
+        || url::Host::parse(text).is_ok_and(|host| !matches!(host, url::Host::Ipv6(_)));
+    is_host
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected an address such as 127.0.0.1 or ::, or a host name, without port".into())
+}
+
+/// Parses the address of the administration listener: `host:port`, or a port alone.
+fn admin_address(text: &str) -> Result<String, String> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let is_address = port.parse::<u16>().is_ok()
+        || text.parse::<SocketAddr>().is_ok()
+        || text
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| listen_host(host).is_ok() && port.parse::<u16>().is_ok());
+    is_address
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected a port, or an address with a port such as 127.0.0.1:9091".into())
 }
 
 /// Parses a host name as in the `Host` header, without a port, or `*` for all.

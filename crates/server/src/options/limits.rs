@@ -50,8 +50,9 @@ pub(crate) struct LimitOptions {
     /// The most images and frames of one question or conversation; each takes hundreds of tokens.
     #[arg(long, default_value_t = 256, value_parser = whole::<0, MOST_IMAGES, usize>)]
     pub(crate) max_images: usize,
-    /// The most images and frames of a request with many questions.
-    #[arg(long, default_value_t = 1024, value_parser = whole::<0, MOST_IMAGES, usize>)]
+    /// The most images and frames of a request with many questions: a trainer's batch of a thousand samples may have
+    /// four each. What their files take is bounded by `max_body_mib`.
+    #[arg(long, default_value_t = 4096, value_parser = whole::<0, MOST_IMAGES, usize>)]
     pub(crate) max_batch_images: usize,
     /// The largest image file, in mebibytes.
     #[arg(long, default_value_t = 20, value_parser = whole::<1, MOST_MIB, usize>)]

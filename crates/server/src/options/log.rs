@@ -30,13 +30,13 @@ pub(crate) struct LogOptions {
     #[arg(long)]
     pub(crate) judging_log: Option<PathBuf>,
     /// The size at which the file is rotated, in mebibytes.
-    #[arg(long, default_value_t = 64, requires = "judging_log", value_parser = whole::<0, MOST_MIB, u64>)]
+    #[arg(long, default_value_t = 64, value_parser = whole::<0, MOST_MIB, u64>)]
     pub(crate) judging_log_mib: u64,
     /// How many rotated files to keep.
-    #[arg(long, default_value_t = 8, requires = "judging_log", value_parser = whole::<0, MOST_FILES, usize>)]
+    #[arg(long, default_value_t = 8, value_parser = whole::<0, MOST_FILES, usize>)]
     pub(crate) judging_log_files: usize,
     /// What to replace by its SHA-256.
-    #[arg(long, value_enum, value_delimiter = ',', requires = "judging_log")]
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) judging_log_redact: Vec<Redaction>,
 }
 

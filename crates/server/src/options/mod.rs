@@ -128,7 +128,7 @@ pub(crate) struct CriticOptions {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) weights: WeightsChoice,
     /// Quantise weights to fewer bits: faster and smaller, but less exact.
-    #[arg(long, value_enum, conflicts_with = "weights")]
+    #[arg(long, value_enum)]
     pub(crate) quantize: Option<QuantizeChoice>,
     #[command(flatten)]
     pub(crate) hub: HubArguments,
@@ -254,7 +254,7 @@ pub(crate) struct ServeOptions {
 #[command(next_help_heading = "Server")]
 pub(crate) struct HttpOptions {
     /// Address to listen on.
-    #[arg(long, default_value = "127.0.0.1", env = "GAVEL_HOST")]
+    #[arg(long, default_value = "127.0.0.1", env = "GAVEL_HOST", value_parser = access::listen_host)]
     pub(crate) host: String,
     /// Port to listen on; 0 takes a free one, which the first line of the output names.
     #[arg(long, default_value_t = 8080, env = "GAVEL_PORT")]
@@ -281,7 +281,7 @@ pub(crate) struct HttpOptions {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
     /// What is logged: a level (error, warn, info, debug, trace, off), or several by target, such as
-    /// `warn,gavel=debug`. If neither this option nor GAVEL_LOG_FILTER is set, RUST_LOG in the environment is used.
+    /// `warn,gavel=debug`. Libraries log up to `debug`: at `trace` they would write prompts. If neither this option nor GAVEL_LOG_FILTER is set, RUST_LOG in the environment is used.
     #[arg(long, default_value = log::DEFAULT_FILTER, value_parser = log::filter)]
     pub(crate) log_filter: String,
     /// Whether answers of chat and continued texts have the form that a known program looks for, recognised by its

@@ -17,6 +17,7 @@ use crate::{
     access::{AdminAccess, Grant, guard_admin},
     error::ApiError,
     metrics::Sources,
+    request::{head, id},
     routes::health,
     service::{
         reload::{ReloadedBody, reload},
@@ -40,6 +41,9 @@ pub(crate) fn router(state: &AppState, access: AdminAccess) -> Router<AppState> 
         // Supervisors can probe this listener where the main port requires TLS.
         .merge(health::probes().split_for_parts().0.method_not_allowed_fallback(wrong_method))
         .fallback(unknown)
+        // As on the main port.
+        .layer(middleware::from_fn_with_state(state.limits.head, head::check))
+        .layer(middleware::from_fn(id::name_request))
 }
 
 async fn unknown() -> ApiError {

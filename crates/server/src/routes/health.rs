@@ -192,11 +192,9 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
     let stats = state.judge.stats();
     match (state.lifecycle.phase(), Progress::of(&stats)) {
         _ if !stats.alive => Err(stopped()),
-        (Phase::Starting | Phase::Pausing | Phase::Draining, _) => Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_ready",
-            "The server starts or stops: send no new requests.",
-        )),
+        (Phase::Starting | Phase::Pausing | Phase::Draining, _) => {
+            Err(ApiError::out_of_service("not_ready", "The server starts or stops: send no new requests."))
+        }
         (Phase::Ready, Progress::Stalled | Progress::Stuck) => Err(stalled()),
         (Phase::Ready, Progress::Moving) if stats.recent_non_finite >= MANY_NON_FINITE => Err(doubtful()),
         (Phase::Ready, Progress::Moving) => Ok(Json(ProbeBody { status: "ready" })),

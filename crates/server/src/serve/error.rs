@@ -28,6 +28,9 @@ pub(crate) enum ServeError {
     /// An environment variable has an invalid value.
     #[error("{0}")]
     Variable(String),
+    /// Options that were not all given on the command line do not fit together.
+    #[error("{0}")]
+    Relations(String),
     /// The log or the export of traces cannot be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -86,9 +89,11 @@ impl ServeError {
             Self::Storage(error) => Some(status_of_storage(error)),
             // What has no status of its own is wrong with the configuration of the server.
             Self::Critic(error) => Some(error.status().unwrap_or(Status::Misconfigured)),
-            Self::Variable(_) | Self::RemoteImages(_) | Self::JudgingLog(_) | Self::CrashRecord(_) => {
-                Some(Status::Misconfigured)
-            }
+            Self::Variable(_)
+            | Self::Relations(_)
+            | Self::RemoteImages(_)
+            | Self::JudgingLog(_)
+            | Self::CrashRecord(_) => Some(Status::Misconfigured),
             Self::Runtime(_) | Self::LoadingThread(_) => Some(Status::NoResources),
             Self::LoadingPanicked | Self::Engine(_) => Some(Status::Failed),
             Self::Signals(_) | Self::System(_) | Self::Accepting(_) => None,

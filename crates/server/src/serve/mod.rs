@@ -143,6 +143,11 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result
     let listener = bind(&http.host, http.port).await?;
     let address = listener.local_addr()?;
     let listeners = Listeners::open((&options.access, &options.tls), (options.config, address.ip())).await?;
+    // The forms are loaded with the critic: this early they are read only for keys that name one.
+    if listeners.access.check_forms(|_| false).is_err() {
+        let library = boot::library(critic.config_dir.as_deref()).map_err(BootError::from)?;
+        listeners.access.check_forms(|name| library.form(name).is_some()).map_err(ListenError::from)?;
+    }
     let storage = Storage::open(&options.storage).map_err(ServeError::Storage)?;
     let (judging_log, redactions) = judging_log(options.log)?;
     let crash_record = CrashRecord::open(&storage)?;

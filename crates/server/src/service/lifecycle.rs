@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -131,7 +131,7 @@ pub(crate) fn starting() -> ApiError {
 }
 
 fn refused(code: &'static str, message: &str) -> ApiError {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message).with_retry_after(RETRY_AFTER_S)
+    ApiError::out_of_service(code, message).with_retry_after(RETRY_AFTER_S)
 }
 
 /// The response to a client that should use another server: the last one on its connection.

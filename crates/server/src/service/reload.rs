@@ -37,16 +37,19 @@ pub(crate) struct ReloadedBody {
 /// 422 `invalid_configuration` with all problems. Files without problems are in force all the same.
 pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
     let mut problems = Vec::new();
-    let mut body = read_secrets(state).await.unwrap_or_else(|errors| {
-        problems.push(in_lines(&errors));
-        ReloadedBody::default()
-    });
+    // The folder first: its forms may be those of new keys.
+    let mut rubrics = None;
     if state.config_dir.is_some() {
         match reload_rubrics(state).await {
-            Ok(count) => body.rubrics = Some(count),
+            Ok(count) => rubrics = Some(count),
             Err(error) => problems.push(error.message().to_owned()),
         }
     }
+    let secrets = read_secrets(state).await.unwrap_or_else(|errors| {
+        problems.push(in_lines(&errors));
+        ReloadedBody::default()
+    });
+    let body = ReloadedBody { rubrics, ..secrets };
     let read = if problems.is_empty() { Ok(body) } else { Err(problems.join("\n")) };
     state.metrics.reloaded(&read);
     read.map_err(|message| {
@@ -104,9 +107,10 @@ fn in_lines(errors: &[ReloadError]) -> String {
 /// # Errors
 /// Everything that is wrong with either.
 async fn read_secrets(state: &AppState) -> Result<ReloadedBody, Vec<ReloadError>> {
-    let (access, tls) = (state.access.clone(), state.tls.clone());
+    let (access, tls, rules) = (state.access.clone(), state.tls.clone(), state.judge.rules());
     let reading = tokio::task::spawn_blocking(move || {
-        let keys = access.reload().map_err(ReloadError::from);
+        let known = |form: &str| rules.library().form(form).is_some();
+        let keys = access.check_forms(known).and_then(|()| access.reload()).map_err(ReloadError::from);
         let certificates = tls.as_ref().map(|tls| tls.reload()).transpose().map_err(ReloadError::from);
         match (keys, certificates) {
             (Ok(keys), Ok(certificates)) => {

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use super::{
     configuration::{self, Configuration, ConfigurationError, SERVE},
     environment::{self, blamed},
+    relations::{self, Broken, Origin},
 };
 use crate::{
     options::{Command, CommandLine, ServeOptions},
@@ -26,20 +27,23 @@ impl ParsedCommandLine {
     /// printing help or an error about the arguments.
     ///
     /// # Errors
-    /// If the configuration file or an environment variable is invalid.
+    /// If the configuration file or an environment variable is invalid, or options do not fit together of which not all
+    /// are on the command line.
     pub(crate) fn read() -> anyhow::Result<Self> {
         let command = command_line();
         let matches = matches_of(&command)?;
         let Some(serve) = matches.subcommand_matches(SERVE) else {
+            check_relations(&command, &matches, None)?;
             return Ok(Self::Run(Box::new(command_of(&matches))));
         };
-        let file = serve.get_one::<PathBuf>("config");
-        let file = file.map(|path| Configuration::read(path, &serve_command())).transpose()?;
-        let command = command.mut_subcommand(SERVE, |serve| match &file {
+        let path = serve.get_one::<PathBuf>("config");
+        let file = path.map(|path| Configuration::read(path, &serve_command())).transpose()?;
+        let with_file = command.clone().mut_subcommand(SERVE, |serve| match &file {
             Some(file) => file.apply(serve),
             None => serve,
         });
-        let matches = matches_of(&command)?;
+        let matches = matches_of(&with_file)?;
+        check_relations(&command, &matches, path.map(PathBuf::as_path).zip(file.as_ref()))?;
         match matches.subcommand_matches(SERVE) {
             Some(serve) if serve.get_flag("print_config") => {
                 Ok(Self::Print(configuration::in_force(&serve_command(), (serve, file.as_ref()))))
@@ -65,6 +69,40 @@ fn matches_of(command: &clap::Command) -> Result<ArgMatches, ServeError> {
     })
 }
 
+/// Checks that the options of the command in `matches` fit together. `command` has no values of the configuration file
+/// as defaults; `file` is its path and content. Ends the process, as for any wrong argument, if one that does not fit is
+/// on the command line.
+///
+/// # Errors
+/// [`ServeError::Relations`] with all problems.
+fn check_relations(
+    command: &clap::Command,
+    matches: &ArgMatches,
+    file: Option<(&Path, &Configuration)>,
+) -> Result<(), ServeError> {
+    let (mut asked, mut matches) = (command, matches);
+    while let Some((name, below)) = matches.subcommand() {
+        let Some(command) = asked.find_subcommand(name) else { break };
+        (asked, matches) = (command, below);
+    }
+    let broken = relations::broken(asked, matches, file.map(|(_, file)| file));
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = broken
+        .iter()
+        .map(|Broken { origin, text }| match (origin, file) {
+            (Origin::File(line), Some((path, _))) => format!("{}:{line}: {text}", path.display()),
+            _ => text.clone(),
+        })
+        .collect();
+    let told = told.join("\n");
+    if broken.iter().any(|broken| broken.origin == Origin::CommandLine) {
+        command.clone().error(ErrorKind::ArgumentConflict, told).exit()
+    }
+    Err(ServeError::Relations(told))
+}
+
 fn command_of(matches: &ArgMatches) -> Command {
     CommandLine::from_arg_matches(matches).unwrap_or_else(|error| error.exit()).command
 }
@@ -84,5 +122,5 @@ pub(crate) fn unknown_variables() -> Vec<String> {
 /// # Errors
 /// All problems of the file.
 pub(crate) fn check_configuration(path: &Path) -> Result<(usize, usize), ConfigurationError> {
-    Configuration::read(path, &serve_command()).map(|file| file.counts())
+    Configuration::check(path, &serve_command()).map(|file| file.counts())
 }

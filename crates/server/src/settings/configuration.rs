@@ -10,14 +10,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, parser::ValueSource};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, FromArgMatches, builder::BoolishValueParser, parser::ValueSource,
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::environment::{problem_of, variable_of};
-use crate::access::{KEYS, read_keys};
+use super::{
+    environment::{problem_of, variable_of},
+    relations::{self, Origin},
+};
+use crate::{
+    access::{KEYS, KeyProblem, read_keys, unknown_forms},
+    boot,
+    options::ServeOptions,
+};
 
 /// The command whose options the file sets.
 pub(crate) const SERVE: &str = "serve";
@@ -40,6 +49,8 @@ struct Setting {
     /// The option's name.
     name: String,
     values: Vec<String>,
+    /// The line of its key, from 1.
+    line: usize,
 }
 
 /// A configuration file that is unreadable or invalid.
@@ -55,6 +66,12 @@ struct Problem {
     /// Its line, counted from 1; 0 for the file as a whole.
     line: usize,
     text: String,
+}
+
+impl From<&KeyProblem> for Problem {
+    fn from(problem: &KeyProblem) -> Self {
+        Self { line: problem.line, text: problem.to_string() }
+    }
 }
 
 impl Display for ConfigurationError {
@@ -90,8 +107,7 @@ impl Configuration {
         })?;
         let (mut settings, mut problems) = (Vec::new(), Vec::new());
         let keys = read_keys(&text).unwrap_or_else(|wrong| {
-            let told = wrong.iter().map(|problem| Problem { line: problem.line, text: problem.to_string() });
-            problems.extend(told);
+            problems.extend(wrong.iter().map(Problem::from));
             Vec::new()
         });
         let members = document.get_ref().iter().filter(|(section, _)| section.get_ref() != KEYS);
@@ -110,7 +126,7 @@ impl Configuration {
             }
             for (key, value) in members {
                 let setting = if known.contains(&key.get_ref().as_ref()) {
-                    Setting::new(serve, key.get_ref(), value)
+                    Setting::new(serve, (key.get_ref(), line(key.span().start)), value)
                 } else {
                     Err(format!("no such key; [{name}] has: {}", known.join(", ")))
                 };
@@ -122,6 +138,47 @@ impl Configuration {
         }
         problems.sort_by_key(|problem| problem.line);
         if problems.is_empty() { Ok(Self { settings, keys: keys.len() }) } else { Err(failed(problems)) }
+    }
+
+    /// Reads the file at `path` as [`read`](Self::read) does, and checks that it can be served by itself: that its
+    /// settings fit together, and that the forms of its keys exist. Other files that it names are not read, since it may
+    /// be checked on another machine. Only where a key names a form, the forms in the folder of rubrics are looked for,
+    /// if that folder is there.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), and with these problems too.
+    pub(crate) fn check(path: &Path, serve: &Command) -> Result<Self, ConfigurationError> {
+        let file = Self::read(path, serve)?;
+        let failed = |problems| ConfigurationError { path: path.to_owned(), problems };
+        let whole = |error: &dyn Display| failed(vec![Problem { line: 0, text: error.to_string() }]);
+        let matches =
+            file.apply(serve.clone()).try_get_matches_from([SERVE]).map_err(|error| whole(&error))?;
+        let broken = relations::broken(serve, &matches, Some(&file));
+        let mut problems: Vec<Problem> = broken
+            .into_iter()
+            .filter_map(|relations::Broken { origin, text }| match origin {
+                Origin::File(line) => Some(Problem { line, text }),
+                Origin::CommandLine | Origin::Environment => None,
+            })
+            .collect();
+        let options = ServeOptions::from_arg_matches(&matches).map_err(|error| whole(&error))?;
+        let folder = options.critic.config_dir;
+        let text = fs::read_to_string(path).map_err(|error| whole(&error))?;
+        let names_forms = !unknown_forms(&text, |_| false).is_empty();
+        if names_forms && folder.as_ref().is_none_or(|folder| folder.is_dir()) {
+            match boot::library(folder.as_deref()) {
+                Ok(library) => {
+                    let unknown = unknown_forms(&text, |name| library.form(name).is_some());
+                    problems.extend(unknown.iter().map(Problem::from));
+                }
+                Err(error) => problems.push(Problem {
+                    line: file.line_of("config_dir").unwrap_or(0),
+                    text: format!("critic.config_dir: {error}"),
+                }),
+            }
+        }
+        problems.sort_by_key(|problem| problem.line);
+        if problems.is_empty() { Ok(file) } else { Err(failed(problems)) }
     }
 
     /// Number of its settings, and of its keys.
@@ -136,17 +193,26 @@ impl Configuration {
 
     /// Whether the file sets the option `name`.
     fn sets(&self, name: &str) -> bool {
-        self.settings.iter().any(|setting| setting.name == name)
+        self.line_of(name).is_some()
+    }
+
+    /// The line at which the file sets the option `name`.
+    pub(super) fn line_of(&self, name: &str) -> Option<usize> {
+        self.settings.iter().find(|setting| setting.name == name).map(|setting| setting.line)
     }
 }
 
 impl Setting {
-    fn new(serve: &Command, name: &str, value: &Spanned<DeValue<'_>>) -> Result<Self, String> {
+    fn new(
+        serve: &Command,
+        (name, line): (&str, usize),
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<Self, String> {
         let values = match value.get_ref() {
             DeValue::Array(values) => values.iter().map(|value| text(value.get_ref())).collect(),
             one => text(one).map(|one| vec![one]),
         };
-        let setting = Self { name: name.to_owned(), values: values? };
+        let setting = Self { name: name.to_owned(), values: values?, line };
         // The option itself checks the value, with the same message as on the command line.
         match setting.apply(serve.clone()).try_get_matches_from([SERVE]) {
             Ok(_) => Ok(setting),
@@ -188,7 +254,7 @@ fn options(serve: &Command) -> impl Iterator<Item = &Arg> {
 }
 
 /// The section of an option: its heading in the help, in lower case.
-fn section(option: &Arg) -> String {
+pub(super) fn section(option: &Arg) -> String {
     option.get_help_heading().unwrap_or("options").to_lowercase()
 }
 

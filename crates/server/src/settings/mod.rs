@@ -3,6 +3,7 @@
 mod command_line;
 mod configuration;
 mod environment;
+mod relations;
 
 pub(crate) use command_line::{ParsedCommandLine, check_configuration, unknown_variables};
 pub(crate) use configuration::ConfigurationError;

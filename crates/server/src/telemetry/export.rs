@@ -29,9 +29,6 @@ pub(super) struct Export {
 /// Why nothing can be exported to a collector.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExportError {
-    /// The address of the collector does not begin with `http://`.
-    #[error("the address of a collector begins with http://; one beside this server speaks TLS to others")]
-    NoHttp,
     /// The address is no URL, or the client for it cannot be made.
     #[error(transparent)]
     Client(#[from] ExporterBuildError),
@@ -47,9 +44,6 @@ impl Export {
 
     fn to(endpoint: &str, options: &TraceOptions) -> Result<Self, ExportError> {
         let base = endpoint.trim_end_matches('/');
-        if !base.starts_with("http://") {
-            return Err(ExportError::NoHttp);
-        }
         let spans = SpanExporter::builder()
             .with_http()
             .with_endpoint(format!("{base}/v1/traces"))

@@ -15,7 +15,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{ParseError, Targets},
+    filter::{FilterExt, ParseError, Targets},
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
@@ -28,6 +28,26 @@ pub(crate) use trace_context::{continue_trace, name_route};
 
 /// The crates whose spans are exported. Spans of libraries would include those of the exporter itself.
 const TRACED: [&str; 3] = ["gavel", "judge", "engine"];
+
+/// The crates whose events are logged at any level. Those of libraries are logged up to [`MOST_OF_LIBRARIES`].
+const OWN: [&str; 12] = [
+    "gavel",
+    "judge",
+    "engine",
+    "critic",
+    "critic_candle",
+    "rubric",
+    "embedded",
+    "kernels",
+    "kernels_cuda",
+    "store",
+    "bench",
+    "evaluation",
+];
+
+/// The most detailed level of libraries: below it they write what they work on. `tokenizers` writes the characters of
+/// each prompt at `trace`.
+const MOST_OF_LIBRARIES: LevelFilter = LevelFilter::DEBUG;
 
 /// The most log lines that wait for standard error to be read. Further lines are dropped and counted, so that
 /// nothing waits for its line; a line has about 200 bytes.
@@ -70,6 +90,9 @@ impl Telemetry {
             LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).boxed(),
             LogFormat::Json => log.json().flatten_event(true).boxed(),
         };
+        let private = Targets::new()
+            .with_default(MOST_OF_LIBRARIES)
+            .with_targets(OWN.map(|target| (target, LevelFilter::TRACE)));
         let spans = export.as_ref().map(|export| {
             let traced = TRACED.map(|target| (target, LevelFilter::DEBUG));
             tracing_opentelemetry::layer()
@@ -79,7 +102,7 @@ impl Telemetry {
                 .with_target(false)
                 .with_filter(Targets::new().with_targets(traced))
         });
-        tracing_subscriber::registry().with(spans).with(log.with_filter(filter)).try_init()?;
+        tracing_subscriber::registry().with(spans).with(log.with_filter(filter.and(private))).try_init()?;
         Ok(Self { export, log: Some(Arc::new(written)) })
     }
 

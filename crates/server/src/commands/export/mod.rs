@@ -41,18 +41,19 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
         for (index, text) in BufReader::new(file).lines().enumerate() {
             let place = || format!("line {} of {}", index + 1, log.display());
             let line: Line = line::read(&text.with_context(place)?, (index + 1, log))?;
-            let has_reasons =
-                |line: &Line| line.verdict["justification"].as_str().is_some_and(|text| !text.is_empty());
             if has_reasons(&line) || !lines.get(&line.prompt_digest).is_some_and(has_reasons) {
                 lines.insert(line.prompt_digest.clone(), line);
             }
         }
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut without_reasons) = (Vec::new(), 0);
     let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
     for line in lines.values() {
         match row(line, &library, &images) {
-            Ok(row) => rows.push(row),
+            Ok(row) => {
+                rows.push(row);
+                without_reasons += usize::from(!has_reasons(line));
+            }
             Err(reason) => *left_out.entry(format!("{reason:#}")).or_default() += 1,
         }
     }
@@ -61,10 +62,18 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", options.output.display()))?;
     let mut output = stdout();
     writeln!(output, "{} examples in {}", rows.len(), options.output.display())?;
+    if without_reasons > 0 {
+        writeln!(output, "{without_reasons} of them have no reasons: their verdicts were asked for without")?;
+    }
     for (reason, count) in left_out {
         writeln!(output, "{count} verdicts left out: {reason}")?;
     }
     Ok(())
+}
+
+/// Whether a verdict of the log has reasons.
+fn has_reasons(line: &Line) -> bool {
+    line.verdict["justification"].as_str().is_some_and(|text| !text.is_empty())
 }
 
 /// Where the images of the set are stored.

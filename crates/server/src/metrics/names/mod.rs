@@ -271,11 +271,11 @@ define! {
     SCORE = "gavel_score", ["task"],
         "Scores, each scale as 0 to 1.";
     LABEL_MASS = "gavel_label_mass", [],
-        "Probability that the critic gives all possible verdicts together.";
+        "Probability that the critic gives all possible verdicts together, or an upper bound of it.";
     RUBRIC_SCORE = "gavel_rubric_score", ["rubric"],
         "Scores by rubric, each scale as 0 to 1.";
     RUBRIC_LABEL_MASS = "gavel_rubric_label_mass", ["rubric"],
-        "Probability that the critic gives all possible verdicts together, by rubric.";
+        "Probability that the critic gives all possible verdicts together, or an upper bound of it, by rubric.";
 }
 
 define! {
