@@ -311,15 +311,20 @@ fn items_are_those_that_the_prompt_shows() {
     let server = Server::with_options(&[]);
     let find = |name: &str| forms().into_iter().find(|form| form.name == name).unwrap();
     let best = find("promptfoo-select-best").fingerprint;
-    let texts = |shown: &str| format!("Here are the pieces of text:\n{shown}\n{best}");
+    let task = "You are comparing multiple pieces of text to see which best fits the following criteria: red";
+    let texts = |shown: &str| format!("{task}\nHere are the pieces of text:\n{shown}\n{best}");
     let shown = "<Text index=\"0\">A dog.</Text><Text index=\"1\">A cat.</Text><Text index=\"2\">Red.</Text>";
     let mut three = body(&texts(shown));
-    (three["logprobs"], three["top_logprobs"]) = (json!(true), json!(5));
+    (three["n"], three["temperature"], three["seed"]) = (json!(8), json!(2), json!(1));
     let answer = ask(&server, &three, None).json();
-    let top = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"].as_array().unwrap();
-    let mut numbers: Vec<&str> = top.iter().map(|token| token["token"].as_str().unwrap().trim()).collect();
-    numbers.sort_unstable();
-    assert_eq!(numbers, ["0", "1", "2"]);
+    let chosen: Vec<&str> = answer["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| choice["message"]["content"].as_str().unwrap().trim())
+        .collect();
+    assert!(chosen.len() == 8 && chosen.iter().all(|number| ["0", "1", "2"].contains(number)), "{chosen:?}");
+    assert!(chosen.iter().any(|number| *number != chosen[0]), "it is a choice: {chosen:?}");
     // A prompt that shows no texts, or one only, cannot have the form.
     for shown in ["", "<Text index=\"0\">A dog.</Text>"] {
         assert_eq!(ask(&server, &body(&texts(shown)), None).header("x-gavel-form"), None, "{shown}");
