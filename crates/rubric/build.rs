@@ -6,13 +6,13 @@ use std::{env, fmt::Write, fs, io, path::Path};
 fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
     let mut source = String::new();
-    for (constant, folder) in [("RUBRICS", "rubrics"), ("PROFILES", "critics"), ("FORMS", "forms")] {
+    for (list, folder) in [("RUBRICS", "rubrics"), ("PROFILES", "critics"), ("FORMS", "forms")] {
         let folder = root.join(folder);
         println!("cargo:rerun-if-changed={}", folder.display());
         let mut files: Vec<_> = fs::read_dir(&folder)?.collect::<Result<_, _>>()?;
         files.retain(|file| file.path().extension().is_some_and(|extension| extension == "toml"));
         files.sort_by_key(fs::DirEntry::file_name);
-        writeln!(source, "const {constant}: &[(&str, &str)] = &[").expect("a string takes all text");
+        writeln!(source, "static {list}: &[(&str, &str)] = &[").expect("a string takes all text");
         for file in files {
             let (name, path) = (file.file_name(), file.path().canonicalize()?);
             let name = name.to_string_lossy();

@@ -1,6 +1,6 @@
 //! The critic inside the binary: without any option, the program judges.
 
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
 use gavel_tests::{Server, binary, image, reference, uncounted};
 use serde_json::json;
@@ -57,4 +57,15 @@ fn the_command_line_judges_with_the_same_critic() {
 
     let inspected = Command::new(binary()).arg("inspect").output().unwrap();
     assert!(String::from_utf8(inspected.stdout).unwrap().contains("LLaVA-OneVision"));
+}
+
+#[test]
+fn the_program_carries_the_critic_once() {
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/embedded/checkpoint");
+    let weights = fs::read(checkpoint.join("model.safetensors")).unwrap();
+    let program = fs::read(binary()).unwrap();
+    // From the middle, where a checkpoint has weights and no header.
+    let part = &weights[weights.len() / 2..][..64];
+    let found = program.windows(part.len()).filter(|bytes| bytes == &part).count();
+    assert_eq!(found, 1, "copies of the weights in a program of {} bytes", program.len());
 }

@@ -6,7 +6,9 @@
 pub const NAME: &str = "gavel-mini";
 
 /// Each file of the checkpoint by its name.
-pub const FILES: &[(&str, &[u8])] = &[
+///
+/// A `static`, because the bytes of a constant may be copied into every part of a program that uses it.
+pub static FILES: &[(&str, &[u8])] = &[
     ("config.json", include_bytes!("../checkpoint/config.json")),
     ("generation_config.json", include_bytes!("../checkpoint/generation_config.json")),
     ("preprocessor_config.json", include_bytes!("../checkpoint/preprocessor_config.json")),

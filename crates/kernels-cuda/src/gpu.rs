@@ -34,7 +34,7 @@ struct Image {
     bytes: &'static [u8],
 }
 
-const IMAGES: &[Image] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
+static IMAGES: &[Image] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
 /// The streams of GPUs that were opened, unless they were closed and have finished.
 static STREAMS: Mutex<Vec<Arc<CudaStream>>> = Mutex::new(Vec::new());

@@ -45,7 +45,7 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 13] = [
+static ASSETS: [Asset; 13] = [
     asset!("/", Page, "page/index.html"),
     asset!("/page/page.css", Style, "page/page.css"),
     asset!("/page/page.js", Script, "page/page.js"),
@@ -102,7 +102,7 @@ impl Kind {
 
 /// The routes of all files. They do not need the critic, so they work whenever the server runs.
 pub(crate) fn routes() -> Router<AppState> {
-    ASSETS.into_iter().fold(Router::new(), |router, asset| {
+    ASSETS.iter().fold(Router::new(), |router, asset| {
         let headers = asset.headers();
         router.route(
             asset.path,
