@@ -6,7 +6,7 @@ mod label;
 use serde::{Deserialize, Serialize};
 
 use crate::Kind;
-pub(crate) use label::{GRADES, Notation};
+pub(crate) use label::{Decision, GRADES, Notation};
 
 /// The place and format in which a critic writes its decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -109,30 +109,14 @@ impl AnswerForm {
 
     /// Whether this form scores one response or compares two.
     pub fn kind(self) -> Kind {
-        match self {
-            Self::ScoreLine
-            | Self::NumberLine
-            | Self::BracketedScore
-            | Self::Rating
-            | Self::FinalScore
-            | Self::JsonScore
-            | Self::Scalar => Kind::Pointwise,
-            Self::BetterLine
-            | Self::TwoScoresLine
-            | Self::BracketedPreference
-            | Self::ThreeWay
-            | Self::FiveWay
-            | Self::AnswerSentence
-            | Self::ThinkAnswer => Kind::Pairwise,
+        match self.decision() {
+            Decision::Score | Decision::Head => Kind::Pointwise,
+            Decision::TwoScores | Decision::Preference { .. } | Decision::Grade => Kind::Pairwise,
         }
     }
 
     /// Whether the decision consists of scores on the rubric's scale.
     pub(crate) fn needs_scale(self) -> bool {
-        match self {
-            Self::Scalar => false,
-            Self::TwoScoresLine => true,
-            other => other.kind() == Kind::Pointwise,
-        }
+        matches!(self.decision(), Decision::Score | Decision::TwoScores)
     }
 }

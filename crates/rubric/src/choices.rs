@@ -2,7 +2,7 @@
 
 use crate::{
     AnswerForm, Outcome, Preference, Rubric, ScorePair,
-    answer::{GRADES, Notation},
+    answer::{Decision, GRADES, Notation},
 };
 
 /// The text before a decision and the possible texts of the decision.
@@ -40,21 +40,10 @@ impl Choices {
             let texts = scale.decimal_numbers()?.into_iter().map(text).collect::<Option<Vec<_>>>()?;
             Some(Self { lead: lead.to_owned(), texts })
         };
-        match form {
-            AnswerForm::ScoreLine
-            | AnswerForm::NumberLine
-            | AnswerForm::BracketedScore
-            | AnswerForm::Rating
-            | AnswerForm::FinalScore
-            | AnswerForm::JsonScore => Some((list(lead, end)?, None)),
-            AnswerForm::TwoScoresLine => Some((list(lead, " ")?, Some(list("", end)?))),
-            AnswerForm::BetterLine
-            | AnswerForm::BracketedPreference
-            | AnswerForm::ThreeWay
-            | AnswerForm::FiveWay
-            | AnswerForm::AnswerSentence
-            | AnswerForm::ThinkAnswer
-            | AnswerForm::Scalar => None,
+        match form.decision() {
+            Decision::Score => Some((list(lead, end)?, None)),
+            Decision::TwoScores => Some((list(lead, " ")?, Some(list("", end)?))),
+            Decision::Preference { .. } | Decision::Grade | Decision::Head => None,
         }
     }
 
@@ -73,22 +62,13 @@ impl Choices {
 /// Every outcome that `form` can state under `rubric`, in order.
 fn outcomes(form: AnswerForm, rubric: &Rubric) -> Option<Vec<Outcome>> {
     let sides = [Preference::First, Preference::Second, Preference::Tie].map(Outcome::Preference);
-    match form {
-        AnswerForm::ScoreLine
-        | AnswerForm::NumberLine
-        | AnswerForm::BracketedScore
-        | AnswerForm::Rating
-        | AnswerForm::FinalScore
-        | AnswerForm::JsonScore => Some(rubric.scale?.scores()?.map(Outcome::Score).collect()),
-        AnswerForm::TwoScoresLine => score_pairs(rubric),
-        AnswerForm::BetterLine
-        | AnswerForm::BracketedPreference
-        | AnswerForm::ThreeWay
-        | AnswerForm::AnswerSentence => Some(sides.to_vec()),
-        AnswerForm::FiveWay => Some(GRADES.map(|(_, grade)| Outcome::Grade(grade)).to_vec()),
-        // It has no ties.
-        AnswerForm::ThinkAnswer => Some(sides[..2].to_vec()),
-        AnswerForm::Scalar => None,
+    match form.decision() {
+        Decision::Score => Some(rubric.scale?.scores()?.map(Outcome::Score).collect()),
+        Decision::TwoScores => score_pairs(rubric),
+        Decision::Preference { tie: Some(_), .. } => Some(sides.to_vec()),
+        Decision::Preference { tie: None, .. } => Some(sides[..2].to_vec()),
+        Decision::Grade => Some(GRADES.map(|(_, grade)| Outcome::Grade(grade)).to_vec()),
+        Decision::Head => None,
     }
 }
 

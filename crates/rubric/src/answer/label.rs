@@ -13,6 +13,26 @@ pub(crate) struct Notation {
     pub(crate) end: &'static str,
 }
 
+/// What a decision is, with the labels of those that have few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// A score on the rubric's scale.
+    Score,
+    /// The scores of the first and the second response.
+    TwoScores,
+    /// The better response.
+    Preference {
+        /// The labels of the first and the second response.
+        sides: [&'static str; 2],
+        /// The label of a tie; `None` where there are no ties.
+        tie: Option<&'static str>,
+    },
+    /// The better response and how much better it is: one of [`GRADES`].
+    Grade,
+    /// The number of a reward head, which is no text.
+    Head,
+}
+
 /// The five labels, from the one most in favour of the first response to the one most in favour of the second.
 pub(crate) const GRADES: [(&str, Grade); 5] = [
     ("A>>B", Grade::FirstByFar),
@@ -43,44 +63,51 @@ impl AnswerForm {
         Notation { lead, end }
     }
 
-    /// The label of this form for an outcome; `None` if it has none, such as for a tie where there are no ties.
-    pub(crate) fn label(self, outcome: Outcome) -> Option<String> {
-        let side = |[first, second]: [&str; 2], tie: Option<&str>| {
-            let text = match outcome.preference()? {
-                Preference::First => Some(first),
-                Preference::Second => Some(second),
-                Preference::Tie => tie,
-            };
-            text.map(str::to_owned)
-        };
+    /// What this form states.
+    pub(crate) fn decision(self) -> Decision {
+        let sides = |sides, tie| Decision::Preference { sides, tie };
         match self {
             Self::ScoreLine
             | Self::NumberLine
             | Self::BracketedScore
             | Self::Rating
             | Self::FinalScore
-            | Self::JsonScore => match outcome {
-                Outcome::Score(score) => Some(score.to_string()),
-                Outcome::Preference(_) | Outcome::Grade(_) | Outcome::Scores(_) => None,
-            },
-            Self::TwoScoresLine => match outcome {
-                Outcome::Scores(pair) => Some(pair.scores().map(|score| score.to_string()).join(" ")),
-                Outcome::Score(_) | Outcome::Preference(_) | Outcome::Grade(_) => None,
-            },
-            Self::BetterLine => side(["1", "2"], Some("tie")),
+            | Self::JsonScore => Decision::Score,
+            Self::TwoScoresLine => Decision::TwoScores,
+            Self::BetterLine => sides(["1", "2"], Some("tie")),
             // The words in which LLaVA-Critic was trained.
-            Self::BracketedPreference => side(
+            Self::BracketedPreference => sides(
                 ["The better response: [first]", "The better response: [second]"],
                 Some("Two responses are equally good."),
             ),
-            Self::ThreeWay => side(["[[A]]", "[[B]]"], Some("[[C]]")),
-            Self::FiveWay => {
+            Self::ThreeWay => sides(["[[A]]", "[[B]]"], Some("[[C]]")),
+            Self::FiveWay => Decision::Grade,
+            Self::AnswerSentence => sides(["Answer 1 is better.", "Answer 2 is better."], Some("Tie.")),
+            Self::ThinkAnswer => sides(["1 is better", "2 is better"], None),
+            Self::Scalar => Decision::Head,
+        }
+    }
+
+    /// The label of this form for an outcome; `None` if it has none, such as for a tie where there are no ties.
+    pub(crate) fn label(self, outcome: Outcome) -> Option<String> {
+        match (self.decision(), outcome) {
+            (Decision::Score, Outcome::Score(score)) => Some(score.to_string()),
+            (Decision::TwoScores, Outcome::Scores(pair)) => {
+                Some(pair.scores().map(|score| score.to_string()).join(" "))
+            }
+            (Decision::Preference { sides: [first, second], tie }, outcome) => {
+                let label = match outcome.preference()? {
+                    Preference::First => Some(first),
+                    Preference::Second => Some(second),
+                    Preference::Tie => tie,
+                };
+                label.map(str::to_owned)
+            }
+            (Decision::Grade, outcome) => {
                 let graded = grade(outcome)?;
                 GRADES.iter().find(|(_, grade)| *grade == graded).map(|(label, _)| format!("[[{label}]]"))
             }
-            Self::AnswerSentence => side(["Answer 1 is better.", "Answer 2 is better."], Some("Tie.")),
-            Self::ThinkAnswer => side(["1 is better", "2 is better"], None),
-            Self::Scalar => None,
+            (Decision::Score | Decision::TwoScores | Decision::Head, _) => None,
         }
     }
 
