@@ -86,7 +86,7 @@ fn again(body: &[u8]) -> Option<Vec<u8>> {
 
 fn chat(body: &[u8]) {
     let Ok((prompt, params, count)) = quiet().chat(body) else { return };
-    assert!((1..=8).contains(&count) && !prompt.messages.is_empty());
+    assert!((1..=128).contains(&count) && !prompt.messages.is_empty());
     check_params(&params);
     let Some(again) = again(body) else { return };
     let (same_prompt, same, same_count) = quiet().chat(&again).expect("the same is taken again");
