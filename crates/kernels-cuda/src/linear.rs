@@ -276,12 +276,18 @@ impl Linear {
         let mut all = Vec::with_capacity(rows);
         for first in (0..rows).step_by(FEW_ROWS) {
             let range = first..rows.min(first + FEW_ROWS);
-            part.room((range.len(), input))?.copy(0, x, range)?;
+            let count = range.len();
+            part.room((count, input))?.copy(0, x, range)?;
             self.multiply_few(&part, Destination::Floats(&mut floats))?;
-            // Copied by several threads: 64 rows of a large vocabulary are 39 MB, which take one thread as long as
-            // half a step.
-            let rows = floats.download()?.par_chunks(self.output);
-            all.par_extend(rows.map(<[f32]>::to_vec));
+            let numbers = floats.download()?;
+            if count == 1 {
+                // Waking another thread takes about as long as copying one row.
+                all.push(numbers.to_vec());
+            } else {
+                // Copied by several threads: 64 rows of a large vocabulary are 39 MB, which take one thread as long as
+                // half a step.
+                all.par_extend(numbers.par_chunks(self.output).map(<[f32]>::to_vec));
+            }
         }
         *kept = Some((part, floats));
         Ok(all)

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use half::bf16;
 use kernels_cuda::{
-    Activation, Blocks, FEW_QUANTISED_ROWS, FEW_ROWS, Gpu, Linear, Norm, Normed, Output, Rows, Weight,
+    Activation, Blocks, CodeBits, Draw, FEW_QUANTISED_ROWS, FEW_ROWS, Gpu, Linear, Norm, Normed, Output,
+    QuantisedWeights, Rows, Weight,
 };
 
 /// Rows of a product that is computed by the library, whatever the weights are.
@@ -204,4 +205,69 @@ fn products_of_rows_that_are_normalised_first_have_the_bits_of_two_calls() {
             assert_eq!(found.download().unwrap(), wanted.download().unwrap(), "{what}, gated");
         }
     }
+}
+
+/// Computes something of all rows of `x` at once.
+type Compute = fn(&Arc<Gpu>, &Linear, &[f32]) -> Vec<f32>;
+
+/// The products of a 7B and a 72B critic's layers. An emulated GPU is too slow for them.
+#[test]
+fn products_of_the_sizes_of_real_layers_are_those_of_the_library() {
+    const LAYERS: [(usize, usize); 9] = [
+        (4608, 3584),
+        (3584, 3584),
+        (37_888, 3584),
+        (3584, 18_944),
+        (152_064, 3584),
+        (10_240, 8192),
+        (8192, 8192),
+        (59_136, 8192),
+        (8192, 29_568),
+    ];
+    let is_real = std::env::var_os("GAVEL_REAL_GPU").is_some();
+    let layers: &[(usize, usize)] = if is_real { &LAYERS } else { &[(400, 352)] };
+    let gpu = emulated::gpu();
+    for shape in layers {
+        let x = numbers(MANY_ROWS * shape.1, 3);
+        for (bits, part) in [(None, 0.01), (Some(CodeBits::Eight), 0.03), (Some(CodeBits::Four), 0.03)] {
+            let linear = drawn(&gpu, bits, *shape);
+            let ways: [(Compute, f32); 2] = [(multiplied, part), (gated, 2.0 * part)];
+            for (compute, part) in ways {
+                let many = compute(&gpu, &linear, &x);
+                for rows in [1, 9, 17, 25, FEW_ROWS] {
+                    let few = compute(&gpu, &linear, &x[..rows * shape.1]);
+                    let what = format!("{shape:?}, {bits:?}, {rows} rows, give or take {part}");
+                    assert_near(&what, &[many[..few.len()].to_vec(), few], part);
+                }
+            }
+        }
+    }
+}
+
+/// Returns a product with random weights, in bf16 or of so many bits.
+fn drawn(gpu: &Arc<Gpu>, bits: Option<CodeBits>, shape: (usize, usize)) -> Linear {
+    let draw = Draw { key: 1, centre: 0.0, spread: 0.02 };
+    if let Some(bits) = bits {
+        let weights = QuantisedWeights::drawn(gpu, draw, bits, shape).unwrap();
+        return Linear::of_blocks(gpu, weights, None).unwrap();
+    }
+    let mut rows = Rows::empty(gpu).unwrap();
+    rows.room(shape).unwrap();
+    draw.fill(&mut rows, 0..shape.0, 0).unwrap();
+    Linear::of_rows(gpu, rows, None).unwrap()
+}
+
+/// Returns the products of all rows of `x` at once.
+fn multiplied(gpu: &Arc<Gpu>, linear: &Linear, x: &[f32]) -> Vec<f32> {
+    let mut y = Rows::empty(gpu).unwrap();
+    linear.forward(&uploaded(gpu, x, linear.shape().1), &mut y, Output::Replace).unwrap();
+    y.download().unwrap()
+}
+
+/// Returns the gated products of all rows of `x` at once.
+fn gated(gpu: &Arc<Gpu>, linear: &Linear, x: &[f32]) -> Vec<f32> {
+    let (mut products, mut y) = (Rows::empty(gpu).unwrap(), Rows::empty(gpu).unwrap());
+    let x = uploaded(gpu, x, linear.shape().1);
+    linear.gated(&x, Activation::Silu, (&mut products, &mut y)).unwrap();
+    y.download().unwrap()
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use half::bf16;
 use kernels_cuda::{Activation, Bf16Weights, Bias, Destination, Floats, Gpu, Rows};
-use rounding::{assert_same, assert_same_in_any_company, numbers, rounded};
+use rounding::{assert_same, assert_same_in_any_company, numbers, outputs_of_several_rounds, rounded};
 
 /// A product and its CPU counterpart.
 struct Case {
@@ -91,6 +91,7 @@ fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
         (24, 2184),
         (9, 2180),
         (17, 4),
+        (outputs_of_several_rounds(&emulated::gpu()), 56),
     ];
     for (shape, with_bias) in shapes.into_iter().zip([true, false].into_iter().cycle()) {
         let case = Case::new(shape, with_bias);
@@ -112,7 +113,8 @@ fn products_are_their_twins_with_any_number_of_inputs_outputs_and_rows() {
 
 #[test]
 fn a_row_has_the_same_bits_alone_and_in_any_company() {
-    for (output, input) in [(50, 1288), (50, 172), (300, 136)] {
+    let many = outputs_of_several_rounds(&emulated::gpu());
+    for (output, input) in [(50, 1288), (50, 172), (many, 136)] {
         let case = Case::new((output, input), true);
         assert_same_in_any_company((output, input), |x| case.floats(x));
     }
@@ -151,7 +153,8 @@ fn products_are_added_to_what_is_there() {
 #[test]
 fn gated_products_have_the_bits_of_products_that_are_gated() {
     // One tile of gates, several tiles, and more than a GPU's blocks compute at a time.
-    for (wide, input) in [(8, 128), (24, 172), (40, 1288), (176, 96), (600, 56)] {
+    let many = outputs_of_several_rounds(&emulated::gpu()).next_multiple_of(16) / 2;
+    for (wide, input) in [(8, 128), (24, 172), (40, 1288), (176, 96), (many, 56)] {
         for (activation, with_bias) in
             [(Activation::Silu, false), (Activation::GeluTanh, true), (Activation::Gelu, false)]
         {

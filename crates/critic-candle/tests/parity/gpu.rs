@@ -1,7 +1,7 @@
 //! The model on a GPU compared with the reference, within the differences of torch's own 16-bit arithmetic.
 
-use critic::{Backend, Batch};
-use critic_candle::{Checkpoint, Device, Options, Source, WeightForm};
+use critic::{Backend, Batch, Encoded, TokenId};
+use critic_candle::{Checkpoint, Device, Options, Shape, Source, WeightForm, drawn_checkpoint};
 
 use crate::{
     change::change,
@@ -78,6 +78,64 @@ fn steps_that_run_as_graphs_have_the_bits_of_those_that_do_not() {
     let first = answer(&mut checkpoint);
     for _ in 0..2 {
         assert_eq!(answer(&mut checkpoint), first);
+    }
+}
+
+/// A critic of random weights of 7B, which are drawn on the GPU; an emulated GPU, which is slow, has a tiny one.
+fn seven_billion(form: WeightForm) -> Checkpoint {
+    if !is_real() {
+        return on_gpu("tiny56", form);
+    }
+    let _open = emulated::gpu();
+    let vocabulary = Source::Folder(path("models/tiny56"));
+    let drawn = drawn_checkpoint(Shape::SevenB, 1, &vocabulary).unwrap();
+    let options = Options {
+        device: Device::Cuda(0),
+        weights: form,
+        context_length: Some(1024),
+        cache_bytes: Some(64 << 20),
+        ..Options::new(Source::Drawn(drawn.into()))
+    };
+    Checkpoint::load(&options).unwrap()
+}
+
+/// The correlation of two rows of logits.
+fn correlation(one: &[f32], other: &[f32]) -> f64 {
+    let mean = |row: &[f32]| row.iter().map(|logit| f64::from(*logit)).sum::<f64>() / row.len() as f64;
+    let (one_mean, other_mean) = (mean(one), mean(other));
+    let [mut both, mut of_one, mut of_other] = [0.0; 3];
+    for (one, other) in one.iter().zip(other) {
+        let (one, other) = (f64::from(*one) - one_mean, f64::from(*other) - other_mean);
+        both += one * other;
+        of_one += one * one;
+        of_other += other * other;
+    }
+    both / (of_one * of_other).sqrt()
+}
+
+/// Many tokens are multiplied by the library and attend in long tiles, few ones by our own kernels and in short tiles;
+/// a single token is also run as a graph.
+#[test]
+fn a_token_has_nearly_the_same_logits_beside_many_others_on_a_gpu_as_alone() {
+    for (form, least) in [(WeightForm::Stored, 0.99), (WeightForm::Q8, 0.95), (WeightForm::Q4, 0.95)] {
+        let mut checkpoint = seven_billion(form);
+        // More than are multiplied by our own kernels, whatever the form.
+        let tokens = (0..160).map(|index| TokenId(index * 7919 % 600)).collect();
+        let encoded = Encoded { tokens, visuals: Vec::new() };
+        let whole = Batch { chunks: vec![Sequence::new(encoded.clone(), 0, 1).chunk(160)] };
+        let whole = logits_of(checkpoint.backend.forward(&whole)).remove(0);
+        let mut sequence = Sequence::new(encoded, 16, 1);
+        for length in [110, 49] {
+            checkpoint.backend.forward(&Batch { chunks: vec![sequence.chunk(length)] }).unwrap();
+            sequence.advance(length);
+        }
+        let last = Batch { chunks: vec![sequence.chunk(1)] };
+        let mut run = || logits_of(checkpoint.backend.forward(&last)).remove(0);
+        let [first, captured, again] = [run(), run(), run()];
+        assert!(first == captured && first == again, "{form:?}: a graph has other bits");
+        let found = correlation(&first, &whole);
+        eprintln!("{form:?}: the correlation of logits is {found}");
+        assert!(found > least, "{form:?}: {found}");
     }
 }
 

@@ -1,6 +1,13 @@
 //! Numbers for tests of products, and checks of results.
 
 use half::bf16;
+use kernels_cuda::Gpu;
+
+/// Returns a number of outputs for which the blocks that `gpu` holds at a time have to compute several parts one after
+/// the other, whatever the kernel: it computes at most 64 for each multiprocessor at a time.
+pub(crate) fn outputs_of_several_rounds(gpu: &Gpu) -> usize {
+    2 * 64 * gpu.multiprocessors().unwrap() + 5
+}
 
 /// Returns pseudo-random numbers between -1 and 1, rounded to bf16.
 pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
