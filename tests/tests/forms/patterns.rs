@@ -172,6 +172,16 @@ pub(super) fn patterns() -> BTreeMap<&'static str, &'static str> {
         ("evalscope-arena", r#"\A\{"reasoning": ".*", "verdict": "(A>>B|A>B|A=B|B>A|B>>A)"\}\z"#),
         ("evalscope-judge", r#"\A\{"reasoning": ".*", "verdict": "[AB]"\}\z"#),
         ("evalscope-simple-qa", r#"\A\{"reasoning": ".*", "verdict": "[ABC]"\}\z"#),
+        ("mllm-judge-score", r#"\A\{"Analysis": ".*", "Judgement": "\[\[[1-5]\]\]"\}\z"#),
+        ("mllm-judge-pair", r#"\A\{"Analysis": ".*", "Judgement": "\[\[[ABC]\]\]"\}\z"#),
+        ("wildbench-score", r#"\A\{"strengths": ".*", "weaknesses": "", "score": "(10|[1-9])"\}\z"#),
+        ("wildbench-pair", r#"\A\{"reason": ".*", "choice": "(A\+\+|A\+|A=B|B\+|B\+\+)"\}\z"#),
+        ("q-bench", r"\AScore: [0-2]\z"),
+        ("chartx-answer", r"\AAnswer: (True|False)\z"),
+        ("chartx-score", r"\AScore: [0-5]\z"),
+        ("chart-mimic", r"(?i)Score:\s*(100|[1-9]?[0-9])/100\z"),
+        ("mm-long-bench", r#"\[Score\]: (0 points|1 point)\n\[JSON\]:\n\{"answer_score": [01]\}\z"#),
+        ("browse-comp", r"(?i)correct:\s*(yes|no)\b"),
     ]
     .into()
 }
@@ -188,6 +198,9 @@ pub(super) fn members(name: &str) -> Option<(Option<&'static str>, &'static str)
         "promptfoo-g-eval" => Some((Some("score"), "reason")),
         "charxiv-descriptive" => Some((Some("score_T2"), "extract_answer_T2")),
         "health-bench" => Some((None, "explanation")),
+        "mllm-judge-score" | "mllm-judge-pair" => Some((None, "Analysis")),
+        "wildbench-score" => Some((None, "strengths")),
+        "wildbench-pair" => Some((None, "reason")),
         "evalscope-arena" | "evalscope-judge" | "evalscope-simple-qa" => Some((None, "reasoning")),
         _ => None,
     }

@@ -165,11 +165,14 @@ fn json_has_one_score_whatever_stands_around_it() {
     let tell = |text| outcome(AnswerForm::JsonScore, SIX, text);
     assert_eq!(tell("```json\n{\"score\": 4, \"reason\": \"it said {\\\"score\\\": 6}\"}\n```"), score(4.0));
     assert_eq!(tell("In the set {a, b}: {\"reason\": \"good\", \"score\": 5.0}"), score(5.0));
+    assert_eq!(tell("{\"score\": \" 4 \"}"), score(4.0));
     assert_eq!(tell("{\"score\": 4} {\"score\": 5}"), Err(VerdictError::Conflicting("4 and 5".into())));
     assert_eq!(tell("{\"score\": 4.8}"), Err(VerdictError::OutOfScale { found: "4.8".into(), scale: SIX }));
     for text in [
         "{\"score\": 4, \"score\": 5}",
-        "{\"score\": \"4\"}",
+        "{\"score\": \"4/6\"}",
+        "{\"score\": \"four\"}",
+        "{\"score\": true}",
         "{'score': 4}",
         "{\"score\": 4",
         "{\"score\": 4, \"reason\": \"it said {\"score\": 6}\"}",

@@ -1,14 +1,31 @@
 //! A JSON object with a score, alone or within other text.
 
-use serde::Deserialize;
+use std::sync::LazyLock;
 
-use super::{Ending, agreed, scores::on_scale};
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Ending, agreed, regex, scores::on_scale};
 use crate::{Outcome, Scale, VerdictError};
 
 /// An object that may have a score. Unlike with a map, a duplicate `score` is an error.
 #[derive(Deserialize)]
 struct Scored {
-    score: Option<serde_json::Number>,
+    score: Option<Value>,
+}
+
+impl Scored {
+    /// The number of the score, which may be in a string; `None` without a score.
+    fn number(self) -> Result<Option<String>, VerdictError> {
+        static NUMBER: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*-?[0-9]+(?:\.[0-9]+)?\s*$"));
+        match self.score {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(Value::String(text)) if NUMBER.is_match(&text) => Ok(Some(text.trim().to_owned())),
+            Some(other) => Err(VerdictError::Malformed(format!("the score in the JSON is {other}"))),
+        }
+    }
 }
 
 /// The scores of all objects, which must agree.
@@ -24,8 +41,8 @@ pub(super) fn score(text: &str, (scale, ending): (Scale, Ending)) -> Result<Outc
         let mut objects = serde_json::Deserializer::from_str(rest).into_iter::<Scored>();
         match objects.next() {
             Some(Ok(object)) => {
-                if let Some(number) = object.score {
-                    scores.push(Outcome::Score(on_scale(&number.to_string(), None, scale)?));
+                if let Some(number) = object.number()? {
+                    scores.push(Outcome::Score(on_scale(&number, None, scale)?));
                 }
                 rest = &rest[objects.byte_offset()..];
             }
