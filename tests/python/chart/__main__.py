@@ -126,6 +126,9 @@ def check_references():
             if document["kind"] == "HorizontalPodAutoscaler":
                 target = document["spec"]["scaleTargetRef"]
                 assert "replicas" not in made[f"{target['kind']}/{target['name']}"]["spec"]
+            if document["kind"] == "PodDisruptionBudget":
+                # Otherwise a pod that never gets ready keeps its node from being drained.
+                assert document["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
             if document["kind"] == "ServiceMonitor":
                 chosen = document["spec"]["selector"]["matchLabels"].items()
                 (endpoint,) = document["spec"]["endpoints"]
