@@ -192,6 +192,57 @@ fn what_would_change_the_meaning_is_refused_by_its_name() {
 }
 
 #[test]
+fn what_a_message_has_beside_its_content_is_shown_or_refused() {
+    let server = Server::random();
+    let ask = |members: Value| {
+        let turn = with(json!({ "role": "user", "content": "What is it?" }), members);
+        server.post(CHAT, &chat(json!({ "messages": [turn] })))
+    };
+    for (name, value) in [
+        ("images", json!(["QUJD"])),
+        ("image", json!("QUJD")),
+        ("videos", json!(["QUJD"])),
+        ("prefix", json!(true)),
+        ("partial", json!(true)),
+    ] {
+        let param = format!("messages[0].{name}");
+        refused(ask(json!({ name: value })), ("unsupported_parameter", &param), name);
+    }
+    let nothing =
+        json!({ "images": [], "image": null, "prefix": false, "annotations": [], "name": "someone" });
+    assert_eq!(ask(nothing).status, 200);
+    let item = json!({ "role": "user", "content": "What is it?", "images": ["QUJD"] });
+    let response = server.post(RESPONSES, &json!({ "input": [item], "max_output_tokens": 5 }));
+    refused(response, ("unsupported_parameter", "input[0].images"), RESPONSES);
+}
+
+#[test]
+fn parts_of_the_prompt_in_members_of_another_interface_are_refused_by_their_names() {
+    let server = Server::random();
+    let respond = json!({ "input": "a", "max_output_tokens": 5 });
+    let complete = json!({ "prompt": "a", "max_tokens": 4, "ignore_eos": true });
+    let bodies = [(CHAT, chat(json!({}))), (RESPONSES, respond), (COMPLETIONS, complete)];
+    for (name, value, paths) in [
+        ("image_data", json!("QUJD"), &[CHAT, RESPONSES, COMPLETIONS][..]),
+        ("system", json!("Be strict."), &[CHAT, RESPONSES, COMPLETIONS]),
+        ("images", json!(["QUJD"]), &[RESPONSES, COMPLETIONS]),
+        ("messages", json!([{ "role": "user", "content": "b" }]), &[RESPONSES, COMPLETIONS]),
+        ("instructions", json!("Be strict."), &[CHAT, COMPLETIONS]),
+        ("echo", json!(true), &[CHAT, RESPONSES]),
+    ] {
+        for (path, body) in bodies.iter().filter(|(path, _)| paths.contains(path)) {
+            let response = server.post(path, &with(body.clone(), json!({ name: value })));
+            refused(response, ("unsupported_parameter", name), name);
+        }
+    }
+    // What is unknown is ignored, as harnesses send much of it.
+    let nothing = json!({ "image_data": null, "system": "", "extra_body": { "a": 1 }, "anything": [1] });
+    for (path, body) in bodies {
+        server.ok(path, &with(body, nothing.clone()));
+    }
+}
+
+#[test]
 fn a_number_is_not_rounded_into_its_range() {
     let server = Server::random();
     for (name, value) in [

@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use gavel_tests::binary;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -124,7 +125,7 @@ fn paths_of_images_in_pairs_lead_to_them_from_the_outputs_folder() {
 #[test]
 fn a_run_with_other_options_does_not_continue_the_output() {
     let folder = folder(&candidates()[..2]);
-    gavel(folder.path(), &["prefer", "--method", "pointwise"]);
+    let first = gavel(folder.path(), &["prefer", "--method", "pointwise"]);
     let before = fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
     for (arguments, told) in [
         (
@@ -141,8 +142,7 @@ fn a_run_with_other_options_does_not_continue_the_output() {
     }
     let summary = gavel(folder.path(), &["prefer", "--method", "pointwise"]);
     assert_eq!(figure(&summary, "rows done "), 0.0);
-    let margin = summary.lines().find(|line| line.starts_with("mean margin")).unwrap();
-    assert_eq!(margin.split_whitespace().last(), Some("-"), "{margin}");
+    assert_eq!(figure(&summary, "mean margin"), figure(&first, "mean margin"), "of all pairs in the output");
     for name in ["out.jsonl", "out.jsonl.left-out.jsonl"] {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
@@ -165,6 +165,8 @@ fn a_run_that_was_stopped_goes_on_and_loses_and_doubles_nothing() {
     fs::write(folder.path().join("out.jsonl"), &text[..five + 20]).unwrap();
     let summary = gavel(folder.path(), &["judge", "--score-only"]);
     assert_eq!((figure(&summary, "rows done before"), figure(&summary, "rows done ")), (5.0, 7.0));
+    let mean = whole.iter().map(|line| line["score"].as_f64().unwrap()).sum::<f64>() / 12.0;
+    assert!((figure(&summary, "mean score") - mean).abs() < 0.001, "of all rows in the output: {summary}");
     let without_counts = |lines: Vec<Value>| {
         let mut lines: Vec<String> =
             lines.into_iter().map(|line| gavel_tests::uncounted(line).to_string()).collect();
@@ -185,8 +187,8 @@ fn plain_pairs_and_wrong_files() {
     );
     let pair = &lines(folder.path(), "out.jsonl")[0];
     assert_eq!(
-        (&pair["image"], &pair["prompt"]),
-        (&json!("scene.png"), &json!("What colour is the circle?"))
+        (&pair["image"], &pair["prompt"], &pair["answer"]),
+        (&json!("scene.png"), &json!("What colour is the circle?"), &json!(""))
     );
     assert!(pair["chosen"].is_string() && pair["rejected"].is_string());
 
@@ -208,10 +210,11 @@ fn pairs_without_a_place_for_what_they_are_about_are_left_out() {
         row("one", &["scene.png"], &[]),
         row("two", &["scene.png", "scene.png"], &[]),
         row("video", &[], &["scene.png", "scene.png"]),
+        row("text", &[], &[]),
     ];
     for (form, reasons) in [
         ("trl", &[("video", "about a video")][..]),
-        ("llava-next", &[("two", "has 2 images"), ("video", "about a video")]),
+        ("llava-next", &[("two", "has 2 images"), ("video", "about a video"), ("text", "has no image")]),
     ] {
         let folder = folder(&rows);
         failing(folder.path(), &["prefer", "--form", form, "--method", "pointwise"]);
@@ -225,6 +228,102 @@ fn pairs_without_a_place_for_what_they_are_about_are_left_out() {
             assert!(line["error"]["message"].as_str().unwrap().contains(*reason), "{line}");
         }
     }
+}
+
+#[test]
+fn images_inside_rows_become_files_beside_their_pairs() {
+    let bytes = fs::read(gavel_tests::reference().join("../../training/examples/scene.png")).unwrap();
+    let url = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(&bytes));
+    let mut rows = [candidates()[0].clone(), candidates()[0].clone()];
+    for (index, row) in rows.iter_mut().enumerate() {
+        row["image"] = url.as_str().into();
+        row["id"] = index.into();
+        row["reference"] = "Orange.".into();
+    }
+    for (form, image) in [("trl", "/images/0"), ("llava-next", "/image")] {
+        let folder = folder(&rows);
+        gavel(folder.path(), &["prefer", "--form", form, "--method", "pointwise"]);
+        let pairs = lines(folder.path(), "out.jsonl");
+        assert_eq!(pairs.len(), 2);
+        for pair in pairs {
+            let path = pair.pointer(image).unwrap().as_str().unwrap();
+            assert_eq!(fs::read(folder.path().join(path)).unwrap(), bytes, "{path}");
+            assert!(form == "trl" || pair["answer"] == "Orange.", "{pair}");
+        }
+        let files = fs::read_dir(folder.path().join("images")).unwrap();
+        assert_eq!(files.count(), 1, "equal images are one file");
+    }
+}
+
+#[test]
+fn files_are_read_as_other_programs_write_them() {
+    // A byte order mark and carriage returns, null for missing columns, and half of a surrogate pair.
+    let rows = "\u{feff}{\"id\": \"null\", \"question\": \"?\", \"image\": null, \"images\": null, \"frames\": null, \
+                \"response\": \"One.\", \"responses\": null, \"reference\": null}\r\n\
+                {\"id\": \"half\", \"question\": \"? \\ud800\", \"response\": \"One.\"}\r\n";
+    let folder = folder(&[]);
+    fs::write(folder.path().join("rows.jsonl"), rows).unwrap();
+    gavel(folder.path(), &["judge", "--score-only"]);
+    assert_eq!(lines(folder.path(), "out.jsonl").len(), 2);
+    fs::write(folder.path().join("rows.jsonl"), b"\n{\"id\": \"latin\", \"question\": \"\xe4\"}\n").unwrap();
+    let (_, told) = failing(folder.path(), &["judge"]);
+    assert!(told.contains("line 2 of rows.jsonl is not UTF-8"), "{told}");
+}
+
+#[test]
+fn rows_are_not_overwritten_by_their_results() {
+    let folder = folder(&candidates()[..2]);
+    // Without the end of its last line, as an output that was being written.
+    let rows = fs::read_to_string(folder.path().join("rows.jsonl")).unwrap();
+    fs::write(folder.path().join("rows.jsonl"), rows.trim_end()).unwrap();
+    for (command, output) in [("judge", "./rows.jsonl"), ("prefer", "rows.jsonl")] {
+        let arguments = [command, "--input", "rows.jsonl", "--output", output];
+        let run = Command::new(binary()).args(arguments).current_dir(folder.path()).output().unwrap();
+        let told = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.code() == Some(1) && told.contains("rows.jsonl is read, and cannot"), "{told}");
+        assert_eq!(fs::read_to_string(folder.path().join("rows.jsonl")).unwrap(), rows.trim_end());
+    }
+    assert!(!folder.path().join("rows.jsonl.left-out.jsonl").exists());
+}
+
+#[test]
+fn a_row_with_other_content_is_not_taken_for_the_one_that_was_done() {
+    let mut rows = [candidates()[0].clone(), candidates()[3].clone()];
+    let folder = folder(&rows);
+    let write = |rows: &[Value]| {
+        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        fs::write(folder.path().join("rows.jsonl"), lines).unwrap();
+    };
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    failing(folder.path(), &["prefer", "--method", "pointwise"]);
+    let files = ["out.jsonl", "out.jsonl.left-out.jsonl"];
+    let before = files.map(read);
+    // The next round has other responses to the same questions.
+    rows[0]["responses"] = json!(["Blue.", "The circle is orange."]);
+    write(&rows);
+    let (_, told) = failing(folder.path(), &["prefer", "--method", "pointwise"]);
+    assert!(told.contains("out.jsonl has a result of another row with the id \"one\""), "{told}");
+    assert_eq!(files.map(read), before, "a run that is refused changes nothing");
+    // What has no effect may change, and a row that failed may be another.
+    rows[0] = candidates()[0].clone();
+    rows[0]["note"] = json!("checked");
+    rows[1] = candidates()[0].clone();
+    rows[1]["id"] = json!("lost");
+    write(&rows);
+    let summary = gavel(folder.path(), &["prefer", "--method", "pointwise"]);
+    assert_eq!((figure(&summary, "rows done before"), figure(&summary, "rows done ")), (1.0, 1.0));
+}
+
+#[test]
+fn two_runs_do_not_write_one_output() {
+    let folder = folder(&candidates()[..1]);
+    let other = fs::File::create(folder.path().join("out.jsonl")).unwrap();
+    other.lock().unwrap();
+    let (_, told) = failing(folder.path(), &["prefer", "--method", "pointwise"]);
+    assert!(told.contains("another run is writing out.jsonl"), "{told}");
+    other.unlock().unwrap();
+    gavel(folder.path(), &["prefer", "--method", "pointwise"]);
+    assert_eq!(lines(folder.path(), "out.jsonl").len(), 1);
 }
 
 #[test]

@@ -303,8 +303,9 @@ fn what_is_not_offered_or_makes_no_sense_is_refused_by_name() {
         (json!({ "truncate_prompt_tokens": 5 }), "unsupported_parameter", "truncate_prompt_tokens"),
         (json!({ "prompt": [645] }), "unknown_token", "prompt"),
         (json!({ "prompt": [[1], [4_294_967_295_u32]] }), "unknown_token", "prompt[1]"),
-        (json!({ "prompt": "" }), "empty_prompt", "null"),
-        (json!({ "prompt": vec![1; 40_000] }), "context_length_exceeded", "null"),
+        (json!({ "prompt": "" }), "empty_prompt", "prompt"),
+        (json!({ "prompt": vec![1; 40_000] }), "context_length_exceeded", "prompt"),
+        (json!({ "prompt": [vec![1], vec![1; 40_000]] }), "context_length_exceeded", "prompt[1]"),
     ] {
         let response = server.post(COMPLETIONS, &body(extra.clone()));
         assert_eq!(response.status, 400, "{extra}");

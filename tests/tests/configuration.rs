@@ -313,6 +313,26 @@ fn variables_say_yes_in_many_ways_and_slips_are_told() {
 }
 
 #[test]
+fn variables_of_other_programs_are_unset_when_they_are_empty() {
+    let others = [
+        "HF_TOKEN",
+        "HF_ENDPOINT",
+        "HF_HUB_CACHE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_SERVICE_NAME",
+        "RUST_LOG",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+    ];
+    let without = gavel(&["serve", "--print-config"], &[]);
+    let empty = gavel(&["serve", "--print-config"], &others.map(|name| (name, "")));
+    assert!(without.status.success() && empty == without, "{empty:?}");
+    // A variable of its own that is empty is a mistake.
+    let own = gavel(&["serve", "--print-config"], &[("GAVEL_KEYS_FILE", "")]);
+    assert_eq!(own.status.code(), Some(78), "{own:?}");
+}
+
+#[test]
 fn the_log_filter_has_a_second_variable_that_other_programs_use_too() {
     let (_folder, path) = file("[server]\nlog_filter = \"error\"\n");
     let path = path.to_string_lossy();

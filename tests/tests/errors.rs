@@ -1,6 +1,6 @@
 //! Every failure has the common error body, a request id, and the right status.
 
-use gavel_tests::{Response, Server, wait_until};
+use gavel_tests::{Response, Server, scene, wait_until};
 use serde_json::{Value, json};
 
 /// Checks the common error body of a response and returns it.
@@ -107,11 +107,23 @@ fn a_body_over_the_limit_is_refused_and_one_under_it_is_read() {
 fn a_prompt_that_can_never_fit_is_refused_in_the_words_that_clients_look_for() {
     let server = Server::random();
     let text = "one two three ".repeat(20_000);
-    let chat = json!({ "messages": [{ "role": "user", "content": text }] });
-    let error = body(server.post("/v1/chat/completions", &chat), 400, "context_length_exceeded");
-    let message = error["message"].as_str().unwrap();
-    assert!(message.starts_with("This model's maximum context length is 32768 tokens."), "{message}");
-    assert!(message.ends_with("Please reduce the length of the messages."), "{message}");
+    let messages = json!([{ "role": "user", "content": text }]);
+    let texts = json!(["one", text]);
+    for (path, request, param) in [
+        ("/v1/chat/completions", json!({ "messages": messages }), "messages"),
+        ("/v1/responses", json!({ "input": text }), "input"),
+        ("/v1/responses", json!({ "input": messages }), "input"),
+        ("/v1/completions", json!({ "prompt": text }), "prompt"),
+        ("/v1/completions", json!({ "prompt": texts }), "prompt[1]"),
+        ("/generate", json!({ "text": texts }), "text[1]"),
+        ("/generate", json!({ "text": text, "image_data": scene() }), "text"),
+    ] {
+        let error = body(server.post(path, &request), 400, "context_length_exceeded");
+        assert_eq!(error["error"]["param"], param, "{path}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with("This model's maximum context length is 32768 tokens."), "{message}");
+        assert!(message.ends_with("Please reduce the length of the messages."), "{message}");
+    }
 }
 
 #[test]

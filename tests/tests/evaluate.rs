@@ -126,6 +126,48 @@ fn figures_are_the_same_again_and_through_a_server_and_answers_are_kept() {
 }
 
 #[test]
+fn answers_to_other_requests_are_not_used() {
+    let folder = part_of_toy(2);
+    let run = |more: &[&str]| {
+        let arguments = [&["evaluate", "set.jsonl", "--json", "out.json", "--wordings", "0"], more].concat();
+        ok(folder.path(), &arguments);
+        json_of(&folder.path().join("out.json"))
+    };
+    let kept = ["--answers", "answers.jsonl"];
+    let count = || fs::read_to_string(folder.path().join("answers.jsonl")).unwrap().lines().count();
+    run(&kept);
+    let path = folder.path().join("set.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let rows = text.lines().count();
+    assert_eq!(count(), rows);
+    // A row with the same id and another question, and then all rows that name no rubric under another one.
+    let changed = text.replacen("\"question\": \"", "\"question\": \"Please tell me. ", 1);
+    fs::write(&path, &changed).unwrap();
+    assert_eq!(run(&kept), run(&[]));
+    assert_eq!(count(), rows + 1);
+    fs::write(&path, changed.replace("\"rubric\"", "\"no rubric\"")).unwrap();
+    run(&kept);
+    let before = count();
+    let rubric = ["--rubric", "accuracy"];
+    assert_eq!(run(&[&kept[..], &rubric].concat()), run(&rubric));
+    assert!(count() > before);
+    // Labels are no part of requests.
+    fs::write(&path, text.replace("\"score\": ", "\"score\": 1")).unwrap();
+    let before = count();
+    run(&kept);
+    assert_eq!(count(), before);
+    // The set itself is not written to.
+    for option in ["--answers", "--json", "--html"] {
+        let before = fs::read_to_string(&path).unwrap();
+        let arguments = ["evaluate", "set.jsonl", option, "./set.jsonl"];
+        let run = Command::new(binary()).args(arguments).current_dir(folder.path()).output().unwrap();
+        let told = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.code() == Some(1) && told.contains("set.jsonl is read, and cannot"), "{told}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    }
+}
+
+#[test]
 fn rows_that_cannot_be_judged_are_told_and_the_others_are_measured() {
     let folder = part_of_toy(2);
     let path = folder.path().join("set.jsonl");
@@ -136,6 +178,8 @@ fn rows_that_cannot_be_judged_are_told_and_the_others_are_measured() {
     );
     text += &format!("\n{}", json!({ "id": "bare", "question": "?", "response": "A." }));
     fs::write(path, text).unwrap();
+    let unknown = json!({ "question": "?", "response": "A.", "score": 1, "rubric": "unknown" });
+    fs::write(folder.path().join("unknown.jsonl"), unknown.to_string()).unwrap();
     let told = ok(folder.path(), &["evaluate", "set.jsonl", "--json", "out.json", "--wordings", "0"]);
     let report = json_of(&folder.path().join("out.json"));
     assert_eq!(report["failed"].as_array().unwrap().len(), 1);
@@ -147,6 +191,8 @@ fn rows_that_cannot_be_judged_are_told_and_the_others_are_measured() {
         (&["evaluate", "nowhere.jsonl"], "nowhere.jsonl"),
         (&["evaluate", "set.jsonl", "--url", "http://127.0.0.1:9"], "none of the servers"),
         (&["attack", "set.jsonl", "--form", "llava-critic"], "no row"),
+        (&["evaluate", "unknown.jsonl"], "none of 3 requests has a verdict"),
+        (&["attack", "unknown.jsonl"], "unknown_rubric"),
     ] {
         let run = gavel(folder.path(), arguments);
         let error = String::from_utf8_lossy(&run.stderr).into_owned();

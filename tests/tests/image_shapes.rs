@@ -155,6 +155,36 @@ fn an_image_in_the_place_of_a_message_s_text_is_refused() {
 }
 
 #[test]
+fn a_part_that_has_more_than_its_type_shows_is_refused() {
+    let server = Server::random();
+    let picture = image("tiny56-square-0.png");
+    let ask = |part: &Value| {
+        let content = json!([{ "type": "text", "text": "What is it?" }, part]);
+        server.post(CHAT, &json!({ "messages": [{ "role": "user", "content": content }], "max_tokens": 1 }))
+    };
+    for part in [
+        json!({ "type": "text", "text": "Is it red?", "image_url": { "url": picture } }),
+        json!({ "type": "input_text", "text": "Is it red?", "image": picture }),
+        json!({ "type": "text", "text": "Is it red?", "frames": [picture] }),
+        json!({ "type": "image_url", "image_url": { "url": picture }, "text": "Is it red?" }),
+        json!({ "type": "image", "image": picture, "frames": [picture] }),
+        json!({ "type": "video", "frames": [picture], "text": "Is it red?" }),
+    ] {
+        let refused = ask(&part);
+        let (status, error) = (refused.status, refused.json()["error"].take());
+        assert_eq!((status, error["code"].as_str()), (400, Some("unsupported_content")), "{error}");
+        assert_eq!(error["param"], "messages[0].content[1]");
+    }
+    for part in [
+        json!({ "type": "image", "image": picture, "text": null, "video": null }),
+        json!({ "type": "image", "image": picture, "text": "" }),
+        json!({ "type": "text", "text": "Is it red?", "image": null, "frames": [] }),
+    ] {
+        assert_eq!(ask(&part).status, 200, "{part}");
+    }
+}
+
+#[test]
 fn a_part_that_cannot_be_read_is_named_with_its_type_or_its_member() {
     let server = Server::random();
     let text = json!({ "type": "text", "text": "What is it?" });

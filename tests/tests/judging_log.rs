@@ -237,8 +237,9 @@ fn verdicts_that_would_teach_what_no_critic_said_are_left_out() {
             { "score": 7.0, "justification": "It is." }, { "score": 8.0, "justification": "It shines." },
             { "score": 9.0, "justification": "Yes." }] }),
         ),
-        // The later of two verdicts on a prompt is the one, unless it lacks reasons.
+        // The later of two verdicts on a prompt is the one, unless it lacks reasons or their end.
         one("kept", json!({ "score": 3.0, "justification": "" })),
+        one("kept", json!({ "score": 4.0, "finish_reason": "length" })),
         one("alone", json!({ "score": 3.0, "justification": "" })),
         two("kept pair", orders("second")),
         two("inconsistent", orders("first")),
@@ -265,6 +266,29 @@ fn verdicts_that_would_teach_what_no_critic_said_are_left_out() {
         "they were inferred from other words than those of a verdict",
     ] {
         assert!(summary.contains(&format!("1 verdicts left out: {reason}")), "{reason} in {summary}");
+    }
+}
+
+#[test]
+fn a_log_that_is_being_written_is_read_up_to_its_last_whole_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let verdict = json!({ "score": 7.0, "scale": { "min": 1.0, "max": 10.0, "step": 1.0 },
+        "justification": "Ein schöner Kreis." });
+    let line = logged("one", "helpfulness", &["A circle."], verdict).to_string();
+    let log = folder.path().join("log.jsonl");
+    // The rest of the second line, which ends within a character, is not yet written.
+    let torn = line.find('ö').unwrap() + 1;
+    fs::write(&log, [line.as_bytes(), b"\n", &line.as_bytes()[..torn]].concat()).unwrap();
+    let summary = gavel(folder.path(), &["export", "log.jsonl", "--output", "train.json"]);
+    assert!(summary.starts_with("1 examples"), "{summary}");
+    fs::write(&log, [&line.as_bytes()[..torn - 1], b"\n", line.as_bytes(), b"\n"].concat()).unwrap();
+    let before = fs::read(&log).unwrap();
+    for (output, told) in [("train.json", "line 1 of log.jsonl"), ("./log.jsonl", "log.jsonl is read")] {
+        let arguments = ["export", "log.jsonl", "--output", output];
+        let run = Command::new(binary()).args(arguments).current_dir(folder.path()).output().unwrap();
+        let error = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.code() == Some(1) && error.contains(told), "{error}");
+        assert_eq!(fs::read(&log).unwrap(), before);
     }
 }
 

@@ -3,13 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use gavel_tests::{Server, binary, reference, signal, wait_until};
+use gavel_tests::{Keys, Server, binary, reference, send, signal, wait_until};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// A request for a text that is generated until the server ends it.
 fn endless() -> Value {
@@ -138,6 +140,44 @@ fn the_log_can_be_objects_in_lines_and_has_nothing_that_clients_send() {
     }
 }
 
+/// A server with these options that logs in JSON, and the lines of its log.
+fn logging(options: &[&str]) -> (Server, impl Iterator<Item = Value> + use<>) {
+    let mut command = Command::new(binary());
+    command.stderr(Stdio::piped());
+    let mut server = Server::started_by(command, &[&["--log-format", "json"], options].concat());
+    let lines = BufReader::new(server.take_errors()).lines();
+    (server, lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()))
+}
+
+#[test]
+fn the_log_in_objects_has_the_causes_of_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, mut log) = logging(&["--data-dir", folder.path().to_str().unwrap()]);
+    // A file where new contents would be written: writing fails, whoever the server runs as.
+    let incoming = folder.path().join("incoming");
+    std::fs::remove_dir(&incoming).unwrap();
+    std::fs::write(&incoming, "").unwrap();
+    let refused = server.send_form("one", &[("purpose", b"user_data"), ("file", b"x")]);
+    assert_eq!((refused.status, refused.json()["code"].clone()), (503, json!("storage_unavailable")));
+    let line = log.find(|line| line["code"] == "storage_unavailable").unwrap();
+    assert_eq!((&line["level"], &line["span"]["path"]), (&json!("ERROR"), &json!("/v1/files")));
+    let cause = line["error.sources"][0].as_str().unwrap_or_default();
+    assert!(cause.contains("Not a directory"), "{line}");
+}
+
+#[test]
+fn the_log_in_objects_has_what_happened_beside_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let rubrics = folder.path().join("rubrics");
+    std::fs::create_dir(&rubrics).unwrap();
+    let (server, mut log) = logging(&["--config-dir", folder.path().to_str().unwrap()]);
+    std::fs::write(rubrics.join("wrong.toml"), "wrong = [").unwrap();
+    server.signal("HUP");
+    // Of two members of one name, a reader keeps the last.
+    let line = log.find(|line| line["message"] == "not everything could be read again").unwrap();
+    assert!(line["problem"].as_str().unwrap().contains("wrong.toml"), "{line}");
+}
+
 /// The log of a server with this filter, in JSON, that judges this case.
 fn log_of_a_judgement(filter: &str, case: &Value) -> String {
     let mut process = Starting(
@@ -174,33 +214,46 @@ impl Drop for Starting {
     }
 }
 
-#[test]
-fn a_server_that_loads_answers_probes_alone() {
-    // A pipe in the place of a file of the checkpoint: loading blocks on it.
+/// A checkpoint whose loading waits, and the pipe in the place of one of its files on which it does.
+fn checkpoint_that_waits() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let checkpoint = reference().join("models/tiny56");
-    for entry in std::fs::read_dir(checkpoint).unwrap() {
+    for entry in std::fs::read_dir(reference().join("models/tiny56")).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
     let pipe = folder.path().join("config.json");
     std::fs::remove_file(&pipe).unwrap();
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut process = Starting(
-        Command::new(binary())
-            .args(["serve", "--port", &port.to_string(), "--model", &folder.path().to_string_lossy()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
+    (folder, pipe)
+}
+
+/// A server that loads this checkpoint and has begun to answer, and its address.
+fn loading(checkpoint: &TempDir, options: &[&str]) -> (Starting, String) {
+    let port = gavel_tests::free_port();
+    let process = Command::new(binary())
+        .args(["serve", "--port", &port.to_string(), "--model", &checkpoint.path().to_string_lossy()])
+        .args(options)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let address = format!("127.0.0.1:{port}");
     wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
+    assert_eq!(gavel_tests::get(&address, "/livez").status, 200);
+    (Starting(process), address)
+}
+
+#[test]
+fn a_server_that_loads_answers_probes_alone() {
+    let (checkpoint, _) = checkpoint_that_waits();
+    let (mut process, address) = loading(&checkpoint, &[]);
     let status = |path: &str| gavel_tests::get(&address, path).status;
-    assert_eq!(status("/livez"), 200);
-    for path in ["/readyz", "/startupz", "/health", "/judge", "/metrics"] {
+    assert_eq!(status("/healthz"), 200);
+    for path in ["/readyz", "/startupz", "/ping", "/health", "/judge"] {
         assert_eq!(status(path), 503, "{path}");
     }
+    // It is not down, though it has nothing to tell yet.
+    let figures = gavel_tests::get(&address, "/metrics");
+    assert_eq!((figures.status, figures.text().lines().all(|line| line.starts_with('#'))), (200, true));
     let refused = gavel_tests::get(&address, "/v1/models");
     assert!(refused.header("x-request-id").is_some_and(|id| !id.is_empty()));
     assert_eq!(refused.header("retry-after"), Some("2"));
@@ -208,4 +261,46 @@ fn a_server_that_loads_answers_probes_alone() {
     // It stops even while it loads.
     signal(process.0.id(), "TERM");
     assert!(process.0.wait().unwrap().success());
+}
+
+#[test]
+fn keys_that_change_while_the_critic_is_loaded_are_read_again() {
+    let (checkpoint, pipe) = checkpoint_that_waits();
+    let mut keys = Keys::new(&[("a", "")]);
+    let path = keys.path().to_string_lossy().into_owned();
+    let (mut process, address) = loading(&checkpoint, &["--keys-file", &path, "--metrics-on-main"]);
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    keys.write(&[("b", "admin = true")]);
+    // Whoever opens the file from now on finds the real one.
+    let mut writing = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let real = reference().join("models/tiny56/config.json");
+    std::fs::remove_file(&pipe).unwrap();
+    std::fs::copy(&real, &pipe).unwrap();
+    writing.write_all(&std::fs::read(&real).unwrap()).unwrap();
+    drop(writing);
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on "), "{line}");
+    let bearer = format!("Bearer {}", keys.key("b"));
+    let ask = |path: &str| send(&address, ("GET", path), &[("authorization", &bearer)], b"");
+    wait_until("the new key is known", || ask("/v1/models").status == 200);
+    let started = ask("/metrics").figure("process_start_time_seconds");
+    assert!(started < begun, "{started} is when the process started, and not when the critic was loaded");
+}
+
+#[test]
+fn a_signal_after_a_request_to_drain_gives_nothing_up() {
+    let admin = format!("127.0.0.1:{}", gavel_tests::free_port());
+    let server = server(&["--shutdown-timeout-s", "600", "--admin-address", &admin]);
+    let mut body = endless();
+    body["max_tokens"] = json!(1000);
+    let mut events = server.post("/v1/chat/completions", &body).events();
+    assert!(events.next().is_some());
+    assert_eq!(send(&admin, ("POST", "/drain"), &[], b"").status, 202);
+    wait_until("it is no longer ready", || server.get("/readyz").status == 503);
+    server.signal("TERM");
+    let rest: Vec<String> = events.map(|event| event.data).collect();
+    assert!(rest.iter().all(|data| !data.contains("draining")), "{:?}", rest.last());
+    assert_eq!(rest.last().map(String::as_str), Some("[DONE]"));
+    assert!(server.wait(), "the server ended well");
 }

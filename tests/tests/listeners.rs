@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use gavel_tests::{Keys, Server, binary, free_port, send, send_raw, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn figures_reloads_and_stopping_have_a_listener_of_their_own() {
@@ -86,6 +86,37 @@ fn an_admin_listener_for_other_machines_wants_an_admin_key() {
     assert_eq!(status(Some("admin")), 200);
     keys.put(&text);
     assert_eq!(reload().status, 200);
+}
+
+#[test]
+fn a_server_with_keys_is_open_to_nobody_without_one_whatever_else_is_said() {
+    let keys = Keys::new(&[("admin", "admin = true")]);
+    let port = free_port();
+    let open = format!("0.0.0.0:{port}");
+    let here = format!("127.0.0.1:{port}");
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)]| send(&here, (method, path), headers, b"");
+    {
+        let server = keys.server(&["--insecure-no-auth", "--admin-address", &open]);
+        assert_eq!(server.get("/v1/models").status, 401);
+        for (method, path) in [("GET", "/metrics"), ("POST", "/reload"), ("POST", "/drain")] {
+            assert_eq!(ask(method, path, &[]).status, 401, "{path}");
+        }
+        let bearer = format!("Bearer {}", keys.key("admin"));
+        let figures = || ask("GET", "/metrics", &[("authorization", &bearer)]);
+        assert_eq!(figures().status, 200);
+        // Those of both listeners count.
+        assert_eq!(figures().figure(r#"gavel_refusals_total{reason="unauthenticated",key="none"}"#), 4.0);
+    }
+    // One that gets keys while it runs is closed by them.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gavel.toml");
+    std::fs::write(&file, "").unwrap();
+    let options = ["--config", file.to_str().unwrap(), "--insecure-no-auth", "--admin-address", &open];
+    let server = Server::with_options(&options);
+    assert_eq!(ask("GET", "/metrics", &[]).status, 200);
+    std::fs::copy(keys.path(), &file).unwrap();
+    server.signal("HUP");
+    wait_until("its keys are known", || ask("GET", "/metrics", &[]).status == 401);
 }
 
 #[test]
@@ -194,6 +225,23 @@ fn keys_are_read_again_when_their_file_has_changed() {
     assert_eq!(keys.get(&server, "a", "/v1/models").status, 200);
     keys.write(&[("b", "")]);
     wait_until("the new key is known", || keys.get(&server, "b", "/v1/models").status == 200);
+}
+
+#[test]
+fn an_address_that_the_machine_may_get_later_is_worth_another_start() {
+    // Reserved for documentation, so that no machine has it.
+    let options = ["serve", "--host", "192.0.2.1", "--port", "0", "--insecure-no-auth", "--log-format"];
+    let told = |format: &str| {
+        let output = Command::new(binary()).args(options).arg(format).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(69), "{told}");
+        told.lines().last().unwrap().to_owned()
+    };
+    let why = "cannot listen on 192.0.2.1:0: ";
+    assert!(told("pretty").starts_with(&format!("error: {why}")));
+    // Programs that read the log find the reason, too.
+    let line: Value = serde_json::from_str(&told("json")).unwrap();
+    assert!(line["level"] == "ERROR" && line["message"].as_str().unwrap().starts_with(why), "{line}");
 }
 
 #[test]

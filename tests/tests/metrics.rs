@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, io::Write, net::TcpStream};
 
-use gavel_tests::{Server, image, wait_until};
+use gavel_tests::{Server, image, send_raw, wait_until};
 use serde_json::json;
 
 /// The value of every sample, by its name with labels.
@@ -66,6 +66,19 @@ fn requests_the_engine_and_verdicts_are_counted() {
     assert_eq!(blocks("free") + blocks("kept") + blocks("in_use"), server.engine("total_blocks") as f64);
     let info = found.keys().find(|name| name.starts_with("gavel_build_info")).unwrap();
     assert!(info.contains(r#"model="gavel-mini""#), "{info}");
+}
+
+#[test]
+fn a_request_for_a_head_alone_counts_as_its_answer_does() {
+    let server = Server::with_options(&[]);
+    for (path, status, outcome) in [("/readyz", 200, "ok"), ("/judge", 405, "invalid")] {
+        let request = format!("HEAD {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        assert_eq!(send_raw(server.address(), request.as_bytes()).unwrap().status, status, "{path}");
+        let name = format!(r#"gavel_requests_total{{endpoint="{path}",kind="none",outcome="{outcome}"}}"#);
+        wait_until("the request is counted", || samples(&server).contains_key(&name));
+    }
+    let found = samples(&server);
+    assert!(!found.keys().any(|name| name.contains(r#"outcome="cancelled""#)), "{found:#?}");
 }
 
 #[test]

@@ -126,8 +126,9 @@ fn many_prompts_are_answered_in_order_and_fail_alone() {
     let results = told["results"].as_array().unwrap();
     assert_eq!(results.len(), 4);
     assert_eq!(uncounted(results[0].clone()), uncounted(server.ok("/reward", &one)));
-    assert_eq!(results[1]["error"]["code"], "invalid_request");
-    assert_eq!(results[2]["error"]["code"], "context_length_exceeded");
+    let told = |index: usize| (&results[index]["error"]["code"], &results[index]["error"]["param"]);
+    assert_eq!(told(1), (&json!("invalid_request"), &json!("prompts[1].responses")));
+    assert_eq!(told(2), (&json!("context_length_exceeded"), &json!("prompts[2].question")));
     assert_eq!(results[3]["rewards"].as_array().unwrap().len(), 4);
 
     let events: Vec<_> =
@@ -180,6 +181,11 @@ fn what_makes_no_sense_is_named() {
             "images[0]",
         );
     }
+    let long = "x ".repeat(9000);
+    refused(json!({ "question": "?", "responses": ["one", long] }), "responses[1]");
+    refused(json!({ "question": long, "responses": ["one", "two"] }), "question");
+    let rubric = json!({ "criteria": long });
+    refused(json!({ "question": "?", "responses": ["one", "two"], "rubric": rubric }), "rubric.criteria");
     let told = server.ok("/reward", &json!({ "prompts": [damaged] }));
     assert_eq!(told["results"][0]["error"]["param"], "prompts[0].images[1]");
 }

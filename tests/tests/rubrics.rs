@@ -201,6 +201,12 @@ fn a_prompt_that_is_too_long_is_told_by_how_much_and_where() {
         (json!({ "question": long, "response": "a" }), "question", true),
         (json!({ "question": "What?", "responses": ["a", long] }), "responses[1]", true),
         (json!({ "question": "What?", "response": "a", "reference": long }), "reference", true),
+        (json!({ "question": "What?", "responses": ["a", "b"], "criteria": long }), "criteria", true),
+        (
+            json!({ "question": "What?", "responses": ["a", "b"], "rubric": { "criteria": long } }),
+            "rubric.criteria",
+            true,
+        ),
         (json!({ "question": "What?", "response": longer }), "response", false),
     ] {
         let response = server.post("/judge", &body);

@@ -81,6 +81,25 @@ fn one_sample_has_one_score_in_every_dialect() {
 }
 
 #[test]
+fn space_around_a_question_and_an_answer_changes_no_score() {
+    let server = Server::with_options(&[]);
+    let body = |path: &str, question: &str, answer: &str| match path {
+        "/rm" => json!({ "prompt": question, "response": answer }),
+        "/score" => json!({ "queries": question, "documents": answer }),
+        "/rerank" => json!({ "query": question, "texts": [answer] }),
+        _ => {
+            json!({ "messages": [{ "role": "user", "content": question }, { "role": "assistant", "content": answer }] })
+        }
+    };
+    let places =
+        [("/rm", ""), ("/score", "/data/0/score"), ("/rerank", "/0/score"), ("/classify", "/data/0/probs/0")];
+    for (path, place) in places {
+        let score = |question, answer| number(&server.ok(path, &body(path, question, answer)), place);
+        assert_eq!(score("What is it? ", "\n A cat. \n\n"), score("What is it?", "A cat."), "{path}");
+    }
+}
+
+#[test]
 fn a_thousand_are_answered_in_order_and_each_as_if_it_were_alone() {
     // The queue is far shorter than the batch: samples that do not fit wait for their turn.
     let server = Server::with_options(&["--max-waiting", "16"]);

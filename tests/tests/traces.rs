@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use gavel_tests::{Collector, Server, Told, attribute};
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+};
+
+use gavel_tests::{Collector, Server, Told, attribute, binary};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use serde_json::json;
 
@@ -191,11 +196,20 @@ fn a_trace_that_its_client_does_not_keep_is_not_sent_and_ids_must_fit() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_hurts_nothing() {
-    let server = Server::with_options(&["--otlp-endpoint", "http://127.0.0.1:9"]);
+fn a_collector_that_is_not_there_hurts_nothing_and_is_missed() {
+    let mut command = Command::new(binary());
+    command.stderr(Stdio::piped());
+    let mut server = Server::started_by(command, &["--otlp-endpoint", "http://127.0.0.1:9"]);
     for _ in 0..3 {
         assert_eq!(server.post("/judge", &case()).status, 200);
     }
+    let mut errors = server.take_errors();
     server.signal("TERM");
     assert!(server.wait());
+    // The operator learns why nothing arrives.
+    let mut log = String::new();
+    errors.read_to_string(&mut log).unwrap();
+    for processor in ["BatchSpanProcessor", "BatchLogProcessor"] {
+        assert!(log.contains(&format!("{processor}.ExportError")), "{log}");
+    }
 }

@@ -349,3 +349,60 @@ fn an_empty_question_in_a_label_leaves_that_of_the_prompt() {
     let ask = |label: Value| server.ok("/rm", &sample(ANSWER, label));
     assert_eq!(ask(json!({ "image": scene(), "question": "" })), ask(json!({ "image": scene() })));
 }
+
+/// A reward without the image that was sent would be that of another question.
+#[test]
+fn images_in_members_that_are_not_read_are_refused() {
+    let server = Server::with_options(&[]);
+    let whole = chatml(QUESTION, ANSWER);
+    for (path, body) in [
+        ("/rm", json!({ "prompt": QUESTION, "response": ANSWER })),
+        ("/reward", json!({ "prompt": QUESTION, "response": ANSWER })),
+        ("/get_reward", json!({ "query": [whole] })),
+        ("/v1/score/evaluation", json!({ "messages": [whole] })),
+        ("/classify", json!({ "text": whole })),
+        ("/pooling", json!({ "input": whole })),
+        ("/v1/embeddings", json!({ "input": whole })),
+    ] {
+        let with = |name: &str, value: Value| {
+            let mut body = body.clone();
+            body[name] = value;
+            server.post(path, &body)
+        };
+        for name in ["images", "image_data"] {
+            let refused = with(name, json!([scene()]));
+            let (status, error) = (refused.status, refused.json()["error"].take());
+            let told = (status, &error["code"], &error["param"]);
+            assert_eq!(told, (400, &json!("unsupported_parameter"), &json!(name)), "{path}: {error}");
+        }
+        assert_eq!(with("image_data", json!(null)).status, 200, "{path}");
+        assert_eq!(with("images", json!([])).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn images_beside_a_content_are_refused_and_never_left_out() {
+    let server = Server::with_options(&[]);
+    let question = json!({ "role": "user", "content": QUESTION, "images": [scene()] });
+    let chat = json!([question, { "role": "assistant", "content": ANSWER }]);
+    for (path, body, param) in [
+        ("/classify", json!({ "messages": chat }), "messages[0].images"),
+        ("/v1/chat/reward", json!({ "messages": chat }), "messages[0].images"),
+        ("/rm", json!({ "prompt": [question], "response": ANSWER }), "prompt[0].images"),
+        (
+            "/score",
+            json!({ "queries": { "content": QUESTION, "image": scene() }, "documents": ANSWER }),
+            "queries.image",
+        ),
+        (
+            "/rerank",
+            json!({ "query": { "text": QUESTION, "images": [scene()] }, "documents": [ANSWER] }),
+            "query.images",
+        ),
+    ] {
+        let refused = server.post(path, &body);
+        let (status, error) = (refused.status, refused.json()["error"].take());
+        let told = (status, &error["code"], &error["param"]);
+        assert_eq!(told, (400, &json!("unsupported_parameter"), &json!(param)), "{path}: {error}");
+    }
+}

@@ -1,8 +1,8 @@
 //! Figures from answers that are made up here.
 
 use evaluation::{
-    Answered, Answers, Ask, Asking, AttackReport, Evaluation, Form, Item, Label, LabelledSet, ReferenceScale,
-    attack_plan, evaluate, standing, statistics::Bootstrap,
+    Answered, Answers, Ask, Asking, AttackReport, Evaluation, Form, Image, Item, Label, LabelledSet,
+    ReferenceScale, attack_plan, evaluate, standing, statistics::Bootstrap,
 };
 use rubric::{Direction, Preference};
 use serde_json::{Value, json};
@@ -120,6 +120,24 @@ fn equal_rewards_choose_no_response_by_its_place() {
     assert_eq!((found.chosen.unwrap().value, found.edit_distance.unwrap().value), (3.0, 2.0 / 3.0));
     let found = of([3.0, 1.0, 2.0], json!([null, 0.0, 2.0]));
     assert_eq!((found.chosen.unwrap().value, found.top.unwrap().value), (2.0, 0.0));
+}
+
+#[test]
+fn items_about_one_video_are_drawn_together() {
+    let error_of = |frames: [&str; 2]| {
+        let mut set = set(vec![scored("A.", 0.0, None), scored("B.", 2.0, None)]);
+        for (item, frame) in set.items.iter_mut().zip(frames) {
+            item.frames = vec![Image::Inline(frame.into())];
+        }
+        let bodies = [harm(4.0), harm(2.0)].into_iter().enumerate();
+        let answers: Answers =
+            bodies.map(|(item, body)| (Ask { item, asking: Asking::Verdict }, Ok(body))).collect();
+        let answered = Answered { data: "set", set: &set, model: "critic", answers: &answers };
+        let error = evaluate(&answered, BOOTSTRAP).scores.unwrap().mean_absolute_error.unwrap();
+        (error.low, error.value, error.high)
+    };
+    assert_eq!(error_of(["one", "another"]), (0.0, 0.5, 1.0));
+    assert_eq!(error_of(["one", "one"]), (0.5, 0.5, 0.5));
 }
 
 #[test]

@@ -53,6 +53,16 @@ fn one_to_five(direction: Option<Direction>) -> Option<ReferenceScale> {
 }
 
 #[test]
+fn our_own_rows_are_read_as_other_programs_write_them() {
+    let row = json!({ "question": "What?", "image": null, "images": null, "frames": null, "response": "A dog.",
+        "responses": null, "score": 4, "scale": null, "preference": null, "scores": null });
+    let set = read_text(&format!("\u{feff}{row}\r\n"), None).unwrap();
+    assert_eq!((score(&set.items[0]), set.left_out.len()), (("A dog.", 4.0, None), 0));
+    assert!(set.items[0].images.is_empty() && set.items[0].frames.is_empty());
+    assert_eq!(read_text(&format!("\u{feff}[{row}]"), None).unwrap().items.len(), 1);
+}
+
+#[test]
 fn our_own_rows_have_one_label_each() {
     let set = read_rows(
         &[
@@ -63,6 +73,7 @@ fn our_own_rows_have_one_label_each() {
             json!({ "question": "What?", "responses": ["A.", "B."], "preference": "left" }),
             json!({ "question": "What?", "responses": ["A.", "B."], "scores": [1] }),
             json!({ "question": "What?", "response": "A.", "score": 4, "scale": { "min": 5, "max": 5 } }),
+            json!({ "question": "What?", "response": "A.", "score": 7, "scale": { "min": 1, "max": 5 } }),
         ],
         Form::Gavel,
     );
@@ -77,7 +88,7 @@ fn our_own_rows_have_one_label_each() {
         set.items[2].label,
         Label::Group { responses: ["A.", "B.", "C."].map(str::to_owned).into(), worths }
     );
-    assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [4, 5, 6, 7]);
+    assert_eq!(set.left_out.iter().map(|row| row.row).collect::<Vec<_>>(), [4, 5, 6, 7, 8]);
     let ids: std::collections::HashSet<&str> = set.items.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(ids.len(), 3, "rows without a name of their own have different ones");
 }

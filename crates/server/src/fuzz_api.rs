@@ -178,7 +178,7 @@ impl FuzzApi {
         let body = self.json(body, dialects::openai::BODY_FORM)?;
         let caller = Caller::default();
         let request = dialects::openai::parse_request(&self.state, &caller, &body);
-        let request = self.runtime.block_on(request).map_err(|error| error.code())?;
+        let request = self.runtime.block_on(request).map_err(|error| error.code().as_str())?;
         Ok((request.prompt, request.params, request.text_count))
     }
 
@@ -190,14 +190,14 @@ impl FuzzApi {
         let body = self.json(body, dialects::native::BODY_FORM)?;
         let caller = Caller::default();
         let request = dialects::native::parse_request(&self.state, &caller, &body);
-        let request = self.runtime.block_on(request).map_err(|error| error.code())?;
+        let request = self.runtime.block_on(request).map_err(|error| error.code().as_str())?;
         Ok((request.case, request.options, request.verdicts))
     }
 
     fn json(&self, body: &[u8], form: BodyForm) -> Asked<JsonBytes> {
         let bytes = Bytes::copy_from_slice(body);
         let body = JsonBytes::checked(bytes, &self.state.limits.content.shape, form);
-        body.map_err(|error| error.code())
+        body.map_err(|error| error.code().as_str())
     }
 
     /// Size of the critic's vocabulary.
@@ -230,7 +230,9 @@ impl FuzzApi {
 /// # Errors
 /// The error code of the refusal.
 pub fn image(text: &str) -> Asked<Vec<u8>> {
-    images::decoded(text, "image").map(|image| image.bytes().to_vec()).map_err(|error: ApiError| error.code())
+    images::decoded(text, "image")
+        .map(|image| image.bytes().to_vec())
+        .map_err(|error: ApiError| error.code().as_str())
 }
 
 /// Number of requests in the input of a batch for `endpoint`, or its errors as code and line; the line is `None` for

@@ -39,6 +39,7 @@ use std::{
 use commands::ending;
 use options::{Command, LogFormat};
 use process::{
+    clock,
     exit::{self, Status},
     stdout::stdout,
 };
@@ -52,16 +53,18 @@ const OTHER_THREADS: usize = 8;
 
 /// Runs the command line and ends the process with its exit status.
 pub fn main() -> ! {
+    clock::started();
     // A panic was printed by the panic hook already. It is a fault of the program, which the exit status reports.
     exit::end(panic::catch_unwind(begin).unwrap_or_else(|_| Status::Failed.code()))
 }
 
 /// Runs the command line; returns the exit status.
 fn begin() -> i32 {
+    let mut format = LogFormat::default();
     let result = match ParsedCommandLine::read() {
         Ok(ParsedCommandLine::Run(command)) => {
             let serve = if let Command::Serve(options) = &*command { Some(options) } else { None };
-            let format = serve.map_or_else(LogFormat::default, |options| options.http.log_format);
+            format = serve.map_or(format, |options| options.http.log_format);
             let filter = match serve {
                 Some(options) => options.http.log_filter.clone(),
                 None => settings::log_filter().unwrap_or_else(|| options::DEFAULT_FILTER.to_owned()),
@@ -84,7 +87,7 @@ fn begin() -> i32 {
     };
     match result {
         Ok(()) => exit::SUCCESS,
-        Err(error) => ending::ending(&error),
+        Err(error) => ending::ending(&error, format),
     }
 }
 

@@ -12,8 +12,13 @@ mod error {
 
     pub(crate) struct ApiError(StatusCode);
 
+    pub(crate) enum ErrorCode {
+        Draining,
+        Starting,
+    }
+
     impl ApiError {
-        pub(crate) fn out_of_service(_: &'static str, _: &str) -> Self {
+        pub(crate) fn out_of_service(_: ErrorCode, _: &str) -> Self {
             Self(StatusCode::SERVICE_UNAVAILABLE)
         }
 

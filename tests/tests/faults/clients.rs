@@ -3,10 +3,11 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    process::Command,
     time::Duration,
 };
 
-use gavel_tests::{Server, wait_until};
+use gavel_tests::{Server, run_well, wait_until};
 
 use crate::{chat, descriptors, head, model, random, rests, row, short};
 
@@ -87,6 +88,14 @@ fn a_client_sends_slowly() {
     let count = stream.read(&mut bytes).unwrap();
     assert!(bytes[..count].starts_with(b"HTTP/1.1 200"));
     row("", "a client sends a few bytes at a time", "others are served between, and it is answered");
+}
+
+#[test]
+fn the_limit_of_descriptors_is_raised_as_far_as_it_goes() {
+    let most = run_well(Command::new("bash").args(["-c", "ulimit -Hn"]), b"");
+    let server = Server::limited("ulimit -Sn 100", &["--model", &model()]);
+    let figure = server.get("/metrics").figure("process_max_fds");
+    assert_eq!(figure, most.trim().parse::<f64>().unwrap());
 }
 
 #[test]

@@ -127,6 +127,22 @@ fn the_disk_of_files_and_batches_is_full() {
 }
 
 #[test]
+fn the_disk_of_files_and_batches_is_full_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut command) = tool("unshare") else { return };
+    let script = format!(
+        "mount -t tmpfs -o size=100k tmpfs {0} && ! head -c 200k /dev/zero > {0}/ballast && \
+         exec \"$0\" serve --port 0 --data-dir {0}/data",
+        folder.path().display()
+    );
+    let output =
+        command.args(["--map-root-user", "--mount", "bash", "-c", &script]).arg(binary()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(69) && told.contains("files and batches cannot be kept"), "{told}");
+    row("F-11", "the disk of files and batches is full at the start", "exit 69 and why: it is tried again");
+}
+
+#[test]
 fn the_disk_of_files_and_batches_fails_or_is_slow() {
     const EIO: i64 = 5;
     const EROFS: i64 = 30;

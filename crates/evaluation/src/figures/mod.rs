@@ -43,7 +43,7 @@ pub struct Evaluation {
     pub failed: Vec<String>,
     /// Rows that could not be used.
     pub left_out: Vec<LeftOut>,
-    /// The number of bootstrap samples for the intervals.
+    /// The number of bootstrap samples for the intervals; a fifth of it was drawn for figures of more than 5000 rows.
     pub draws: usize,
     /// The seed of these samples.
     pub seed: u64,
@@ -173,12 +173,13 @@ impl Compared<'_> {
     }
 }
 
-/// The cluster of each item: items with the same images form one.
+/// The cluster of each item: items with the same images and frames form one.
 pub(crate) fn clusters(items: &[Item]) -> Vec<usize> {
     let mut known = std::collections::HashMap::new();
     let number = |(index, item): (usize, &Item)| {
-        // An item without an image is a cluster of its own.
-        let key = if item.images.is_empty() { format!("item {index}") } else { item.image_key() };
+        // An item about no image and no video is a cluster of its own.
+        let shows_nothing = item.images.is_empty() && item.frames.is_empty();
+        let key = if shows_nothing { format!("item {index}") } else { item.image_key() };
         let next = known.len();
         *known.entry(key).or_insert(next)
     };

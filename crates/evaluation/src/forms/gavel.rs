@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use rubric::{Direction, Preference};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{members, name};
@@ -20,12 +20,12 @@ struct Row {
     #[serde(alias = "prompt")]
     question: String,
     image: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     images: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     frames: Vec<String>,
     response: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     responses: Vec<String>,
     reference: Option<String>,
     description: Option<String>,
@@ -35,6 +35,11 @@ struct Row {
     scale: Option<Scale>,
     preference: Option<String>,
     scores: Option<Vec<f64>>,
+}
+
+/// A list; empty for null, which programs write for the columns that a row does not have.
+fn list<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<String>, D::Error> {
+    Option::deserialize(source).map(Option::unwrap_or_default)
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -73,6 +78,9 @@ fn label(row: &Row) -> Result<Label, String> {
                 scale.map(|Scale { min, max, direction }| ReferenceScale { min, max, direction });
             if scale.is_some_and(|scale| scale.max <= scale.min) {
                 return Err("its scale has no length".into());
+            }
+            if scale.is_some_and(|scale| !(scale.min..=scale.max).contains(score)) {
+                return Err("its score is not on its scale".into());
             }
             Ok(Label::Score { response: response.clone(), score: *score, scale })
         }

@@ -93,13 +93,14 @@ pub fn read(path: &Path, form: Option<Form>, images: Option<&Path>) -> Result<La
     }
 }
 
-/// The rows of a file: a JSON array, or JSON lines.
+/// The rows of a file: a JSON array, or JSON lines. A byte order mark is ignored.
 fn rows(path: &Path) -> Result<Vec<Value>, EvaluationError> {
     let wrong = |row: usize| move |source| EvaluationError::Json { path: PathBuf::from(path), row, source };
     let text =
         fs::read_to_string(path).map_err(|source| EvaluationError::File { path: path.to_owned(), source })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim_start().starts_with('[') {
-        return serde_json::from_str(&text).map_err(wrong(1));
+        return serde_json::from_str(text).map_err(wrong(1));
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(index, line)| serde_json::from_str(line).map_err(wrong(index + 1))).collect()

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     connections::{KnownClient, Peer},
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     metrics::{KeyLabel, Refusal},
 };
 
@@ -77,10 +77,15 @@ pub(crate) async fn guard_admin(
     let known = |key| access.keys().find(key, SystemTime::now());
     if headers.contains_key(header::ORIGIN) {
         let message = "This listener is for administration and answers no pages in browsers.";
-        return ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
+        return ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
             .refused(Refusal::Host)
             .into_response();
     }
+    let keyed = match keyed {
+        // The server has got keys since it started.
+        AdminAccess::Open if !access.keys().is_empty() => AdminAccess::Keyed,
+        at_start => at_start,
+    };
     let allowed = match keyed {
         AdminAccess::Keyed => match presented(headers).and_then(known) {
             Some(account) if account.key().admin => Ok(()),
@@ -110,7 +115,8 @@ pub(crate) enum AdminAccess {
     Keyed,
     /// Clients on the same machine; the host is checked.
     Local,
-    /// Every client, because the operator configured it so.
+    /// Every client as long as the server has no keys, because the operator configured it so; from then on clients with
+    /// an admin key.
     Open,
 }
 
@@ -123,7 +129,7 @@ fn unknown_key(access: &Access, request: &Request) -> Response {
         let seconds = ceiling(wait).max(1);
         let message =
             format!("Too many keys from this address that are none. Please retry after {seconds}s.");
-        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_keys", message);
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyWrongKeys, message);
         let error = error.with_retry_after(seconds).refused(Refusal::Guessing);
         let mut response = error.into_response();
         // Each further wrong key costs the client a connection.
@@ -131,7 +137,7 @@ fn unknown_key(access: &Access, request: &Request) -> Response {
         return response;
     }
     let message = "Incorrect API key provided, or none. It is sent as `Authorization: Bearer KEY`.";
-    let error = ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+    let error = ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::InvalidApiKey, message);
     let mut response = error.refused(Refusal::Unauthenticated).into_response();
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response

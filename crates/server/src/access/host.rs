@@ -7,7 +7,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::Authority};
 
-use crate::{error::ApiError, metrics::Refusal};
+use crate::{
+    error::{ApiError, ErrorCode},
+    metrics::Refusal,
+};
 
 /// Suffixes of host names that cannot be registered publicly.
 const PRIVATE: [&str; 5] = [".localhost", ".local", ".internal", ".svc", ".test"];
@@ -29,7 +32,7 @@ impl HostRule {
     /// 421 `host_not_allowed`.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let refused = |message: &str| {
-            let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", message);
+            let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::HostNotAllowed, message);
             Err(error.refused(Refusal::Host))
         };
         let parsed = |host: &HeaderValue| host.to_str().ok()?.parse::<Authority>().ok();

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     access::OnBehalfOf,
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     metrics::LineOutcome,
     request::{id, retry_after::retry_after},
 };
@@ -178,7 +178,7 @@ impl Runner {
 /// The result of a line that was not run before its batch expired.
 pub(super) fn expired(line: &Line) -> LineResult {
     let message = "This request was not run before the completion window of its batch was over.";
-    let error = ApiError::new(StatusCode::GATEWAY_TIMEOUT, "batch_expired", message);
+    let error = ApiError::new(StatusCode::GATEWAY_TIMEOUT, ErrorCode::BatchExpired, message);
     error_result(line, StatusCode::GATEWAY_TIMEOUT, &error)
 }
 
@@ -195,7 +195,7 @@ async fn result_of_response(line: &Line, response: Response) -> LineResult {
     let id = head.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let Ok(body) = to_bytes(body, MAX_ANSWER_BYTES).await else {
         let message = format!("The answer broke off, or has more than {MAX_ANSWER_BYTES} bytes.");
-        let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "answer_lost", message);
+        let error = ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::AnswerLost, message);
         return error_result(line, StatusCode::INTERNAL_SERVER_ERROR, &error);
     };
     line_result(line, head.status, id, &on_one_line(&body))

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::LineError;
 
-use crate::json::{errors, line, object::only_from_objects};
+use crate::{
+    error::ErrorCode,
+    json::{errors, line, object::only_from_objects},
+};
 
 /// The largest size of a line beyond its body, in bytes: its id, its route and punctuation.
 const ENVELOPE_BYTES: usize = 64 << 10;
@@ -78,7 +81,7 @@ impl<S: Read> Lines<S> {
                 self.source.skip_until(b'\n')?;
                 let message =
                     format!("The line has more than {} bytes, which is the limit.", self.max_line_bytes);
-                return Ok(Some(Err(self.error("line_too_long", message, None))));
+                return Ok(Some(Err(self.error(ErrorCode::LineTooLong, message, None))));
             }
             let text = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| self.number == 1).unwrap_or(&bytes);
             if !text.trim_ascii().is_empty() {
@@ -93,33 +96,44 @@ impl<S: Read> Lines<S> {
         let ParsedLine { custom_id, method, url, body } = serde_json::from_slice(text).map_err(|error| {
             let reason = errors::in_words(&line::reason(&error));
             let message = format!("The line is no request as JSON, at column {}: {reason}.", error.column());
-            self.error("invalid_json_line", message, None)
+            self.error(ErrorCode::InvalidJsonLine, message, None)
         })?;
         let Some(custom_id) = custom_id.filter(|id| !id.is_empty()) else {
-            return refuse("missing_required_parameter", "custom_id", "The line needs a custom_id.".into());
+            return refuse(
+                ErrorCode::MissingRequiredParameter,
+                "custom_id",
+                "The line needs a custom_id.".into(),
+            );
         };
         if custom_id.len() > MAX_ID_BYTES {
             let message = format!("The custom_id has more than {MAX_ID_BYTES} bytes, which is the limit.");
-            return refuse("invalid_custom_id", "custom_id", message);
+            return refuse(ErrorCode::InvalidCustomId, "custom_id", message);
         }
         if method.as_deref() != Some("POST") {
-            return refuse("invalid_method", "method", "The method of a line must be POST.".into());
+            return refuse(ErrorCode::InvalidMethod, "method", "The method of a line must be POST.".into());
         }
         if url.as_deref().map(route_of) != Some(route_of(endpoint)) {
             let message = format!("The url of a line must be the batch's endpoint, {endpoint}.");
-            return refuse("mismatched_url", "url", message);
+            return refuse(ErrorCode::MismatchedUrl, "url", message);
         }
         match body {
             Some(body) if body.get().starts_with('{') => Ok(Line { number: self.number, custom_id, body }),
-            Some(_) | None => {
-                refuse("missing_required_parameter", "body", "The line needs a body, an object.".into())
-            }
+            Some(_) | None => refuse(
+                ErrorCode::MissingRequiredParameter,
+                "body",
+                "The line needs a body, an object.".into(),
+            ),
         }
     }
 
     /// An error in the current line, or in its member `param`.
-    fn error(&self, code: &str, message: String, param: Option<&str>) -> LineError {
-        LineError { code: code.into(), line: Some(self.number), message, param: param.map(str::to_owned) }
+    fn error(&self, code: ErrorCode, message: String, param: Option<&str>) -> LineError {
+        LineError {
+            code: code.as_str().into(),
+            line: Some(self.number),
+            message,
+            param: param.map(str::to_owned),
+        }
     }
 }
 

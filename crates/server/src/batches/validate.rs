@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use store::LineError;
 
 use super::line::Lines;
-use crate::error::quoted;
+use crate::error::{ErrorCode, quoted};
 
 /// The largest number of errors to report; further errors are likely of the same kind.
 const MAX_ERRORS: usize = 1000;
@@ -32,12 +32,12 @@ pub(crate) fn validate(
             let message = format!(
                 "The input has more than {max_lines} lines, which is the limit. The server's option is --max-batch-lines."
             );
-            errors.push(input_error("too_many_lines", message));
+            errors.push(input_error(ErrorCode::TooManyLines, message));
             break;
         }
         match line {
             Ok(line) if !seen.insert(Sha256::digest(&line.custom_id).into()) => errors.push(LineError {
-                code: "duplicate_custom_id".into(),
+                code: ErrorCode::DuplicateCustomId.as_str().into(),
                 line: Some(line.number),
                 message: format!("An earlier line has the custom_id {}, too.", quoted(&line.custom_id)),
                 param: Some("custom_id".into()),
@@ -50,12 +50,12 @@ pub(crate) fn validate(
         }
     }
     if total == 0 {
-        errors.push(input_error("empty_file", "The input has no line.".into()));
+        errors.push(input_error(ErrorCode::EmptyFile, "The input has no line.".into()));
     }
     Ok(if errors.is_empty() { Ok(total) } else { Err(errors) })
 }
 
 /// An error that concerns the input as a whole.
-fn input_error(code: &str, message: String) -> LineError {
-    LineError { code: code.into(), line: None, message, param: None }
+fn input_error(code: ErrorCode, message: String) -> LineError {
+    LineError { code: code.as_str().into(), line: None, message, param: None }
 }

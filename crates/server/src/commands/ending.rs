@@ -9,24 +9,29 @@ use std::{
 
 use crate::{
     boot::BootError,
+    options::LogFormat,
     process::{
         exit::{FAILURE, SUCCESS, Status},
         stdout::reader_is_gone,
     },
     serve::ServeError,
     settings::ConfigurationError,
+    telemetry::last_line,
 };
 
 /// Time limit for writing the final error message, since its reader may be stuck.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Prints the error and returns the exit status; prints nothing and returns [`SUCCESS`] if the reader of the output
-/// has left.
-pub(crate) fn ending(error: &anyhow::Error) -> i32 {
+/// Prints the error, in the format of the log, and returns the exit status; prints nothing and returns [`SUCCESS`] if
+/// the reader of the output has left.
+pub(crate) fn ending(error: &anyhow::Error, format: LogFormat) -> i32 {
     if reader_is_gone(error) {
         return SUCCESS;
     }
-    let text = format!("error: {error:#}\n");
+    let text = match format {
+        LogFormat::Pretty => format!("error: {error:#}\n"),
+        LogFormat::Json => last_line(&format!("{error:#}")),
+    };
     // One message ever comes; with room for it, the thread ends even if nobody waits any longer.
     let (sender, receiver) = mpsc::sync_channel(1);
     // On a thread of its own: writing to a full pipe blocks, and would keep a failed program from being restarted.

@@ -33,6 +33,7 @@ pub(crate) async fn judge(options: CaseOptions) -> anyhow::Result<()> {
 
 /// Judges every case of a file.
 async fn judge_file(options: CaseOptions, files: Files) -> anyhow::Result<()> {
+    bulk::check_files(&files)?;
     let CaseOptions { critic, urls, rubric, max_tokens, score_only, .. } = options;
     let pool = CriticPool::assemble(&urls, critic, EngineConfig::default()).await?;
     let run_options = RunOptions::new(

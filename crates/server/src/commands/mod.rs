@@ -4,6 +4,8 @@ mod bench;
 mod bulk;
 pub(crate) mod ending;
 mod export;
+mod image_folder;
+mod input_files;
 mod judge;
 mod key;
 mod probe;

@@ -57,15 +57,6 @@ impl Tls {
         Ok(())
     }
 
-    /// The paths of the files, which are watched for changes.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
-        let TlsFiles { certificate, key, client_authorities } = &self.files;
-        [Some(certificate), Some(key), client_authorities.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(PathBuf::as_path)
-    }
-
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone().into()
     }

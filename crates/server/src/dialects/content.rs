@@ -5,8 +5,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::parameters;
 use crate::{
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
     images::{self, ImageReader},
     json::{data_urls, errors, object::Object},
 };
@@ -157,7 +158,7 @@ impl Content {
                 Part::Image(image) => images.push(image),
                 Part::Video(_) => {
                     let message = "Videos cannot be read here.";
-                    return Err(ApiError::invalid(param, message).with_code("unsupported_content"));
+                    return Err(ApiError::invalid(param, message).with_code(ErrorCode::UnsupportedContent));
                 }
             }
         }
@@ -218,23 +219,38 @@ impl ContentPart {
         }
         let image = image_url.or(image).or(file_id.map(ImageUrl::Url));
         let missing = |what: &str| ApiError::invalid(param, format!("A part of this type needs {what}."));
+        let has_text = text.as_ref().is_some_and(|text| !text.is_empty());
+        let has_frames = frames.as_ref().is_some_and(|frames| !frames.is_empty());
+        // Whatever a part has beside what its type shows would be lost.
+        let alone = |others: [(bool, &str); 2]| match others.into_iter().find(|(is_there, _)| *is_there) {
+            Some((_, other)) => {
+                let message = format!("A part of this type shows no {other}; give it in a part of its own.");
+                Err(ApiError::invalid(param, message).with_code(ErrorCode::UnsupportedContent))
+            }
+            None => Ok(()),
+        };
         let read = |image: ImageUrl| image.with_default_detail(detail).read(param, reader).map(Part::Image);
         match kind.as_deref() {
             Some("text" | "input_text" | "output_text") => {
+                alone([(image.is_some(), "image"), (has_frames, "video")])?;
                 Ok(Part::Text(text.ok_or_else(|| missing("text"))?))
             }
             Some("image_url" | "input_image" | "image") => {
+                alone([(has_text, "text"), (has_frames, "video")])?;
                 let image = image.or(url.or(base64).map(ImageUrl::Url));
                 read(image.ok_or_else(|| missing("image_url"))?)
             }
-            Some("video") => video(&frames.ok_or_else(|| missing("frames"))?, param, reader),
+            Some("video") => {
+                alone([(has_text, "text"), (image.is_some(), "image")])?;
+                video(&frames.ok_or_else(|| missing("frames"))?, param, reader)
+            }
             Some(kind) => {
                 let message = format!(
                     "A part of type {} cannot be shown to this critic. Types that can be shown are {}.",
                     quoted(kind),
                     TYPES.join(", ")
                 );
-                Err(ApiError::invalid(param, message).with_code("unsupported_content"))
+                Err(ApiError::invalid(param, message).with_code(ErrorCode::UnsupportedContent))
             }
             None => match (text, image, frames) {
                 (Some(text), None, None) => Ok(Part::Text(text)),
@@ -293,7 +309,21 @@ impl ImageUrl {
 pub(super) fn bare_image(param: &str) -> ApiError {
     let message =
         "This is an image in the place of a text; send it in a list of parts, as one of the type image_url.";
-    ApiError::invalid(param, message).with_code("unsupported_content")
+    ApiError::invalid(param, message).with_code(ErrorCode::UnsupportedContent)
+}
+
+/// Refuses images beside the content of the object at `param`, in members that only other interfaces have: without
+/// them the critic would read something else. Empty members request nothing.
+pub(super) fn refuse_beside<const N: usize>(
+    members: [(&str, Option<&Value>); N],
+    param: &str,
+) -> Result<(), ApiError> {
+    let is_asked = |(name, value): &(&str, Option<&Value>)| {
+        value.is_some_and(|value| !parameters::asks_for_nothing(name, value))
+    };
+    let Some((name, _)) = members.into_iter().find(is_asked) else { return Ok(()) };
+    let message = format!("There is no {name} beside a content: give each image as a part of it.");
+    Err(ApiError::invalid(format!("{param}.{name}"), message).with_code(ErrorCode::UnsupportedParameter))
 }
 
 /// A video of these frames; `param` is the path of the part in the request.

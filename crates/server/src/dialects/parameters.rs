@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::{
-    error::{ApiError, LONGEST_VALUE, brief},
+    error::{ApiError, ErrorCode, LONGEST_VALUE, brief},
     extract::json_body::JsonBytes,
 };
 
@@ -21,7 +21,7 @@ pub(super) type Members = BTreeMap<String, Value>;
 /// `/generative_scoring`, `/v1/decisions`, `/v1/systemone` and `/generate`. The routes of reward models (`/classify`,
 /// `/pooling`, `/v1/embeddings`, `/v1/chat/reward`, `/v1/score/evaluation`, `/get_reward`, `/rm`) have one number to
 /// return, the reward. Trainers call them with a fixed body that has members for another server's model (verl sends
-/// `use_activation: false`) and cannot change it, so that a refusal would only end their run.
+/// `use_activation: false`) and cannot change it, so that a refusal would only end their run. They refuse images alone.
 const HARMLESS: [&str; 21] = [
     "cache_salt",
     "encoding_format",
@@ -78,7 +78,7 @@ pub(super) fn check_members(members: &Members, read: &[&str], path: &str) -> Res
 /// The error for an unsupported parameter at `path`.
 pub(super) fn unsupported(path: &str) -> ApiError {
     let message = format!("This server does not offer {path}; without it the request can be answered.");
-    ApiError::invalid(path, message).with_code("unsupported_parameter")
+    ApiError::invalid(path, message).with_code(ErrorCode::UnsupportedParameter)
 }
 
 /// Whether a route that reads the members in `read` accepts this one.
@@ -86,8 +86,8 @@ fn is_known(name: &str, read: &[&str]) -> bool {
     read.contains(&name) || HARMLESS.contains(&name)
 }
 
-/// Whether a value requests nothing.
-fn asks_for_nothing(name: &str, value: &Value) -> bool {
+/// Whether the value of a member requests nothing.
+pub(super) fn asks_for_nothing(name: &str, value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => *on == TRUE_BY_DEFAULT.contains(&name),
@@ -133,7 +133,7 @@ mod tests {
     fn refused(members: Value) -> Option<String> {
         let members: Members = serde_json::from_value(members).unwrap();
         let error = check_members(&members, &["query"], "questions[0].").err()?;
-        assert_eq!(error.code(), "unsupported_parameter");
+        assert_eq!(error.code(), ErrorCode::UnsupportedParameter);
         error.param().map(str::to_owned)
     }
 

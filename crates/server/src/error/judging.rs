@@ -5,7 +5,9 @@ use std::error::Error;
 use axum::http::StatusCode as Status;
 use judge::{EncodeError, EngineError, Failure, GuideError, ImageFault, JudgeError, Rubric, RubricError};
 
-use super::{ApiError, Dialect, LONGEST_VALUE, MAX_RETRY_AFTER_S, brief, sentence, unsupported_image};
+use super::{
+    ApiError, Dialect, ErrorCode, LONGEST_VALUE, MAX_RETRY_AFTER_S, brief, sentence, unsupported_image,
+};
 use crate::metrics::{Metrics, Outcome, Refusal};
 
 impl ApiError {
@@ -16,18 +18,20 @@ impl ApiError {
         let told = judging(&error, dialect);
         if matches!(error, JudgeError::Unparsable { .. }) {
             // Its causes quote the critic's text, which is not for the log.
-            tracing::error!(code = told.code, "the critic's text has no verdict");
+            tracing::error!(code = told.code.as_str(), "the critic's text has no verdict");
             return told;
         }
         let error: &dyn Error = &error;
         match told.status {
             // It exceeded the time limit of its client or of the server: nothing failed.
-            Status::GATEWAY_TIMEOUT => tracing::info!(error, code = told.code, "a request ran out of time"),
+            Status::GATEWAY_TIMEOUT => {
+                tracing::info!(error, code = told.code.as_str(), "a request ran out of time")
+            }
             Status::SERVICE_UNAVAILABLE => {
-                tracing::warn!(error, code = told.code, "a request was not served")
+                tracing::warn!(error, code = told.code.as_str(), "a request was not served")
             }
             status if status.is_server_error() => {
-                tracing::error!(error, code = told.code, "a request failed")
+                tracing::error!(error, code = told.code.as_str(), "a request failed")
             }
             _ => {}
         }
@@ -37,7 +41,7 @@ impl ApiError {
 
 /// Counts a judgement without a verdict, whether it is the whole request or a part of it, by the code of its error.
 pub(crate) fn count_failed_verdict(metrics: &Metrics, error: &JudgeError) {
-    metrics.failed_verdict(error, judging(error, Dialect::Native).code);
+    metrics.failed_verdict(error, judging(error, Dialect::Native).code.as_str());
 }
 
 /// The index, from 0, of the image in the prompt that an error is about; frames count too. `None` for other errors.
@@ -50,6 +54,11 @@ pub(crate) fn image_of(error: &JudgeError) -> Option<usize> {
     }
 }
 
+/// Whether an error is about the length of the prompt: longer than the context, or empty.
+pub(crate) fn is_about_length(error: &JudgeError) -> bool {
+    matches!(error, JudgeError::Engine(EngineError::TooLong { .. } | EngineError::Empty))
+}
+
 fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, sentence(&error.to_string()));
     match error {
@@ -60,21 +69,23 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
         JudgeError::NoThread => again(error, dialect),
         JudgeError::Exhausted(exhausted) => ApiError::exhausted(*exhausted),
         JudgeError::TooFewResponses { .. } => {
-            plain(Status::BAD_REQUEST, "invalid_request").with_param("responses")
+            plain(Status::BAD_REQUEST, ErrorCode::InvalidRequest).with_param("responses")
         }
         JudgeError::Labels { rubric, .. } if rubric == Rubric::INLINE => {
             let message = "The verdicts that are possible here cannot be told apart as tokens.";
-            ApiError::new(Status::BAD_REQUEST, "invalid_rubric", message).with_param("scale")
+            ApiError::new(Status::BAD_REQUEST, ErrorCode::InvalidRubric, message).with_param("scale")
         }
-        JudgeError::Labels { .. } => plain(Status::BAD_REQUEST, "invalid_rubric").with_param("rubric"),
-        JudgeError::Texts(_) => plain(Status::INTERNAL_SERVER_ERROR, "misconfigured"),
-        JudgeError::Grammar(_) => plain(Status::BAD_REQUEST, "invalid_schema"),
+        JudgeError::Labels { .. } => {
+            plain(Status::BAD_REQUEST, ErrorCode::InvalidRubric).with_param("rubric")
+        }
+        JudgeError::Texts(_) => plain(Status::INTERNAL_SERVER_ERROR, ErrorCode::Misconfigured),
+        JudgeError::Grammar(_) => plain(Status::BAD_REQUEST, ErrorCode::InvalidSchema),
         JudgeError::UnknownToken { .. } => {
-            plain(Status::BAD_REQUEST, "unknown_token").with_param("label_token_ids")
+            plain(Status::BAD_REQUEST, ErrorCode::UnknownToken).with_param("label_token_ids")
         }
-        JudgeError::NoRewardHead => plain(Status::BAD_REQUEST, "no_reward_head").with_param("format"),
+        JudgeError::NoRewardHead => plain(Status::BAD_REQUEST, ErrorCode::NoRewardHead).with_param("format"),
         JudgeError::Unparsable { text, .. } => {
-            ApiError { text: Some(text.clone()), ..plain(Status::BAD_GATEWAY, "unparsable_verdict") }
+            ApiError { text: Some(text.clone()), ..plain(Status::BAD_GATEWAY, ErrorCode::UnparsableVerdict) }
         }
         JudgeError::Silent => {
             // Clients of OpenAI's interface retry 502 forever but give up at 500; a retry would have the same
@@ -83,7 +94,7 @@ fn judging(error: &JudgeError, dialect: Dialect) -> ApiError {
                 Dialect::OpenAi => Status::INTERNAL_SERVER_ERROR,
                 Dialect::Native => Status::BAD_GATEWAY,
             };
-            ApiError { outcome: Some(Outcome::Unparsable), ..plain(status, "empty_completion") }
+            ApiError { outcome: Some(Outcome::Unparsable), ..plain(status, ErrorCode::EmptyCompletion) }
         }
     }
 }
@@ -108,25 +119,29 @@ fn rubric(error: &RubricError) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, rubric_message(error));
     let invalid = |code| plain(Status::BAD_REQUEST, code);
     match error {
-        RubricError::Unknown { .. } => plain(Status::NOT_FOUND, "unknown_rubric").with_param("rubric"),
-        RubricError::UnknownFormat { .. } => invalid("unknown_format").with_param("format"),
-        RubricError::WrongKind { .. } => invalid("invalid_rubric").with_param("rubric"),
+        RubricError::Unknown { .. } => {
+            plain(Status::NOT_FOUND, ErrorCode::UnknownRubric).with_param("rubric")
+        }
+        RubricError::UnknownFormat { .. } => invalid(ErrorCode::UnknownFormat).with_param("format"),
+        RubricError::WrongKind { .. } => invalid(ErrorCode::InvalidRubric).with_param("rubric"),
         RubricError::InvalidRubric { name, key, reason } if name == Rubric::INLINE => {
             // The only thing that can be wrong with criteria.
             let message = match *key {
                 "criteria" => "The criteria are empty.".to_owned(),
                 _ => sentence(&format!("these criteria make no rubric: {reason}")),
             };
-            ApiError::new(Status::BAD_REQUEST, "invalid_rubric", message).with_param(*key)
+            ApiError::new(Status::BAD_REQUEST, ErrorCode::InvalidRubric, message).with_param(*key)
         }
-        RubricError::InvalidRubric { .. } => invalid("invalid_rubric").with_param("rubric"),
-        RubricError::MissingField { field, .. } => invalid("missing_field").with_param(field.as_str()),
-        RubricError::NoPlace { .. } => invalid("unsupported_rubric").with_param("rubric"),
-        RubricError::NoQuestion => invalid("invalid_request").with_param("question"),
-        RubricError::Unsupported { key, .. } => invalid("unsupported_rubric").with_param(*key),
+        RubricError::InvalidRubric { .. } => invalid(ErrorCode::InvalidRubric).with_param("rubric"),
+        RubricError::MissingField { field, .. } => {
+            invalid(ErrorCode::MissingField).with_param(field.as_str())
+        }
+        RubricError::NoPlace { .. } => invalid(ErrorCode::UnsupportedRubric).with_param("rubric"),
+        RubricError::NoQuestion => invalid(ErrorCode::InvalidRequest).with_param("question"),
+        RubricError::Unsupported { key, .. } => invalid(ErrorCode::UnsupportedRubric).with_param(*key),
         // A list of files, which is no sentence.
         RubricError::Library(_) => {
-            ApiError::new(Status::UNPROCESSABLE_ENTITY, "invalid_configuration", error.to_string())
+            ApiError::new(Status::UNPROCESSABLE_ENTITY, ErrorCode::InvalidConfiguration, error.to_string())
         }
     }
 }
@@ -138,12 +153,12 @@ fn encoding(error: &EncodeError, dialect: Dialect) -> ApiError {
     match error {
         EncodeError::Image { fault, reason, .. } => {
             let code = match fault {
-                ImageFault::Unsupported => "unsupported_image_media_type",
-                ImageFault::Damaged => "image_parse_error",
-                ImageFault::TooSlow => "image_decode_timeout",
-                ImageFault::Empty => "empty_image_file",
-                ImageFault::FileTooLarge => "image_file_too_large",
-                ImageFault::TooLarge => "image_too_large",
+                ImageFault::Unsupported => ErrorCode::UnsupportedImageMediaType,
+                ImageFault::Damaged => ErrorCode::ImageParseError,
+                ImageFault::TooSlow => ErrorCode::ImageDecodeTimeout,
+                ImageFault::Empty => ErrorCode::EmptyImageFile,
+                ImageFault::FileTooLarge => ErrorCode::ImageFileTooLarge,
+                ImageFault::TooLarge => ErrorCode::ImageTooLarge,
             };
             image(code, reason)
         }
@@ -152,12 +167,12 @@ fn encoding(error: &EncodeError, dialect: Dialect) -> ApiError {
             let reason = format!(
                 "It has {width}x{height} pixels; the limit is {limit} million in all (max_megapixels)"
             );
-            image("image_too_large", &reason)
+            image(ErrorCode::ImageTooLarge, &reason)
         }
         EncodeError::Busy => again(error, dialect),
-        EncodeError::EmptyVideo => plain(Status::BAD_REQUEST, "invalid_video"),
-        EncodeError::Conversation(_) => plain(Status::BAD_REQUEST, "invalid_conversation"),
-        EncodeError::Tokenizer(_) => plain(Status::INTERNAL_SERVER_ERROR, "tokenizer_failed"),
+        EncodeError::EmptyVideo => plain(Status::BAD_REQUEST, ErrorCode::InvalidVideo),
+        EncodeError::Conversation(_) => plain(Status::BAD_REQUEST, ErrorCode::InvalidConversation),
+        EncodeError::Tokenizer(_) => plain(Status::INTERNAL_SERVER_ERROR, ErrorCode::TokenizerFailed),
     }
 }
 
@@ -197,14 +212,14 @@ fn engine(error: &EngineError, dialect: Dialect) -> ApiError {
         }
         EngineError::TooLong { tokens, limit, of_images, or_more } => {
             let message = too_long((*tokens, *of_images), *limit, (*or_more, dialect));
-            let told = ApiError::new(Status::BAD_REQUEST, "context_length_exceeded", message);
+            let told = ApiError::new(Status::BAD_REQUEST, ErrorCode::ContextLengthExceeded, message);
             told.refused(Refusal::TooLarge)
         }
-        EngineError::Empty => plain(Status::BAD_REQUEST, "empty_prompt"),
+        EngineError::Empty => plain(Status::BAD_REQUEST, ErrorCode::EmptyPrompt),
         EngineError::Quarantined { .. } => {
-            plain(Status::BAD_REQUEST, "quarantined").refused(Refusal::Quarantined)
+            plain(Status::BAD_REQUEST, ErrorCode::Quarantined).refused(Refusal::Quarantined)
         }
-        EngineError::Stopped => plain(Status::SERVICE_UNAVAILABLE, "stopped"),
+        EngineError::Stopped => plain(Status::SERVICE_UNAVAILABLE, ErrorCode::Stopped),
     }
 }
 
@@ -246,16 +261,16 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
     let plain = |status, code| ApiError::new(status, code, sentence(&failure.to_string()));
     match failure {
         Failure::Backend(_) if failure.is_non_finite() => {
-            plain(Status::INTERNAL_SERVER_ERROR, "numerical_error")
+            plain(Status::INTERNAL_SERVER_ERROR, ErrorCode::NumericalError)
         }
         // The client's own rules led there.
         Failure::GuideError(GuideError::TooComplex | GuideError::DeadEnd) => {
-            plain(Status::BAD_REQUEST, "invalid_schema")
+            plain(Status::BAD_REQUEST, ErrorCode::InvalidSchema)
         }
         Failure::Backend(_)
         | Failure::Panicked
         | Failure::GuideError(GuideError::Lost(_))
-        | Failure::UnknownLabel { .. } => plain(Status::INTERNAL_SERVER_ERROR, "engine_failure"),
+        | Failure::UnknownLabel { .. } => plain(Status::INTERNAL_SERVER_ERROR, ErrorCode::EngineFailure),
         Failure::QueueTimedOut { most, retry_after_s } => {
             let retry_after_s = dialect.retry_after(*retry_after_s);
             let most_s = most.as_secs_f64();
@@ -267,10 +282,12 @@ fn failed(failure: &Failure, dialect: Dialect) -> ApiError {
                 Dialect::OpenAi => format!("Rate limit reached: {reason}"),
                 Dialect::Native => sentence(&reason),
             };
-            ApiError::full(dialect, message).with_code("queue_timeout").with_retry_after(retry_after_s)
+            ApiError::full(dialect, message)
+                .with_code(ErrorCode::QueueTimeout)
+                .with_retry_after(retry_after_s)
         }
-        Failure::Expired => plain(Status::GATEWAY_TIMEOUT, "deadline_exceeded"),
-        Failure::GivenUp => plain(Status::SERVICE_UNAVAILABLE, "draining"),
+        Failure::Expired => plain(Status::GATEWAY_TIMEOUT, ErrorCode::DeadlineExceeded),
+        Failure::GivenUp => plain(Status::SERVICE_UNAVAILABLE, ErrorCode::Draining),
     }
 }
 
@@ -287,7 +304,7 @@ mod tests {
         let large = EncodeError::ImageTooLarge { index: 0, width: 9000, height: 9000, limit: 64_000_000 };
         assert!(told(large).ends_with("the limit is 64 million in all (max_megapixels)."));
         let slow = EncodeError::Image { index: 0, fault: ImageFault::TooSlow, reason: "it is slow".into() };
-        assert_eq!(ApiError::from_judge(slow.into(), Dialect::Native).code, "image_decode_timeout");
+        assert_eq!(ApiError::from_judge(slow.into(), Dialect::Native).code, ErrorCode::ImageDecodeTimeout);
         let few = JudgeError::TooFewResponses { count: 1, least: 2 };
         let few = ApiError::from_judge(few, Dialect::Native).message;
         assert_eq!(few, "There is 1 response; at least 2 are needed.");

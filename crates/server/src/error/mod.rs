@@ -2,6 +2,7 @@
 //! that refuses a request chooses the status itself.
 
 mod causes;
+mod code;
 mod documented;
 mod judging;
 mod storing;
@@ -17,10 +18,11 @@ use utoipa::ToSchema;
 
 use crate::metrics::{Outcome, Refusal};
 pub(crate) use causes::{causes, with_causes};
+pub(crate) use code::ErrorCode;
 pub(crate) use documented::{
     GenerationErrors, JudgementErrors, NoStorage, NotStored, ScoringErrors, TokenErrors, UnknownModel,
 };
-pub(crate) use judging::{count_failed_verdict, image_of};
+pub(crate) use judging::{count_failed_verdict, image_of, is_about_length};
 
 /// The kind of clients that a route serves. They differ in how they handle a full queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +49,13 @@ impl Dialect {
 const MAX_RETRY_AFTER_S: u64 = 20;
 
 /// The codes of errors that say that the server starts or stops.
-const OUT_OF_SERVICE: [&str; 3] = ["starting", "draining", "not_ready"];
+const OUT_OF_SERVICE: [ErrorCode; 3] = [ErrorCode::Starting, ErrorCode::Draining, ErrorCode::NotReady];
 
 /// A failure to report to a client.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
-    code: &'static str,
+    code: ErrorCode,
     message: String,
     param: Option<String>,
     text: Option<String>,
@@ -65,7 +67,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     /// Creates an error with a message for people and a code for programs.
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
         // Messages with these statuses may quote the client's input or the critic's text, so their length is limited.
         // Messages about our own files are kept whole.
@@ -87,16 +89,16 @@ impl ApiError {
     /// A request refused for lack of capacity, with the status that clients of `dialect` expect.
     pub(crate) fn full(dialect: Dialect, message: impl Into<String>) -> Self {
         let (status, code) = match dialect {
-            Dialect::OpenAi => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
-            Dialect::Native => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            Dialect::OpenAi => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimitExceeded),
+            Dialect::Native => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Overloaded),
         };
         Self { outcome: Some(Outcome::Refused), ..Self::new(status, code, message) }
     }
 
     /// A request to a server that starts or stops: another one takes it, or this one later. It counts as refused,
     /// since a server that is replaced has not failed; the code is one of [`OUT_OF_SERVICE`].
-    pub(crate) fn out_of_service(code: &'static str, message: impl Into<String>) -> Self {
-        debug_assert!(OUT_OF_SERVICE.contains(&code), "{code}");
+    pub(crate) fn out_of_service(code: ErrorCode, message: impl Into<String>) -> Self {
+        debug_assert!(OUT_OF_SERVICE.contains(&code), "{code:?}");
         Self { outcome: Some(Outcome::Refused), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
     }
 
@@ -107,13 +109,13 @@ impl ApiError {
 
     /// A client that has exceeded its own limit.
     pub(crate) fn limited(message: impl Into<String>) -> Self {
-        let told = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        let told = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimitExceeded, message);
         Self { outcome: Some(Outcome::Refused), ..told }
     }
 
     /// An invalid request, with the parameter at fault.
     pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
-        let plain = Self::new(StatusCode::BAD_REQUEST, "invalid_request", message);
+        let plain = Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, message);
         plain.with_param(param)
     }
 
@@ -126,7 +128,7 @@ impl ApiError {
 
     /// An image that cannot be used.
     pub(crate) fn image(param: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        Self { code: "invalid_image", ..Self::invalid(param, unsupported_image(reason)) }
+        Self { code: ErrorCode::InvalidImage, ..Self::invalid(param, unsupported_image(reason)) }
     }
 
     /// Replaces the status.
@@ -137,7 +139,7 @@ impl ApiError {
     /// A valid key without permission for administration.
     pub(crate) fn not_admin() -> Self {
         let message = "This key is not for administration (admin = true).";
-        Self::new(StatusCode::FORBIDDEN, "forbidden", message).refused(Refusal::Forbidden)
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message).refused(Refusal::Forbidden)
     }
 
     /// An exhausted quota.
@@ -171,20 +173,20 @@ impl ApiError {
 
     /// A value outside its bounds.
     pub(crate) fn out_of_bounds(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: "invalid_value", ..Self::invalid(param, message) }
+        Self { code: ErrorCode::InvalidValue, ..Self::invalid(param, message) }
     }
 
     /// Changes a 429 that can be retried into a 503 `overloaded`, for clients that give up at 429.
     pub(crate) fn unavailable(self) -> Self {
         if self.status == StatusCode::TOO_MANY_REQUESTS && self.retry_after_s.is_some() {
-            self.with_status(StatusCode::SERVICE_UNAVAILABLE).with_code("overloaded")
+            self.with_status(StatusCode::SERVICE_UNAVAILABLE).with_code(ErrorCode::Overloaded)
         } else {
             self
         }
     }
 
     /// Replaces the code.
-    pub(crate) fn with_code(self, code: &'static str) -> Self {
+    pub(crate) fn with_code(self, code: ErrorCode) -> Self {
         Self { code, ..self }
     }
 
@@ -214,7 +216,7 @@ impl ApiError {
     }
 
     /// The code for programs.
-    pub(crate) fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> ErrorCode {
         self.code
     }
 
@@ -402,7 +404,8 @@ pub(crate) struct ErrorBody {
     #[serde(rename = "type")]
     kind: &'static str,
     /// What is wrong, for programs.
-    code: &'static str,
+    #[schema(value_type = String)]
+    code: ErrorCode,
     /// What the critic wrote, when that is no verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -428,7 +431,8 @@ pub(crate) struct ErrorDetail {
     /// The parameter that is to blame.
     param: Option<String>,
     /// What is wrong, for programs.
-    code: &'static str,
+    #[schema(value_type = String)]
+    code: ErrorCode,
 }
 
 #[cfg(test)]
@@ -438,12 +442,12 @@ mod tests {
     #[test]
     fn a_request_none_of_whose_parts_was_served_is_answered_as_one_part() {
         let error = |status, code| ApiError::new(status, code, "");
-        let late = || error(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded");
+        let late = || error(StatusCode::GATEWAY_TIMEOUT, ErrorCode::DeadlineExceeded);
         let full = || ApiError::full(Dialect::Native, "");
         let exhausted = || ApiError::limited("");
-        let stopping = || error(StatusCode::SERVICE_UNAVAILABLE, "draining");
-        let unparsable = || error(StatusCode::BAD_GATEWAY, "unparsable_verdict");
-        let invalid = || error(StatusCode::BAD_REQUEST, "invalid_rubric");
+        let stopping = || error(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Draining);
+        let unparsable = || error(StatusCode::BAD_GATEWAY, ErrorCode::UnparsableVerdict);
+        let invalid = || error(StatusCode::BAD_REQUEST, ErrorCode::InvalidRubric);
         let code = |parts: Vec<Result<(), ApiError>>| {
             let count = parts.len();
             match unless_unserved(parts) {
@@ -451,7 +455,7 @@ mod tests {
                     assert_eq!(results.len(), count);
                     None
                 }
-                Err(error) => Some(error.code()),
+                Err(error) => Some(error.code().as_str()),
             }
         };
         assert_eq!(code(vec![Err(late()), Err(late())]), Some("deadline_exceeded"));

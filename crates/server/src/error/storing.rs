@@ -3,7 +3,7 @@
 use axum::http::StatusCode as Status;
 use store::StoreError;
 
-use super::{ApiError, quoted, sentence};
+use super::{ApiError, ErrorCode, quoted, sentence};
 
 /// `Retry-After` in seconds if the disk is full or fails.
 const DISK_RETRY_AFTER_S: u64 = 10;
@@ -22,35 +22,41 @@ impl From<StoreError> for ApiError {
         };
         let (status, code, option) = match &error {
             StoreError::UnknownFile { .. } | StoreError::UnknownBatch { .. } => {
-                (Status::NOT_FOUND, "not_found", None)
+                (Status::NOT_FOUND, ErrorCode::NotFound, None)
             }
-            StoreError::KeyReused { .. } => (Status::CONFLICT, "idempotency_key_reused", None),
-            StoreError::FileInUse { .. } => (Status::BAD_REQUEST, "file_in_use", None),
+            StoreError::KeyReused { .. } => (Status::CONFLICT, ErrorCode::IdempotencyKeyReused, None),
+            StoreError::FileInUse { .. } => (Status::BAD_REQUEST, ErrorCode::FileInUse, None),
             StoreError::FileTooLarge { .. } => {
-                (Status::PAYLOAD_TOO_LARGE, "file_too_large", Some("--max-file-mib"))
+                (Status::PAYLOAD_TOO_LARGE, ErrorCode::FileTooLarge, Some("--max-file-mib"))
             }
-            StoreError::Full { .. } => (Status::PAYLOAD_TOO_LARGE, "storage_full", Some("--max-stored-mib")),
+            StoreError::Full { .. } => {
+                (Status::PAYLOAD_TOO_LARGE, ErrorCode::StorageFull, Some("--max-stored-mib"))
+            }
             StoreError::PartFull { .. } => {
-                (Status::PAYLOAD_TOO_LARGE, "storage_full", Some("stored_share of the key"))
+                (Status::PAYLOAD_TOO_LARGE, ErrorCode::StorageFull, Some("stored_share of the key"))
             }
             StoreError::PartTooManyFiles { .. } => {
-                (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("stored_share of the key"))
+                (Status::PAYLOAD_TOO_LARGE, ErrorCode::TooManyFiles, Some("stored_share of the key"))
             }
             StoreError::TooManyFiles { .. } => {
-                (Status::PAYLOAD_TOO_LARGE, "too_many_files", Some("--max-files"))
+                (Status::PAYLOAD_TOO_LARGE, ErrorCode::TooManyFiles, Some("--max-files"))
             }
-            StoreError::TooManyBatches { .. } => (Status::TOO_MANY_REQUESTS, "too_many_batches", None),
-            StoreError::Disk(_) => (Status::SERVICE_UNAVAILABLE, "storage_unavailable", None),
+            StoreError::TooManyBatches { .. } => (Status::TOO_MANY_REQUESTS, ErrorCode::TooManyBatches, None),
+            StoreError::Disk(_) => (Status::SERVICE_UNAVAILABLE, ErrorCode::StorageUnavailable, None),
             StoreError::Folder { .. }
             | StoreError::Taken { .. }
             | StoreError::Lost { .. }
             | StoreError::Database(_)
             | StoreError::Content(_)
             | StoreError::Record(_)
-            | StoreError::InputLine(_) => (Status::INTERNAL_SERVER_ERROR, "storage_failed", None),
+            | StoreError::InputLine(_) => (Status::INTERNAL_SERVER_ERROR, ErrorCode::StorageFailed, None),
         };
         if status.is_server_error() {
-            tracing::error!(error = &error as &dyn std::error::Error, code, "files or batches failed");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                code = code.as_str(),
+                "files or batches failed"
+            );
         }
         match option {
             Some(option) => Self::new(status, code, format!("{message} The server's option is {option}.")),

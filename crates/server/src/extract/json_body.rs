@@ -13,7 +13,7 @@ use serde_json::error::Category;
 
 use crate::{
     connections::SlowBody,
-    error::{ApiError, Dialect},
+    error::{ApiError, Dialect, ErrorCode},
     json::{
         body_form::BodyForm,
         errors,
@@ -51,7 +51,11 @@ impl JsonBytes {
     pub(crate) async fn unchecked(head: &Parts, body: Body, state: &AppState) -> Result<Self, ApiError> {
         if !is_json(&head.headers) {
             let message = "The body must be JSON in UTF-8, with the header content-type: application/json.";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ErrorCode::UnsupportedMediaType,
+                message,
+            ));
         }
         let dialect = head.extensions.get::<Dialect>().copied().unwrap_or(Dialect::Native);
         let memory = state.begin_body(&head.extensions);
@@ -77,7 +81,7 @@ impl JsonBytes {
     /// When it is not JSON or exceeds one of the limits.
     pub(crate) fn check(&mut self, limits: &JsonLimits, form: BodyForm) -> Result<(), ApiError> {
         match limits::check(&self.bytes, limits, form) {
-            Err(error) if error.code() == limits::NOT_JSON => {
+            Err(error) if error.code() == ErrorCode::InvalidJson => {
                 // Nothing else has the bytes, so that they are not copied.
                 let mut bytes = Vec::from(std::mem::take(&mut self.bytes));
                 let has_replaced = lone_surrogates::replace(&mut bytes);
@@ -102,7 +106,7 @@ impl JsonBytes {
         // serde would also accept a list for a struct, with the fields in their order.
         if !self.bytes.trim_ascii_start().starts_with(b"{") {
             let message = "The body must be a JSON object.";
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message));
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, message));
         }
         let mut source = serde_json::Deserializer::from_slice(&self.bytes);
         serde_path_to_error::deserialize(&mut source).map_err(|error| {
@@ -152,11 +156,12 @@ pub(crate) fn incomplete(error: &(dyn Error + 'static)) -> ApiError {
     match causes.find_map(|cause| cause.downcast_ref::<SlowBody>()) {
         Some(slow) => {
             let message = format!("The body came too slowly: {slow}.");
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message).refused(Refusal::SlowBody)
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::RequestTimeout, message)
+                .refused(Refusal::SlowBody)
         }
         None => {
             let message = format!("The body ended early: {error}.");
-            ApiError::new(StatusCode::BAD_REQUEST, "incomplete_body", message)
+            ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::IncompleteBody, message)
         }
     }
 }
@@ -170,7 +175,7 @@ async fn read(
 ) -> Result<(Bytes, BodyReservation), ApiError> {
     let too_large = || {
         let message = format!("The body has more than {}, which is the limit (max_body_mib).", size(limit));
-        let told = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);
+        let told = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::RequestTooLarge, message);
         told.refused(Refusal::TooLarge)
     };
     let declared =
@@ -276,7 +281,7 @@ mod tests {
             // Two names that are the same once they are replaced.
             (r#"{"\ud800":1,"\udc00":2}"#, "invalid_request"),
         ] {
-            assert_eq!(read(body).unwrap_err().code(), code, "{body}");
+            assert_eq!(read(body).unwrap_err().code().as_str(), code, "{body}");
         }
     }
 
@@ -305,7 +310,7 @@ mod tests {
             let body = JsonBytes { bytes: Bytes::from_static(body.as_bytes()), memory: None };
             let error = if named { body.parse::<Named>().err() } else { body.parse::<Form>().err() };
             let error = error.unwrap();
-            (error.code(), error.message().to_owned())
+            (error.code().as_str(), error.message().to_owned())
         };
         let (code, message) = told(r#"{"order":null}"#, true);
         assert_eq!(

@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use judge::{Caller, EncodedImage, Failure};
 
 use crate::{
-    error::{ApiError, Dialect},
+    error::{ApiError, Dialect, ErrorCode},
     json::{data_urls::unescaped, limits::JsonLimits},
     remote_images::{ImageUrl, NotFetched, RemoteImages},
     service::state::AppState,
@@ -118,7 +118,7 @@ async fn find_all(
         if bytes > MAX_FOUND_BYTES {
             let mib = MAX_FOUND_BYTES >> 20;
             let message = format!("The images from elsewhere of one request may have {mib} MiB together.");
-            return Err(ApiError::invalid(param, message).with_code("too_many_images"));
+            return Err(ApiError::invalid(param, message).with_code(ErrorCode::TooManyImages));
         }
         all.insert(source, image);
     }
@@ -198,22 +198,19 @@ impl<'a> ImageReader<'a> {
                  data:image/png;base64,… or as bare base64, or have the operator allow its host with \
                  --allow-image-hosts (allow_image_hosts in [images])."
             );
-            return Err(ApiError::invalid(param, message).with_code(INVALID_URL));
+            return Err(ApiError::invalid(param, message).with_code(ErrorCode::InvalidImageUrl));
         }
         let url = self.remote.check(text).map_err(|NotFetched| not_fetched(param))?;
         Ok(self.find(ImageSource::Remote(url), param))
     }
 }
 
-/// The error code of a malformed URL, or of a scheme that is never fetched.
-const INVALID_URL: &str = "invalid_image_url";
-
 /// The only error about fetching: a forbidden URL looks like a failed one, so that clients cannot probe what is
 /// reachable from here.
 fn not_fetched(param: &str) -> ApiError {
     let message = "The image could not be fetched from its URL, or nothing is fetched from there. Send the image itself, \
                    as data:image/png;base64,… or as bare base64.";
-    ApiError::invalid(param, message).with_code("failed_to_download_image")
+    ApiError::invalid(param, message).with_code(ErrorCode::FailedToDownloadImage)
 }
 
 /// Decodes the image that `text` itself contains.
@@ -236,24 +233,24 @@ pub(crate) fn decoded(text: &str, param: &str) -> Result<EncodedImage, ApiError>
             }
             _ => {
                 let message = "A data URL must be of the form data:image/png;base64,…";
-                return Err(ApiError::image(param, message).with_code(INVALID_URL));
+                return Err(ApiError::image(param, message).with_code(ErrorCode::InvalidImageUrl));
             }
         },
         // A drive letter, not a scheme.
         Some(drive) if drive.len() == 1 && is_path(text) => {
-            return Err(ApiError::image(param, NO_FILES).with_code(INVALID_URL));
+            return Err(ApiError::image(param, NO_FILES).with_code(ErrorCode::InvalidImageUrl));
         }
         Some(_) => {
             let message = "An image is a data URL, bare base64, the id of a registered image (file-…), its name by content \
                            (sha256: and 64 digits) or, where the server allows it, an http or https URL";
-            return Err(ApiError::image(param, message).with_code(INVALID_URL));
+            return Err(ApiError::image(param, message).with_code(ErrorCode::InvalidImageUrl));
         }
     };
     let plain: Vec<u8> = payload.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let bytes = decode(&plain)
-        .ok_or_else(|| ApiError::image(param, no_base64(text)).with_code("invalid_base64_image"))?;
+        .ok_or_else(|| ApiError::image(param, no_base64(text)).with_code(ErrorCode::InvalidBase64Image))?;
     if bytes.is_empty() {
-        return Err(ApiError::image(param, "It is empty").with_code("empty_image_file"));
+        return Err(ApiError::image(param, "It is empty").with_code(ErrorCode::EmptyImageFile));
     }
     Ok(EncodedImage::new(bytes))
 }
@@ -321,7 +318,7 @@ mod tests {
             ("data:image/png;base64,a/b!", false, "invalid_base64_image"),
         ] {
             let error = read(text, "images[0]").unwrap_err();
-            assert_eq!((error.code(), error.param()), (code, Some("images[0]")));
+            assert_eq!((error.code().as_str(), error.param()), (code, Some("images[0]")));
             assert!(error.message().starts_with("You uploaded an unsupported image. Th"), "{text}");
             assert_eq!(error.message().contains("reads no files"), is_path, "{text}");
             assert!(!error.message().contains(text), "{text}");

@@ -7,7 +7,7 @@ use judge::{EncodedImage, Tenant};
 use store::{Purpose, Store, StoreError};
 
 use crate::{
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
     storage::Storage,
 };
 
@@ -33,7 +33,7 @@ pub(crate) fn unknown(name: &str, param: &str) -> ApiError {
         "There is no image {} here: register it with POST /v1/files and purpose=vision, under the same key.",
         quoted(name)
     );
-    ApiError::invalid(param, message).with_code("unknown_image")
+    ApiError::invalid(param, message).with_code(ErrorCode::UnknownImage)
 }
 
 /// Loads the image of this name, the value of the parameter `param`, from those registered by `tenant`. Its largest
@@ -80,7 +80,7 @@ fn read(
         let reason =
             format!("The file {name:?} has more than {limit} bytes, which is the limit (max_image_mib)");
         // The code of an image in the body itself, which `json/limits.rs` refuses.
-        return Err(ApiError::image(param, reason).with_code("image_file_too_large"));
+        return Err(ApiError::image(param, reason).with_code(ErrorCode::ImageFileTooLarge));
     }
     Ok(EncodedImage::new(bytes))
 }

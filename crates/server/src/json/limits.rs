@@ -11,7 +11,7 @@ use super::{
     body_form::{BodyForm, StringKind, TextKind},
     data_urls::urls_in,
 };
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorCode};
 
 /// Limits of the content of a body.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +37,6 @@ pub(crate) struct JsonLimits {
     /// Maximum bytes of an image file.
     pub(crate) image_bytes: usize,
 }
-
-/// The code of the error for a body that is not JSON.
-pub(crate) const NOT_JSON: &str = "invalid_json";
 
 /// Checks a body.
 ///
@@ -76,12 +73,8 @@ pub(crate) fn not_json(error: &serde_json::Error) -> ApiError {
     } else {
         format!("The body is not JSON: {error}.")
     };
-    ApiError::new(axum::http::StatusCode::BAD_REQUEST, NOT_JSON, message)
+    ApiError::new(axum::http::StatusCode::BAD_REQUEST, ErrorCode::InvalidJson, message)
 }
-
-/// The codes of the errors for more text and for more images than a body may have.
-const TOO_MUCH_TEXT: &str = "string_too_long";
-const TOO_MANY_IMAGES: &str = "too_many_images";
 
 /// What is wrong with the text at which there are more than `most` bytes of it.
 fn much_text(most: usize) -> String {
@@ -102,7 +95,7 @@ impl JsonLimits {
     pub(crate) fn check_images<'a>(&self, mut paths: impl Iterator<Item = &'a str>) -> Result<(), ApiError> {
         let Some(path) = paths.nth(self.images) else { return Ok(()) };
         let message = format!("{path} {}.", many_images(self.images, "max_images"));
-        Err(ApiError::invalid(path, message).with_code(TOO_MANY_IMAGES))
+        Err(ApiError::invalid(path, message).with_code(ErrorCode::TooManyImages))
     }
 
     /// Refuses the images of a question that are more than it may have, or those of a body with several questions, for a
@@ -121,7 +114,7 @@ impl JsonLimits {
         };
         let message =
             format!("With {path}, {of} has more than {most} images and frames, which is the limit ({name}).");
-        Err(ApiError::invalid(path, message).with_code(TOO_MANY_IMAGES))
+        Err(ApiError::invalid(path, message).with_code(ErrorCode::TooManyImages))
     }
 
     /// Refuses more text than a body may have, for a body whose reader counts it. `path` is that of a member with much
@@ -134,7 +127,7 @@ impl JsonLimits {
             return Ok(());
         }
         let message = format!("{path} {}.", much_text(self.text_bytes));
-        Err(ApiError::invalid(path, message).with_code(TOO_MUCH_TEXT))
+        Err(ApiError::invalid(path, message).with_code(ErrorCode::StringTooLong))
     }
 }
 
@@ -162,7 +155,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// Records the refusal, and returns an error that ends the parser.
-    fn refuse<E: Error>(&mut self, code: &'static str, what: fmt::Arguments<'_>) -> E {
+    fn refuse<E: Error>(&mut self, code: ErrorCode, what: fmt::Arguments<'_>) -> E {
         let path = self.path();
         let message = format!("{}{what}.", if path.is_empty() { "The body " } else { "" });
         let message = if path.is_empty() { message } else { format!("{path} {message}") };
@@ -215,7 +208,7 @@ impl Look<'_> {
         }
         self.path.pop();
         Err(self.refuse(
-            "array_too_long",
+            ErrorCode::ArrayTooLong,
             format_args!("has more than {most} elements, which is the limit (max_messages)"),
         ))
     }
@@ -231,7 +224,7 @@ impl Look<'_> {
         self.text_bytes += bytes;
         let most = self.limits.text_bytes;
         if self.text_bytes > most {
-            return Err(self.refuse(TOO_MUCH_TEXT, format_args!("{}", much_text(most))));
+            return Err(self.refuse(ErrorCode::StringTooLong, format_args!("{}", much_text(most))));
         }
         Ok(())
     }
@@ -254,7 +247,7 @@ impl Look<'_> {
         } else {
             return self.image_size(url.len());
         };
-        Err(self.refuse(TOO_MANY_IMAGES, format_args!("{refusal}")))
+        Err(self.refuse(ErrorCode::TooManyImages, format_args!("{refusal}")))
     }
 
     /// What the strings of the member `name` of the object at the current path are.
@@ -276,7 +269,7 @@ impl Look<'_> {
         if bytes > self.limits.image_bytes {
             let mib = self.limits.image_bytes >> 20;
             return Err(self.refuse(
-                "image_file_too_large",
+                ErrorCode::ImageFileTooLarge,
                 format_args!("is an image of more than {mib} MiB, which is the limit (max_image_mib)"),
             ));
         }
@@ -300,7 +293,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
         if self.look.values > most {
             let what =
                 format_args!("is one of more than {most} values, which is the limit (max_json_values)");
-            return Err(self.look.refuse("array_too_long", what));
+            return Err(self.look.refuse(ErrorCode::ArrayTooLong, what));
         }
         source.deserialize_any(self)
     }
@@ -361,7 +354,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             count += 1;
             if count > most {
                 return Err(look.refuse(
-                    "array_too_long",
+                    ErrorCode::ArrayTooLong,
                     format_args!("has more than {most} elements, which is the limit ({name})"),
                 ));
             }
@@ -378,7 +371,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             let strings = look.kind_of(&key);
             if !keys.insert(key.clone()) {
                 look.path.push(Step::Member(key));
-                return Err(look.refuse("invalid_request", format_args!("is there twice")));
+                return Err(look.refuse(ErrorCode::InvalidRequest, format_args!("is there twice")));
             }
             if look.path.is_empty() {
                 look.question_images = 0;
@@ -386,7 +379,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             let most = look.limits.members;
             if keys.len() > most {
                 return Err(look.refuse(
-                    "object_too_large",
+                    ErrorCode::ObjectTooLarge,
                     format_args!("has more than {most} members, which is the limit (max_json_members)"),
                 ));
             }
@@ -405,7 +398,7 @@ fn deeper<E: Error>(look: &mut Look<'_>) -> Result<(), E> {
         return Ok(());
     }
     Err(look.refuse(
-        "json_too_deep",
+        ErrorCode::JsonTooDeep,
         format_args!("stands deeper than {most} levels, which is the limit (max_json_depth)"),
     ))
 }

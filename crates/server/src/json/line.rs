@@ -1,18 +1,42 @@
 //! Parses lines of JSON files, with the position of errors.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use serde::de::DeserializeOwned;
 
-use crate::json::errors;
+use crate::json::{errors, lone_surrogates};
 
-/// Parses the line of this number, counted from 1, of the file at `path`.
+/// The text of a file of JSON lines, without a byte order mark.
+///
+/// # Errors
+/// When the file cannot be read, or is not UTF-8, with the first line that is not.
+pub(crate) fn text_of(path: &Path) -> anyhow::Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let number = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!("line {number} of {} is not UTF-8", path.display())
+    })?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    Ok(text)
+}
+
+/// It begins texts that some programs of Windows write.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Parses the line of this number, counted from 1, of the file at `path`. As in requests, lone surrogates are replaced.
 ///
 /// # Errors
 /// When the line is not JSON or does not fit `T`, with line and column.
 pub(crate) fn read<T: DeserializeOwned>(line: &str, (number, path): (usize, &Path)) -> anyhow::Result<T> {
-    serde_json::from_str(line).map_err(|error| {
+    let parsed = serde_json::from_str(line).or_else(|error| {
+        let mut bytes = line.as_bytes().to_vec();
+        if lone_surrogates::replace(&mut bytes) { serde_json::from_slice(&bytes) } else { Err(error) }
+    });
+    parsed.map_err(|error| {
         let column = match error.column() {
             0 => String::new(),
             column => format!(", column {column}"),
@@ -40,6 +64,21 @@ mod tests {
     struct Asked {
         #[serde(rename = "question")]
         _question: String,
+    }
+
+    #[test]
+    fn texts_as_other_programs_write_them_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cases.jsonl");
+        fs::write(&path, "\u{feff}{\"question\": \"\u{feff}?\"}\r\n").unwrap();
+        assert_eq!(text_of(&path).unwrap(), "{\"question\": \"\u{feff}?\"}\r\n");
+        fs::write(&path, b"\"\xc3\xa4\"\n\"\xe4\"\n").unwrap();
+        let told = text_of(&path).unwrap_err().to_string();
+        assert!(told.starts_with("line 2 of ") && told.ends_with("cases.jsonl is not UTF-8"), "{told}");
+        assert!(text_of(folder.path()).is_err());
+        let place = (1, Path::new("cases.jsonl"));
+        assert_eq!(read::<String>(r#""a\ud800b""#, place).unwrap(), "a\u{fffd}b");
+        assert!(read::<String>(r#""a\ud800"#, place).is_err());
     }
 
     #[test]

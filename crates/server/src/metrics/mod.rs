@@ -71,6 +71,9 @@ impl Metrics {
             // A counter that appears with its first increment hides that increment from `rate`.
             metrics.counter(&names::ADMISSION_REJECTIONS_TOTAL, [reason]).increment(0);
         }
+        for outcome in ["right", "wrong"] {
+            metrics.counter(&names::RELOADS_TOTAL, [outcome]).increment(0);
+        }
         metrics.set_start();
         metrics.begin_verdicts();
         metrics

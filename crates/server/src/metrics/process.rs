@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Metrics, names, seconds_counter};
+use crate::process::clock;
 
 /// Clock ticks per second in `/proc/self/stat`: fixed for user space, whatever the kernel's own tick rate is.
 const TICKS_PER_S: f64 = 100.0;
@@ -35,10 +36,10 @@ impl Metrics {
         Some(seconds_counter(&names::PROCESS_CPU_SECONDS_TOTAL, process.cpu_s))
     }
 
-    /// Sets the start time of the process to the current time.
+    /// Sets the start time of the process, which may be long before the critic was loaded.
     pub(super) fn set_start(&self) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        self.gauge(&names::PROCESS_START_TIME_SECONDS, []).set(now.as_secs_f64());
+        let start = clock::started().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        self.gauge(&names::PROCESS_START_TIME_SECONDS, []).set(start.as_secs_f64());
     }
 }
 

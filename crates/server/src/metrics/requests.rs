@@ -11,6 +11,7 @@ use axum::{
     Error,
     body::{Body, Bytes, HttpBody},
     extract::{MatchedPath, Request, State},
+    http::Method,
     middleware::Next,
     response::{IntoResponseParts, Response, ResponseParts},
 };
@@ -208,6 +209,8 @@ pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Reque
     let route = route.unwrap_or_else(|| "none".into());
     // The route, which names the span of the request, is first known here.
     name_route(&Span::current(), request.method(), &route);
+    // Its answer is sent without a body.
+    let is_head = request.method() == Method::HEAD;
     let kind = Arc::new(OnceLock::new());
     let start = Instant::now();
     let count = Count { metrics, route, kind: kind.clone(), outcome: Outcome::Cancelled, start };
@@ -232,7 +235,11 @@ pub(crate) async fn count_request(State(metrics): State<Metrics>, request: Reque
     let fate = response.extensions_mut().remove::<StreamOutcome>().unwrap_or_default();
     response.map(|body| {
         let mut body = CountedBody { body, count, head, fate };
-        body.look_for_end();
+        if is_head {
+            body.end();
+        } else {
+            body.look_for_end();
+        }
         Body::new(body)
     })
 }

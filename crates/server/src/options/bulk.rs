@@ -20,7 +20,8 @@ pub(crate) struct Files {
     /// File for the results, a JSON line for each row. Rows that it already contains are skipped, so an interrupted
     /// run continues where it stopped. Rows that fail, or have no pair, are written with the reasons to a file next
     /// to it whose name ends in `.left-out.jsonl`; those that failed are tried again by the next run. A file whose name
-    /// ends in `.run.json` has the options, and a run with other options is refused.
+    /// ends in `.run.json` has the options. A run is refused if it has other options, or another row with the id of one
+    /// that was done, whose digest is in `row`.
     #[arg(long)]
     pub(crate) output: PathBuf,
 }
@@ -107,6 +108,7 @@ pub(crate) enum PairForm {
     /// Conversations, as TRL's trainers read them: `images`, `prompt`, `chosen`, `rejected`.
     #[default]
     Trl,
-    /// Plain text, as LLaVA-NeXT's trainer reads it: `id`, `image`, `prompt`, `chosen`, `rejected`.
+    /// Plain text about one image, as LLaVA-NeXT's trainer reads it: `id`, `image`, `prompt`, `answer` (the row's
+    /// `reference`), `chosen`, `rejected`.
     LlavaNext,
 }

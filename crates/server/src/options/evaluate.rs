@@ -27,7 +27,7 @@ pub(crate) struct LabelledOptions {
     /// Seed of the bootstrap for confidence intervals.
     #[arg(long, default_value_t = 1, value_parser = whole::<0, MOST_SEED, u64>)]
     pub(crate) seed: u64,
-    /// Number of bootstrap samples for confidence intervals.
+    /// Number of bootstrap samples for confidence intervals; a fifth of it for figures of more than 5000 rows.
     #[arg(long, default_value_t = 1000, value_parser = whole::<0, MANY, usize>)]
     pub(crate) draws: usize,
     /// File for the results as JSON.
@@ -37,8 +37,9 @@ pub(crate) struct LabelledOptions {
     #[arg(long)]
     pub(crate) html: Option<PathBuf>,
     /// File for the critic's answers. Requests that it already answers are skipped, so an interrupted run continues
-    /// where it stopped; failures are written to a file next to it whose name ends in `.left-out.jsonl`, and are
-    /// tried again.
+    /// where it stopped. A request is another one if its content, the critic's name, or a rubric or prompt format is
+    /// different; labels may change. Failures are written to a file next to it whose name ends in `.left-out.jsonl`,
+    /// and are tried again.
     #[arg(long)]
     pub(crate) answers: Option<PathBuf>,
     #[command(flatten)]

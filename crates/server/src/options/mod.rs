@@ -370,7 +370,8 @@ pub(crate) struct CaseOptions {
     pub(crate) input: Option<PathBuf>,
     /// File for the verdicts on `--input`, one JSON line each. Cases that it already has are skipped. Cases that fail
     /// are written to a file beside it whose name ends in `.left-out.jsonl`, with the reasons, and tried again by the
-    /// next run. A file whose name ends in `.run.json` has the options, and a run with other options is refused.
+    /// next run. A file whose name ends in `.run.json` has the options. A run is refused if it has other options, or
+    /// another case with the id of one that was done, whose digest is in `row`.
     #[arg(long, requires = "input")]
     pub(crate) output: Option<PathBuf>,
     /// Read verdicts from the critic's logits, without any reasons, which saves the time to write them.

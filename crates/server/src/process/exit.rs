@@ -11,7 +11,8 @@ pub(crate) const FAILURE: i32 = 1;
 /// Why the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Something that it needs is unavailable now, such as a GPU or the hub (`EX_UNAVAILABLE`).
+    /// Something that it needs is unavailable now, such as a GPU, the hub, an address to listen on or room on the disk
+    /// (`EX_UNAVAILABLE`).
     Unavailable,
     /// The program itself has failed (`EX_SOFTWARE`): a supervisor should restart it.
     Failed,

@@ -7,7 +7,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{error::ApiError, metrics::Refusal, request::path};
+use crate::{
+    error::{ApiError, ErrorCode},
+    metrics::Refusal,
+    request::path,
+};
 
 /// Limits of the head of a request. The HTTP library bounds what it reads; these limits give an error that says what
 /// is wrong.
@@ -48,7 +52,9 @@ fn validate(request: &Request, limits: HeadLimits) -> Result<(), ApiError> {
     let uri = path::sent(request).path_and_query().map_or(0, |uri| uri.as_str().len());
     if uri > limits.uri {
         let message = format!("The URI has {uri} bytes; the limit is {} (max_uri_kib).", limits.uri);
-        return Err(ApiError::new(StatusCode::URI_TOO_LONG, "uri_too_long", message).refused(Refusal::Head));
+        return Err(
+            ApiError::new(StatusCode::URI_TOO_LONG, ErrorCode::UriTooLong, message).refused(Refusal::Head)
+        );
     }
     // Their size as sent: with a colon, a space and the end of a line for each.
     let fields: usize =
@@ -56,20 +62,25 @@ fn validate(request: &Request, limits: HeadLimits) -> Result<(), ApiError> {
     if fields > limits.fields {
         let message =
             format!("The header has {fields} bytes; the limit is {} (max_head_kib).", limits.fields);
-        let error = ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_too_large", message);
+        let error =
+            ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::HeaderTooLarge, message);
         return Err(error.refused(Refusal::Head));
     }
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
-        let error =
-            ApiError::new(StatusCode::BAD_REQUEST, "invalid_host", "A request needs the header host, once.");
+        let error = ApiError::new(
+            StatusCode::BAD_REQUEST,
+            ErrorCode::InvalidHost,
+            "A request needs the header host, once.",
+        );
         return Err(error.refused(Refusal::Head));
     }
     let packed = |value: &HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
     if request.headers().get_all(header::CONTENT_ENCODING).iter().any(packed) {
         let message =
             "The server reads no compressed bodies: send the body without the header content-encoding.";
-        let error = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message);
+        let error =
+            ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::UnsupportedEncoding, message);
         return Err(error.refused(Refusal::Encoding));
     }
     Ok(())

@@ -7,12 +7,9 @@ use axum::{
 use serde::de::{DeserializeOwned, value};
 
 use crate::{
-    error::{ApiError, causes},
+    error::{ApiError, ErrorCode, causes},
     json::errors,
 };
-
-/// The code of all errors about parameters.
-const CODE: &str = "invalid_query";
 
 /// Parameters that gateways and SDKs add to every URL on their own. They are ignored.
 const ADDED: [&str; 7] =
@@ -58,7 +55,7 @@ fn is_no_number(reason: &str) -> bool {
 }
 
 fn invalid_query(path: &str, reason: &str) -> ApiError {
-    errors::refusal((path, "parameter"), reason).with_code(CODE)
+    errors::refusal((path, "parameter"), reason).with_code(ErrorCode::InvalidQuery)
 }
 
 #[cfg(test)]
@@ -83,7 +80,7 @@ mod tests {
     fn asked(query: &str) -> Result<Asked, (String, String)> {
         let uri: Uri = format!("/?{query}").parse().unwrap();
         let told = |error: ApiError| {
-            assert_eq!(error.code(), CODE);
+            assert_eq!(error.code(), ErrorCode::InvalidQuery);
             (error.param().unwrap_or_default().to_owned(), error.message().to_owned())
         };
         read(&uri, &["order", "limit"]).map_err(told)

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::{
     access::{AdminAccess, Grant, guard_admin},
-    error::ApiError,
-    metrics::Sources,
+    error::{ApiError, ErrorCode},
+    metrics::{Sources, count_request},
     request::{head, id},
     routes::health,
     service::{
@@ -28,6 +28,9 @@ use crate::{
 /// The available routes, named in the messages for other paths and methods.
 const HERE: &str =
     "The listener for administration has GET /metrics, POST /reload, POST /drain and the probes.";
+
+/// The content type of Prometheus' text format.
+const FIGURES: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The routes of the administration listener. `access` guards all of them but the probes.
 pub(crate) fn router(state: &AppState, access: AdminAccess) -> Router<AppState> {
@@ -43,16 +46,21 @@ pub(crate) fn router(state: &AppState, access: AdminAccess) -> Router<AppState> 
         .fallback(unknown)
         // As on the main port.
         .layer(middleware::from_fn_with_state(state.limits.head, head::check))
+        .layer(middleware::from_fn_with_state(state.metrics.clone(), count_request))
         .layer(middleware::from_fn(id::name_request))
 }
 
 async fn unknown() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("There is nothing at this path. {HERE}"))
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        ErrorCode::NotFound,
+        format!("There is nothing at this path. {HERE}"),
+    )
 }
 
 async fn wrong_method() -> ApiError {
     let message = format!("This path does not take this method. {HERE}");
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::MethodNotAllowed, message)
 }
 
 /// `GET /metrics`: all metrics in Prometheus' text format.
@@ -64,7 +72,13 @@ async fn metrics(State(state): State<AppState>) -> impl IntoResponse + use<> {
         dropped_log_lines: state.telemetry.dropped_lines(),
         storage: state.storage.figures().await,
     };
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render(&sources))
+    ([(header::CONTENT_TYPE, FIGURES)], state.metrics.render(&sources))
+}
+
+/// `GET /metrics` while the critic is being loaded, when there are no metrics: an error would make Prometheus report each
+/// server that starts as one that is down.
+pub(crate) fn no_metrics_yet() -> impl IntoResponse + use<> {
+    ([(header::CONTENT_TYPE, FIGURES)], "# The critic is being loaded.\n")
 }
 
 /// `GET /metrics` on the main port. On a server with keys it needs `--metrics-on-main` and a key for administration.
@@ -75,7 +89,7 @@ pub(crate) async fn metrics_on_main(
     if !state.access.shows_figures_on_main() {
         let message =
             "The figures are at the listener for administration (--admin-address, --metrics-on-main).";
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
+        return Err(ApiError::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message));
     }
     if grant.is_some_and(|Extension(grant)| !grant.account().key().admin) {
         return Err(ApiError::not_admin());

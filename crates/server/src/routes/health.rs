@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    error::{ApiError, ErrorBody},
+    error::{ApiError, ErrorBody, ErrorCode},
     service::{lifecycle::Phase, state::AppState},
 };
 
@@ -192,9 +192,10 @@ async fn ready(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiErro
     let stats = state.judge.stats();
     match (state.lifecycle.phase(), Progress::of(&stats)) {
         _ if !stats.alive => Err(stopped()),
-        (Phase::Starting | Phase::Pausing | Phase::Draining, _) => {
-            Err(ApiError::out_of_service("not_ready", "The server starts or stops: send no new requests."))
-        }
+        (Phase::Starting | Phase::Pausing | Phase::Draining, _) => Err(ApiError::out_of_service(
+            ErrorCode::NotReady,
+            "The server starts or stops: send no new requests.",
+        )),
         (Phase::Ready, Progress::Stalled | Progress::Stuck) => Err(stalled()),
         (Phase::Ready, Progress::Moving) if stats.recent_non_finite >= MANY_NON_FINITE => Err(doubtful()),
         (Phase::Ready, Progress::Moving) => Ok(Json(ProbeBody { status: "ready" })),
@@ -252,16 +253,20 @@ async fn started(State(state): State<AppState>) -> Result<Json<ProbeBody>, ApiEr
 }
 
 fn stopped() -> ApiError {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "The engine has stopped.")
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Stopped, "The engine has stopped.")
 }
 
 fn doubtful() -> ApiError {
     let message = "The model wrote no numbers for several requests in the last minute.";
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "numerical_errors", message)
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::NumericalErrors, message)
 }
 
 fn stalled() -> ApiError {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "stalled", "The engine is in a step that takes too long.")
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Stalled,
+        "The engine is in a step that takes too long.",
+    )
 }
 
 #[cfg(test)]

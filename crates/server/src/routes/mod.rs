@@ -23,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     access::{QuotaPolicy, guard, rate_limit},
     dialects,
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     metrics,
     request::{body_memory::BodyMemory, head, id, times::RequestTimes},
     service::{
@@ -141,8 +141,12 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     tracing::error!(text, "a handler panicked");
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The server failed on this request.")
-        .into_response()
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::InternalError,
+        "The server failed on this request.",
+    )
+    .into_response()
 }
 
 #[cfg(test)]

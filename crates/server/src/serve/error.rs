@@ -86,7 +86,9 @@ impl ServeError {
                 TelemetryError::Started(_) => None,
             },
             Self::Listen(error) => Some(status_of_listen(error)),
-            Self::Storage(error) => Some(status_of_storage(error)),
+            Self::Storage(error) | Self::CrashRecord(CrashRecordError::Store(error)) => {
+                Some(status_of_storage(error))
+            }
             // What has no status of its own is wrong with the configuration of the server.
             Self::Critic(error) => Some(error.status().unwrap_or(Status::Misconfigured)),
             Self::Variable(_)
@@ -105,8 +107,13 @@ fn status_of_listen(error: &ListenError) -> Status {
     match error {
         // It may be free soon.
         ListenError::Address { error, .. } if error.kind() == io::ErrorKind::AddrInUse => Status::Taken,
-        ListenError::Address { .. }
-        | ListenError::Keys(_)
+        // A port for which the process lacks a privilege.
+        ListenError::Address { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+            Status::Misconfigured
+        }
+        // A name that cannot be resolved yet, or an address that the machine does not have yet, since it boots.
+        ListenError::Address { .. } => Status::Unavailable,
+        ListenError::Keys(_)
         | ListenError::Tls(_)
         | ListenError::OpenToAll(_)
         | ListenError::NoAdminKey(_) => Status::Misconfigured,
@@ -114,7 +121,11 @@ fn status_of_listen(error: &ListenError) -> Status {
 }
 
 fn status_of_storage(error: &StoreError) -> Status {
-    // All others are about the folder, which a restart does not change.
-    let taken = matches!(error, StoreError::Taken { .. });
-    if taken { Status::Taken } else { Status::Misconfigured }
+    match error {
+        StoreError::Taken { .. } => Status::Taken,
+        // It may be freed.
+        StoreError::Disk(_) => Status::Unavailable,
+        // All others are about the folder, which a restart does not change.
+        _ => Status::Misconfigured,
+    }
 }

@@ -10,6 +10,7 @@ use crate::{
     connections::{Tls, TlsError, TlsFiles},
     options::{AccessOptions, TlsOptions},
     routes::admin::{self, Keyless},
+    service::reload::WatchedFiles,
 };
 
 /// The listeners' access rules and encryption, with the administration listener.
@@ -24,7 +25,7 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// Reads keys and certificates and binds the administration port, for a main port at `address`. Keys may also be
-    /// in the configuration file.
+    /// in the configuration file. Also returns the files, to be watched for changes since.
     ///
     /// # Errors
     /// When a file of keys or certificates is invalid, the port cannot be bound, or a listener would be open to other
@@ -32,7 +33,10 @@ impl Listeners {
     pub(crate) async fn open(
         (options, tls): (&AccessOptions, &TlsOptions),
         (configuration, address): (Option<PathBuf>, IpAddr),
-    ) -> Result<Self, ListenError> {
+    ) -> Result<(Self, WatchedFiles), ListenError> {
+        // Before they are read, so that no change is missed.
+        let files = [&configuration, &options.keys_file, &tls.tls_cert, &tls.tls_key, &tls.tls_client_ca];
+        let watched = WatchedFiles::new(files.into_iter().flatten().cloned().collect());
         let local = address.to_canonical().is_loopback();
         let source = KeySource { configuration, keys_file: options.keys_file.clone() };
         let hosts = HostRule { allowed: options.allowed_hosts.clone(), always: local };
@@ -57,12 +61,14 @@ impl Listeners {
             _ => None,
         };
         let tls = files.map(Tls::read).transpose()?.map(Arc::new);
-        let keyless = if options.insecure_no_auth { Keyless::Allowed } else { Keyless::Refused };
+        // The option is for a server without keys: where there are some, it opens nothing.
+        let open = options.insecure_no_auth && access.keys().is_empty();
+        let keyless = if open { Keyless::Allowed } else { Keyless::Refused };
         let admin = match &options.admin_address {
             None => None,
             Some(address) => Some(admin_listener(address, &access, keyless).await?),
         };
-        Ok(Self { access, tls, admin })
+        Ok((Self { access, tls, admin }, watched))
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
         ConnectionOptions, EngineOptions, FormsChoice, HttpOptions, LimitOptions, LogOptions, Redaction,
         ServeOptions,
     },
-    process::exit,
+    process::{exit, open_files},
     request::{head::HeadLimits, id, path, times::RequestTimes},
     routes::{self, admin, health::Progress},
     service::{
@@ -57,6 +57,10 @@ pub(crate) use listeners::ListenError;
 use listeners::Listeners;
 use signals::Signals;
 use systemd::Systemd;
+
+/// The probes that succeed while the critic is loaded. `/ping` is not among them: hosts that use it send requests as
+/// soon as it succeeds.
+const LIVENESS: [&str; 2] = ["/livez", "/healthz"];
 
 /// Interval at which the engine is checked.
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -135,6 +139,9 @@ impl Bounds {
 /// [`ServeError`] when the server cannot start, the engine fails or a listener panics.
 pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result<(), ServeError> {
     let ServeOptions { critic, http, connections, limits, engine, .. } = options;
+    if let Err(error) = open_files::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let systemd = Systemd::new(options.systemd);
     let mut signals = Signals::listen().map_err(ServeError::Signals)?;
     let remote_images =
@@ -142,7 +149,8 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result
     // The ports are bound first, so that a wrong one is reported at once and not after loading.
     let listener = bind(&http.host, http.port).await?;
     let address = listener.local_addr()?;
-    let listeners = Listeners::open((&options.access, &options.tls), (options.config, address.ip())).await?;
+    let (listeners, watched) =
+        Listeners::open((&options.access, &options.tls), (options.config, address.ip())).await?;
     // The forms are loaded with the critic: this early they are read only for keys that name one.
     if listeners.access.check_forms(|_| false).is_err() {
         let library = boot::library(critic.config_dir.as_deref()).map_err(BootError::from)?;
@@ -178,7 +186,7 @@ pub(crate) async fn serve(options: ServeOptions, telemetry: Telemetry) -> Result
         remote_images,
         storage,
     });
-    tokio::spawn(reload::watch_files(state.clone()));
+    tokio::spawn(reload::watch_files(state.clone(), watched));
     tokio::spawn(state.metrics.clone().keep_sorting());
     signals.on_hangup(state);
     announce(if server.tls.is_some() { "https" } else { "http" }, address);
@@ -253,7 +261,7 @@ struct Server {
     connections: Arc<ConnectionFigures>,
     /// Who may use the administration listener, if there is one.
     admin_access: Option<AdminAccess>,
-    /// The router of each listener; until it is set, all requests but `/livez` are refused.
+    /// The router of each listener; until it is set, all requests but those for [`LIVENESS`] and metrics are refused.
     router: Answering,
     admin_router: Answering,
     /// Tells all listeners to stop. Only that it changed counts, however many of them listen, and however late.
@@ -339,9 +347,13 @@ impl Server {
         systemd: &Systemd,
         mut signals: Signals,
     ) -> Result<(), ServeError> {
+        let mut drained = false;
         let gone = tokio::select! {
             ended = &mut self.serving => return Ok(ended?),
-            () = self.lifecycle.shutdown_requested() => None,
+            () = self.lifecycle.shutdown_requested() => {
+                drained = true;
+                None
+            }
             () = signals.next() => None,
             () = judge.stopped() => Some(EngineGone::Panicked),
             () = stuck(judge) => Some(EngineGone::Stuck),
@@ -354,7 +366,7 @@ impl Server {
         systemd.stopping();
         let told_twice = tokio::select! {
             () = self.shut_down(judge, gone) => false,
-            () = signals.next() => true,
+            () = insists(&mut signals, drained) => true,
             never = systemd.watch(judge) => match never {},
         };
         if told_twice {
@@ -414,9 +426,19 @@ fn service_of(answering: Answering, routed: fn(Request) -> Request) -> impl Answ
 async fn answer(router: Option<Router>, request: Request) -> Result<Response, Infallible> {
     match router {
         Some(router) => router.oneshot(request).await,
-        None if request.uri().path() == "/livez" => Ok(StatusCode::OK.into_response()),
+        None if LIVENESS.contains(&request.uri().path()) => Ok(StatusCode::OK.into_response()),
+        None if request.uri().path() == "/metrics" => Ok(admin::no_metrics_yet().into_response()),
         None => Ok(id::named(&request, lifecycle::starting())),
     }
+}
+
+/// Waits for the signal that ends a stopping server at once. If a request to drain stopped the server, this is the
+/// second one: a supervisor that sends the request sends its usual signal to stop afterwards.
+async fn insists(signals: &mut Signals, drained: bool) {
+    if drained {
+        signals.next().await;
+    }
+    signals.next().await;
 }
 
 /// Waits until the engine is stuck in a step at two successive checks: after the process was suspended, a step seems

@@ -10,7 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{connections::guarded_body::GuardedBody, error::ApiError, sync::watch};
+use crate::{
+    connections::guarded_body::GuardedBody,
+    error::{ApiError, ErrorCode},
+    sync::watch,
+};
 
 /// `Retry-After` of a refused request, in seconds: by then another server has taken over, or this one is replaced.
 const RETRY_AFTER_S: u64 = 2;
@@ -119,7 +123,7 @@ impl Lifecycle {
             Phase::Starting => Some(starting()),
             Phase::Ready | Phase::Pausing => None,
             Phase::Draining => {
-                Some(refused("draining", "The server is stopping and takes no more requests."))
+                Some(refused(ErrorCode::Draining, "The server is stopping and takes no more requests."))
             }
         }
     }
@@ -127,10 +131,10 @@ impl Lifecycle {
 
 /// The error for a request that arrives before the critic is loaded.
 pub(crate) fn starting() -> ApiError {
-    refused("starting", "The critic is being loaded.")
+    refused(ErrorCode::Starting, "The critic is being loaded.")
 }
 
-fn refused(code: &'static str, message: &str) -> ApiError {
+fn refused(code: ErrorCode, message: &str) -> ApiError {
     ApiError::out_of_service(code, message).with_retry_after(RETRY_AFTER_S)
 }
 
@@ -161,7 +165,7 @@ pub(crate) async fn admit(State(lifecycle): State<Lifecycle>, request: Request, 
         response = next.run(request) => response,
         // The request may be half received, queued or half computed: it has no response, and another server may
         // answer it.
-        () = lifecycle.aborted() => last(refused("draining", "The server stopped before the request was answered.")),
+        () = lifecycle.aborted() => last(refused(ErrorCode::Draining, "The server stopped before the request was answered.")),
     };
     response.map(|body| Body::new(GuardedBody::new(body, running)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 
 use crate::{
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
     options::{ModelOptions, ResponseName, UnknownNames},
 };
 
@@ -72,14 +72,15 @@ impl ModelNames {
         let known = named == checkpoint || aliases.iter().any(|alias| alias == named);
         if !known && named.len() > MAX_NAME_BYTES {
             let message = format!("The name of a model has at most {MAX_NAME_BYTES} bytes.");
-            return Err(ApiError::invalid("model", message).with_code("string_too_long"));
+            return Err(ApiError::invalid("model", message).with_code(ErrorCode::StringTooLong));
         }
         match unknown {
             UnknownNames::Accept => Ok(()),
             UnknownNames::Refuse if known => Ok(()),
             UnknownNames::Refuse => {
                 let message = format!("The model {} does not exist; there is {checkpoint:?}.", quoted(named));
-                Err(ApiError::new(StatusCode::NOT_FOUND, "model_not_found", message).with_param("model"))
+                Err(ApiError::new(StatusCode::NOT_FOUND, ErrorCode::ModelNotFound, message)
+                    .with_param("model"))
             }
         }
     }

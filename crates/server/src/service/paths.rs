@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use judge::nearest;
 use utoipa::openapi::{OpenApi, PathItem};
 
-use crate::error::{ApiError, LONGEST_VALUE, brief};
+use crate::error::{ApiError, ErrorCode, LONGEST_VALUE, brief};
 
 /// Prefixes of the paths of other servers.
 const PREFIXES: [&str; 4] = ["/api", "/v1", "/v2", "/openai"];
@@ -29,7 +29,7 @@ impl Paths {
             }
             None => "There is nothing at this path. GET /docs shows all paths.".to_owned(),
         };
-        ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+        ApiError::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
     }
 
     /// The error for a method that the route at `path` does not take.
@@ -43,7 +43,7 @@ impl Paths {
                 format!("This path does not take {method}; the header allow names the methods that it takes.")
             }
         };
-        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::MethodNotAllowed, message)
     }
 
     /// The known path, with its first method, that an unknown one likely means: it has another prefix, a slash at its

@@ -1,7 +1,7 @@
 //! Reloads keys, certificates and rubrics while the server runs. Each of them stays as it was if its file is invalid.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +13,7 @@ use tokio::task::JoinError;
 use crate::{
     access::KeysError,
     connections::TlsError,
-    error::{ApiError, Dialect, with_causes},
+    error::{ApiError, Dialect, ErrorCode, with_causes},
     service::state::AppState,
 };
 
@@ -52,9 +52,9 @@ pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
     let body = ReloadedBody { rubrics, ..secrets };
     let read = if problems.is_empty() { Ok(body) } else { Err(problems.join("\n")) };
     state.metrics.reloaded(&read);
-    read.map_err(|message| {
-        tracing::error!(message, "not everything could be read again");
-        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration", message)
+    read.map_err(|problem| {
+        tracing::error!(problem, "not everything could be read again");
+        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::InvalidConfiguration, problem)
     })
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn reload(state: &AppState) -> Result<ReloadedBody, ApiError> {
 pub(crate) async fn reload_rubrics(state: &AppState) -> Result<usize, ApiError> {
     let folder = state.config_dir.as_ref().ok_or_else(|| {
         let message = "The server was started without --config-dir, so that there is nothing to read again.";
-        ApiError::new(StatusCode::CONFLICT, "no_config_dir", message)
+        ApiError::new(StatusCode::CONFLICT, ErrorCode::NoConfigDir, message)
     })?;
     let folder = folder.clone().lock_owned().await;
     let judge = state.judge.clone();
@@ -78,7 +78,7 @@ pub(crate) async fn reload_rubrics(state: &AppState) -> Result<usize, ApiError> 
     let read = reading.await.map_err(|error| {
         tracing::error!(%error, "the rubrics could not be read again");
         let message = "The server failed on this request.";
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::InternalError, message)
     })?;
     read.map_err(|error| ApiError::from_judge(error, Dialect::Native))?;
     tracing::info!("rubrics and critic profiles were read again");
@@ -127,22 +127,43 @@ async fn read_secrets(state: &AppState) -> Result<ReloadedBody, Vec<ReloadError>
     reading.await.unwrap_or_else(|error| Err(vec![error.into()]))
 }
 
-/// Reloads keys and certificates whenever one of their files has changed. Runs forever, unless there are no such files.
-pub(crate) async fn watch_files(state: AppState) {
-    let paths: Vec<PathBuf> = {
-        let of_tls = state.tls.iter().flat_map(|tls| tls.paths());
-        state.access.paths().chain(of_tls).map(Path::to_owned).collect()
-    };
-    if paths.is_empty() {
+/// Files that are watched for changes.
+#[derive(Debug)]
+pub(crate) struct WatchedFiles {
+    paths: Vec<PathBuf>,
+    /// Their modification times when they were last looked at.
+    known: Vec<Option<SystemTime>>,
+}
+
+impl WatchedFiles {
+    /// The files at `paths`, to be watched for changes from now on.
+    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
+        let known = times(&paths);
+        Self { paths, known }
+    }
+
+    /// Whether one of the files has changed since the last look.
+    async fn have_changed(&mut self) -> bool {
+        let paths = self.paths.clone();
+        let looking = tokio::task::spawn_blocking(move || times(&paths));
+        // An error means that the process ends.
+        let Ok(now) = looking.await else { return false };
+        let changed = now != self.known;
+        self.known = now;
+        changed
+    }
+}
+
+/// Reloads keys and certificates whenever one of their `files` has changed. Runs forever, unless there are no such
+/// files.
+pub(crate) async fn watch_files(state: AppState, mut files: WatchedFiles) {
+    if files.paths.is_empty() {
         return;
     }
-    let mut known = times(paths.clone()).await;
     let mut ticks = tokio::time::interval(POLL_INTERVAL);
     loop {
         ticks.tick().await;
-        let now = times(paths.clone()).await;
-        if now != known {
-            known = now;
+        if files.have_changed().await {
             let read = read_secrets(&state).await;
             state.metrics.reloaded(&read);
             if let Err(errors) = read {
@@ -154,8 +175,7 @@ pub(crate) async fn watch_files(state: AppState) {
 }
 
 /// The modification time of each file; `None` if it cannot be read.
-async fn times(paths: Vec<PathBuf>) -> Vec<Option<SystemTime>> {
+fn times(paths: &[PathBuf]) -> Vec<Option<SystemTime>> {
     let time = |path: &PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-    let looking = tokio::task::spawn_blocking(move || paths.iter().map(time).collect());
-    looking.await.unwrap_or_default()
+    paths.iter().map(time).collect()
 }

@@ -55,7 +55,7 @@ impl ParsedCommandLine {
 
 /// The definition of the whole command line, with environment variables.
 fn command_line() -> clap::Command {
-    CommandLine::command().mut_subcommand(SERVE, configuration::with_environment)
+    environment::without_empty(CommandLine::command().mut_subcommand(SERVE, configuration::with_environment))
 }
 
 /// Parses the arguments of the process.

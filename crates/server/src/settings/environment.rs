@@ -2,7 +2,7 @@
 
 use std::env;
 
-use clap::Command;
+use clap::{Command, builder::Resettable};
 
 use crate::options::{FILTER_VARIABLE, spelling::meant};
 
@@ -31,13 +31,27 @@ const LOG_FILTER: &str = "log_filter";
 /// where that is set and its own variable is not.
 pub(crate) fn variable_of(name: &str) -> String {
     let own = format!("{PREFIX}{}", name.to_uppercase());
-    let is_set = |variable: &str| env::var_os(variable).is_some();
-    if name == LOG_FILTER && is_set(FILTER_VARIABLE) && !is_set(&own) { FILTER_VARIABLE.into() } else { own }
+    let is_other = name == LOG_FILTER && log_filter().is_some() && env::var_os(&own).is_none();
+    if is_other { FILTER_VARIABLE.into() } else { own }
 }
 
-/// The log filter, for commands without an option for it; `None` if the variable is unset or not Unicode.
+/// The log filter, for commands without an option for it; `None` if the variable is unset, empty or not Unicode.
 pub(crate) fn log_filter() -> Option<String> {
-    env::var_os(FILTER_VARIABLE)?.into_string().ok()
+    env::var_os(FILTER_VARIABLE)?.into_string().ok().filter(|filter| !filter.is_empty())
+}
+
+/// `command` without the variables of its options, and those of its subcommands, that are empty and belong to other
+/// programs too, such as `HF_TOKEN`: there an empty variable means the same as none, and files that start containers
+/// set them so.
+pub(super) fn without_empty(command: Command) -> Command {
+    let command = command.mut_args(|option| {
+        let empty = option.get_env().is_some_and(|variable| {
+            let is_own = variable.to_string_lossy().starts_with(PREFIX);
+            !is_own && env::var_os(variable).is_some_and(|value| value.is_empty())
+        });
+        if empty { option.env(Resettable::Reset) } else { option }
+    });
+    command.mut_subcommands(without_empty)
 }
 
 /// Warnings about variables with the prefix of this program that belong to no option of `command`, sorted.

@@ -8,7 +8,10 @@ use axum::http::StatusCode;
 use store::{Figures, Limits, Store, StoreError};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{error::ApiError, options::StorageOptions};
+use crate::{
+    error::{ApiError, ErrorCode},
+    options::StorageOptions,
+};
 
 /// Interval at which expired files and batches are looked for.
 pub(crate) const SWEEP: Duration = Duration::from_secs(60);
@@ -66,7 +69,7 @@ impl Storage {
             let message = "This server keeps no files and runs no batches: it was started without a folder for them. \
                            Start it with --data-dir FOLDER (data_dir in the section [storage] of its configuration, or \
                            GAVEL_DATA_DIR).";
-            ApiError::new(StatusCode::NOT_FOUND, "no_data_dir", message)
+            ApiError::new(StatusCode::NOT_FOUND, ErrorCode::NoDataDir, message)
         })
     }
 

@@ -1,5 +1,6 @@
 //! Telemetry: the log on standard error, and traces and evaluation events for a collector.
 
+mod error_sources;
 mod evaluation;
 mod export;
 mod one_line;
@@ -11,16 +12,22 @@ use std::{
 };
 
 use opentelemetry::trace::TracerProvider;
+use serde_json::json;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, ParseError, Targets},
+    fmt::{
+        format::Writer,
+        time::{FormatTime, SystemTime},
+    },
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
 
 use crate::options::{LogFormat, TraceOptions};
+use error_sources::WithSources;
 pub(crate) use evaluation::{Evaluation, Evaluations, Score};
 use export::{Export, ExportError};
 use one_line::OneLine;
@@ -88,7 +95,7 @@ impl Telemetry {
         let log = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
         let log = match format {
             LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).boxed(),
-            LogFormat::Json => log.json().flatten_event(true).boxed(),
+            LogFormat::Json => log.json().flatten_event(true).map_event_format(WithSources).boxed(),
         };
         let private = Targets::new()
             .with_default(MOST_OF_LIBRARIES)
@@ -127,6 +134,15 @@ impl Telemetry {
     pub(crate) fn evaluations(&self, response_ids: Vec<String>) -> Evaluations {
         Evaluations::new(self.export.clone(), response_ids)
     }
+}
+
+/// The line of a log in JSON for the error with which the program ends: the log itself has ended then.
+pub(crate) fn last_line(message: &str) -> String {
+    let mut timestamp = String::new();
+    // A string takes everything.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let line = json!({ "timestamp": timestamp, "level": "ERROR", "message": message, "target": "gavel" });
+    format!("{line}\n")
 }
 
 /// Why the log or the export cannot be started.

@@ -16,6 +16,7 @@ use tower::ServiceExt;
 use super::servers::Servers;
 use crate::{
     boot,
+    error::ErrorCode,
     options::{CriticOptions, Urls},
     routes,
     service::{RequestLimits, Service},
@@ -104,7 +105,11 @@ impl CriticPool {
                     .header(CONTENT_TYPE, "application/json")
                     .body(Body::from(body.to_string()))?;
                 let (status, body) = read(router.clone().oneshot(request).await?).await?;
-                Ok(if status == StatusCode::OK { Ok(body) } else { Err(Refusal::new(status, &body)) })
+                Ok(match Refusal::inside(&body) {
+                    None if status == StatusCode::OK => Ok(body),
+                    None => Err(Refusal::new(status, &body)),
+                    Some(refusal) => Err(refusal),
+                })
             }
             Self::Remote(servers) => servers.post(route, body, image_key).await,
         }
@@ -112,6 +117,19 @@ impl CriticPool {
 }
 
 impl Refusal {
+    /// The refusal of an answer about several responses, some of whose verdicts failed for a reason that may pass: what
+    /// the others lead to would depend on the server's load, and would be kept. `None` for other answers.
+    pub(super) fn inside(body: &Value) -> Option<Self> {
+        let failures = body["failures"].as_array()?;
+        let passes = |failure: &&Value| {
+            let code = failure["error"]["code"].as_str();
+            PASSING.iter().any(|passing| code == Some(passing.as_str()))
+        };
+        let Self { code, message } = Self::new(StatusCode::OK, failures.iter().find(passes)?);
+        let message = format!("{} of its verdicts failed, one because: {message}", failures.len());
+        Some(Self { code, message })
+    }
+
     /// Parses the body of an error response; its status replaces a missing code or message.
     pub(super) fn new(status: StatusCode, body: &Value) -> Self {
         let text = |name: &str| body["error"][name].as_str().map(str::to_owned);
@@ -121,6 +139,10 @@ impl Refusal {
         }
     }
 }
+
+/// The codes of failures that are due to the server's load or end, and not to what it judges.
+const PASSING: [ErrorCode; 4] =
+    [ErrorCode::DeadlineExceeded, ErrorCode::QueueTimeout, ErrorCode::Draining, ErrorCode::EngineFailure];
 
 /// The status of a response and its body, which must be JSON.
 async fn read(response: Response) -> anyhow::Result<(StatusCode, Value)> {

@@ -1,12 +1,13 @@
 //! `gavel evaluate`: has a critic judge a labelled set, and compares its answers with the labels.
 
-use std::{collections::BTreeMap, fmt::Display, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Display};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use evaluation::{Answered, Answers, Ask, DefaultRubrics, Format, LabelledSet, plan, statistics::Bootstrap};
 use judge::{EngineConfig, Kind};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
     CriticPool, JournalPaths, Outcome, Task,
@@ -14,9 +15,14 @@ use super::{
     run,
 };
 use crate::{
-    commands::report,
+    commands::{input_files::check_kept, report},
+    hexadecimal::hexadecimal,
     options::{EvaluateOptions, LabelledOptions, left_out_beside},
 };
+
+/// Hexadecimal digits of the digest of a request in the id of its answer: 64 bits, which no two of a million requests
+/// share.
+const DIGITS: usize = 16;
 
 /// Runs `gavel evaluate`: measures a critic on a labelled set, and publishes the report.
 pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
@@ -50,7 +56,10 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Reads the set and reaches the critic that the options choose.
     pub(super) async fn start(options: &'a LabelledOptions) -> anyhow::Result<Self> {
-        let LabelledOptions { data, form, images, rubric, seed, draws, .. } = options;
+        let LabelledOptions { data, form, images, rubric, seed, draws, json, html, answers, .. } = options;
+        let left_out = answers.as_deref().map(left_out_beside);
+        let outputs = [json, html, answers, &left_out].into_iter().filter_map(Option::as_deref);
+        check_kept([data.as_path()], outputs)?;
         let set = evaluation::read(data, form.form(), images.as_deref())?;
         let config = EngineConfig::default();
         let pool = CriticPool::assemble(&options.urls, options.critic.clone(), config).await?;
@@ -85,18 +94,39 @@ impl<'a> Session<'a> {
         of_kind.into_values().flat_map(|formats| formats.into_iter().take(most)).collect()
     }
 
+    /// The ids of requests in the file of answers: each with a digest of the request, of the critic's name, and of all
+    /// rubrics and prompt formats, so that only an answer to the same question by the same rules is one to it. Without
+    /// such a file, requests are not read for their digests.
+    fn by_id(&self, asks: Vec<Ask>) -> BTreeMap<String, Ask> {
+        let items = &self.set.items;
+        let digest = |asked: Value| hexadecimal(&Sha256::digest(asked.to_string()));
+        let rules = digest(json!([self.model, self.rubric_list]));
+        let id = |ask: &Ask| {
+            let id = ask.id(items);
+            let body = self.options.answers.as_ref().map(|_| ask.body(items, &self.chosen_rubrics));
+            // A request that cannot be made has no answer.
+            let Some(Ok(body)) = body else { return id };
+            format!("{id}#request={}", &digest(json!([rules, ask.route(items), body]))[..DIGITS])
+        };
+        asks.into_iter().map(|ask| (id(&ask), ask)).collect()
+    }
+
     /// Sends every request whose answer is not yet in the file of answers, and returns all answers.
+    ///
+    /// # Errors
+    /// If no request has a verdict, so that there is nothing to report; also if the run ends early.
     pub(super) async fn ask(&self, asks: Vec<Ask>) -> anyhow::Result<Answers> {
         let items = &self.set.items;
-        let by_id: BTreeMap<String, Ask> = asks.into_iter().map(|ask| (ask.id(items), ask)).collect();
+        let by_id = self.by_id(asks);
         let task = |(id, ask): (&String, &Ask)| Task {
             id: id.clone(),
             image_key: items[ask.item].image_key(),
+            row: None,
             input: ask.clone(),
         };
         let tasks: Vec<_> = by_id.iter().map(task).collect();
         let work = |task: Task<Ask>| async move {
-            let Task { id, image_key, input: ask } = task;
+            let Task { id, image_key, input: ask, .. } = task;
             let body = match ask.body(items, &self.chosen_rubrics) {
                 Ok(body) => body,
                 Err(error) => return Ok(Outcome::invalid(&id, &error.into())),
@@ -109,18 +139,22 @@ impl<'a> Session<'a> {
         let left_out = self.options.answers.as_deref().map(left_out_beside);
         let journals = self.options.answers.as_deref().zip(left_out.as_deref());
         let journals = journals.map(|(output, left_out)| JournalPaths { output, left_out, options: None });
-        let results = run(journals, tasks, VERDICTS_PER_CRITIC * self.pool.critics(), work).await?;
-        let lines = match journals {
-            // Includes the answers of earlier runs.
-            Some(JournalPaths { output, left_out, .. }) => [read(output)?, read(left_out)?].concat(),
-            None => [results.done, results.left_out].concat(),
-        };
         let mut answers = Answers::new();
-        for line in lines {
-            let Some(ask) = line["id"].as_str().and_then(|id| by_id.get(id)) else { continue };
-            answers.insert(ask.clone(), answer_of(line));
+        let take = |line: Value| {
+            if let Some(ask) = line["id"].as_str().and_then(|id| by_id.get(id)) {
+                answers.insert(ask.clone(), answer_of(line));
+            }
+        };
+        run(journals, tasks, VERDICTS_PER_CRITIC * self.pool.critics(), work, take).await?;
+        match answers.values().next() {
+            Some(Err(first)) if answers.values().all(Result::is_err) => {
+                bail!(
+                    "none of {} requests has a verdict, the first one for this reason: {first}",
+                    answers.len()
+                )
+            }
+            _ => Ok(answers),
         }
-        Ok(answers)
     }
 }
 
@@ -140,22 +174,28 @@ fn chosen_rubrics(rubric_list: &Value, names: &[String]) -> anyhow::Result<Defau
     Ok(chosen)
 }
 
-/// The answer in a line of the results: the body, or the reason why there is none.
-fn answer_of(line: Value) -> Result<Value, String> {
-    let Some(error) = line.get("error") else { return Ok(line) };
+/// The answer in a line of the results: the body without receipts, or the reason why there is none.
+fn answer_of(mut line: Value) -> Result<Value, String> {
+    let Some(error) = line.get("error") else {
+        remove_receipts(&mut line);
+        return Ok(line);
+    };
     let text = |name: &str| error[name].as_str().unwrap_or_default();
     Err(format!("{}: {}", text("code"), text("message")))
+}
+
+/// Removes the receipts of a verdict and of both orders in it: all answers are in memory together, half of which they
+/// would take, and no figure is made of them.
+fn remove_receipts(verdict: &mut Value) {
+    let Some(members) = verdict.as_object_mut() else { return };
+    members.remove("receipt");
+    let orders = members.get_mut("orders").and_then(Value::as_array_mut);
+    orders.into_iter().flatten().for_each(remove_receipts);
 }
 
 /// The kind of rubrics or formats of this name.
 fn kind(text: &Value) -> Option<Kind> {
     [Kind::Pointwise, Kind::Pairwise].into_iter().find(|kind| *text == kind.to_string())
-}
-
-/// The lines of a file of results.
-fn read(path: &Path) -> anyhow::Result<Vec<Value>> {
-    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 /// Writes the report as JSON and HTML where requested, then prints it. Printing comes last, because the reader of

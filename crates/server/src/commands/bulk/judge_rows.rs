@@ -6,7 +6,7 @@ use super::{
     CriticPool, JournalPaths, Outcome, RunOptions, Task, critic_pool::Refusal, members::JUDGE_SETTINGS, row,
     row::Row, run,
 };
-use crate::options::Files;
+use crate::{error::ErrorCode, options::Files};
 
 /// Requests for a verdict in flight per critic: enough to fill the engine's steps.
 pub(super) const VERDICTS_PER_CRITIC: usize = 32;
@@ -21,30 +21,59 @@ pub(crate) async fn judge_rows(
     let tasks = row::read(&files.input, JUDGE_SETTINGS)?;
     let left_out = files.left_out();
     let journals = JournalPaths { output: &files.output, left_out: &left_out, options: Some(run_options) };
-    let results = run(Some(journals), tasks, concurrency, |task| judge_row(pool, task, options)).await?;
-    let count =
-        |name: &str, value: &str| results.done.iter().filter(|line| line[name] == value).count().to_string();
-    let scores: Vec<f64> = results.done.iter().filter_map(|line| line["score"].as_f64()).collect();
-    let mut figures = Vec::new();
-    if !scores.is_empty() {
-        figures.push(("mean score", format!("{:.3}", scores.iter().sum::<f64>() / scores.len() as f64)));
+    let mut verdicts = Verdicts::default();
+    let work = |task| judge_row(pool, task, options);
+    let results = run(Some(journals), tasks, concurrency, work, |line| verdicts.count(&line)).await?;
+    results.summarise(&verdicts.figures(), &left_out)
+}
+
+/// The verdicts in an output, those of earlier runs too.
+#[derive(Default)]
+struct Verdicts {
+    /// All scores.
+    scores: Vec<f64>,
+    /// The numbers of preferences for the first, for the second and for neither response.
+    preferences: [usize; 3],
+}
+
+/// The preferences, in the order in which they are counted.
+const PREFERENCES: [&str; 3] = ["first", "second", "tie"];
+
+impl Verdicts {
+    /// Counts the verdict in a line, if it has one.
+    fn count(&mut self, line: &Value) {
+        self.scores.extend(line["score"].as_f64());
+        let place = PREFERENCES.iter().position(|preference| line["preference"] == *preference);
+        if let Some(count) = place.and_then(|place| self.preferences.get_mut(place)) {
+            *count += 1;
+        }
     }
-    if scores.len() < results.done.len() {
-        figures.extend([
-            ("first is better", count("preference", "first")),
-            ("second is better", count("preference", "second")),
-            ("ties", count("preference", "tie")),
-        ]);
+
+    /// The figures for the summary, each with its name.
+    fn figures(&self) -> Vec<(&'static str, String)> {
+        let Self { scores, preferences } = self;
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        let mut figures = Vec::new();
+        if !scores.is_empty() {
+            figures.push(("mean score", format!("{mean:.3}")));
+        }
+        if preferences.iter().any(|count| *count > 0) {
+            let names = ["first is better", "second is better", "ties"];
+            figures.extend(names.into_iter().zip(preferences.map(|count| count.to_string())));
+        }
+        figures
     }
-    results.summarise(&figures, &left_out)
 }
 
 /// Judges a row that has one response or two.
 async fn judge_row(pool: &CriticPool, task: Task<Row>, options: &Value) -> anyhow::Result<Outcome> {
-    let Task { id, image_key, input: row } = task;
+    let Task { id, image_key, input: row, .. } = task;
     if row.responses.len() > 2 {
         let message = format!("there are {} responses, not one or two", row.responses.len());
-        return Ok(Outcome::refused(&id, &Refusal { code: "invalid_request".into(), message }));
+        return Ok(Outcome::refused(
+            &id,
+            &Refusal { code: ErrorCode::InvalidRequest.as_str().into(), message },
+        ));
     }
     let body = match row.body(options) {
         Ok(body) => body,

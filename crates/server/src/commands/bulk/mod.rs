@@ -29,9 +29,17 @@ pub(crate) use judge_rows::judge_rows;
 pub(crate) use prefer::prefer;
 pub(crate) use run_options::RunOptions;
 
-use crate::process::stdout::{stdout, unless_gone};
+use crate::{
+    commands::input_files::check_kept,
+    error::ErrorCode,
+    options::Files,
+    process::stdout::{stdout, unless_gone},
+};
 use critic_pool::Refusal;
 use journal::{Journal, is_failure};
+
+/// The member of lines with the digest of their row.
+const ROW: &str = "row";
 
 /// A unit of work: usually one row.
 struct Task<T> {
@@ -39,6 +47,8 @@ struct Task<T> {
     id: String,
     /// Equal for tasks with the same images.
     image_key: String,
+    /// The digest of the row, for its line in the output; `None` where the id tells tasks apart completely.
+    row: Option<String>,
     input: T,
 }
 
@@ -51,6 +61,15 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// The result with the digest of the row that it was made from, if there is one.
+    fn of_row(mut self, row: Option<String>) -> Self {
+        let (Self::Done(line) | Self::LeftOut(line)) = &mut self;
+        if let Some(row) = row {
+            line[ROW] = row.into();
+        }
+        self
+    }
+
     /// The result of a task that a critic refused.
     fn refused(id: &str, refusal: &Refusal) -> Self {
         let Refusal { code, message } = refusal;
@@ -59,20 +78,31 @@ impl Outcome {
 
     /// The result of a task of which no request can be made.
     fn invalid(id: &str, error: &anyhow::Error) -> Self {
-        let refusal = Refusal { code: "invalid_request".into(), message: format!("{error:#}") };
+        let refusal =
+            Refusal { code: ErrorCode::InvalidRequest.as_str().into(), message: format!("{error:#}") };
         Self::refused(id, &refusal)
     }
 }
 
-/// The files of a run.
+/// The files that a run writes.
 #[derive(Clone, Copy)]
 struct JournalPaths<'a> {
     /// The output.
     output: &'a Path,
     /// The rows without a result.
     left_out: &'a Path,
-    /// The options of the run, which are kept beside the output; `None` where results are known by their ids alone.
+    /// The options of the run, which are kept beside the output; `None` where the ids of results tell all that they
+    /// depend on.
     options: Option<&'a RunOptions>,
+}
+
+/// Checks that a run over rows overwrites none that it reads.
+///
+/// # Errors
+/// The file that would be overwritten.
+pub(crate) fn check_files(files: &Files) -> anyhow::Result<()> {
+    let (left_out, options) = (files.left_out(), run_options::beside(&files.output));
+    check_kept([files.input.as_path()], [files.output.as_path(), &left_out, &options])
 }
 
 /// The opened files of a run.
@@ -82,12 +112,16 @@ struct Journals {
 }
 
 impl Journals {
-    fn open(paths: JournalPaths<'_>) -> anyhow::Result<Self> {
+    /// Opens both files for `tasks`, and passes the lines of the output to `take`.
+    fn open<T>(paths: JournalPaths<'_>, tasks: &[Task<T>], take: impl FnMut(Value)) -> anyhow::Result<Self> {
         let check = || paths.options.map_or(Ok(()), |options| options.check(paths.output));
-        let output = Journal::open(paths.output)?;
+        let output = Journal::open(paths.output, take)?;
         if !output.is_empty() {
             // Before the rows that failed are removed from the other file: a run that is refused changes nothing.
             check()?;
+        }
+        for task in tasks {
+            output.has(&task.id, task.row.as_deref())?;
         }
         let left_out = Journal::without_failures(paths.left_out)?;
         if !left_out.is_empty() {
@@ -99,46 +133,64 @@ impl Journals {
         Ok(Self { output, left_out })
     }
 
-    /// Whether either file has a line for this row.
-    fn has(&self, id: &str) -> bool {
-        self.output.has(id) || self.left_out.has(id)
+    /// Whether either file has a line for this task.
+    ///
+    /// # Errors
+    /// If that line was made from another row of the same id, such as one with new responses.
+    fn have<T>(&self, task: &Task<T>) -> anyhow::Result<bool> {
+        let Task { id, row, .. } = task;
+        Ok(self.output.has(id, row.as_deref())? || self.left_out.has(id, row.as_deref())?)
     }
 }
 
-/// The results of a run.
+/// The numbers of tasks of a run, by their results, which are not kept in memory: a line takes 15 KiB there.
+#[derive(Default)]
 struct Run {
-    /// Lines of the output.
-    done: Vec<Value>,
-    /// Lines of the file of rows without a result.
-    left_out: Vec<Value>,
-    /// The number of tasks whose result was known from an earlier run.
+    /// Tasks with a line of the output.
+    done: usize,
+    /// Tasks with a line of the other file, those that failed among them.
+    left_out: usize,
+    /// Tasks that failed.
+    failed: usize,
+    /// Tasks whose result was known from an earlier run.
     known: usize,
     duration: Duration,
 }
 
 /// Runs `work` on every task that the journals do not contain, including those that failed in an earlier run,
 /// `concurrency` at once, and writes each result as soon as it is available. Tasks with the same images are adjacent,
-/// so that shared prompt prefixes are computed once. An error ends the run; results written so far are kept.
+/// so that shared prompt prefixes are computed once. `take` gets all lines of the output, first those of earlier runs,
+/// and the new lines of the file of rows without a result. An error ends the run; results written so far are kept.
 async fn run<T, F>(
     journals: Option<JournalPaths<'_>>,
     tasks: Vec<Task<T>>,
     concurrency: usize,
     work: impl Fn(Task<T>) -> F,
+    mut take: impl FnMut(Value),
 ) -> anyhow::Result<Run>
 where
     F: Future<Output = anyhow::Result<Outcome>>,
 {
-    let mut journals = journals.map(Journals::open).transpose()?;
-    let is_new = |task: &Task<T>| journals.as_ref().is_none_or(|journals| !journals.has(&task.id));
-    let (mut tasks, known): (Vec<Task<T>>, Vec<Task<T>>) = tasks.into_iter().partition(is_new);
-    tasks.sort_by(|one, other| one.image_key.cmp(&other.image_key));
-    let progress = progress(tasks.len(), "rows")?;
+    let mut journals = journals.map(|paths| Journals::open(paths, &tasks, &mut take)).transpose()?;
+    let mut run = Run::default();
+    let mut new: Vec<Task<T>> = Vec::new();
+    for task in tasks {
+        match &journals {
+            Some(journals) if journals.have(&task)? => run.known += 1,
+            Some(_) | None => new.push(task),
+        }
+    }
+    new.sort_by(|one, other| one.image_key.cmp(&other.image_key));
+    let progress = progress(new.len(), "rows")?;
     let start = Instant::now();
-    let (done, left_out) = (Vec::new(), Vec::new());
-    let mut run = Run { done, left_out, known: known.len(), duration: Duration::ZERO };
-    let mut outcomes = std::pin::pin!(stream::iter(tasks).map(work).buffer_unordered(concurrency));
+    let work = |task: Task<T>| {
+        let row = task.row.clone();
+        let outcome = work(task);
+        async move { outcome.await.map(|outcome| outcome.of_row(row)) }
+    };
+    let mut outcomes = std::pin::pin!(stream::iter(new).map(work).buffer_unordered(concurrency));
     while let Some(outcome) = outcomes.next().await {
-        run.record(outcome?, journals.as_mut())?;
+        take(run.record(outcome?, journals.as_mut())?);
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -154,19 +206,23 @@ fn progress(count: usize, unit: &'static str) -> anyhow::Result<ProgressBar> {
 }
 
 impl Run {
-    /// Adds the result of a task, and appends it to its file.
-    fn record(&mut self, outcome: Outcome, journals: Option<&mut Journals>) -> anyhow::Result<()> {
-        let (line, lines, journal) = match outcome {
-            Outcome::Done(line) => (line, &mut self.done, journals.map(|journals| &mut journals.output)),
+    /// Counts the result of a task, appends it to its file, and returns its line.
+    fn record(&mut self, outcome: Outcome, journals: Option<&mut Journals>) -> anyhow::Result<Value> {
+        let (line, journal) = match outcome {
+            Outcome::Done(line) => {
+                self.done += 1;
+                (line, journals.map(|journals| &mut journals.output))
+            }
             Outcome::LeftOut(line) => {
-                (line, &mut self.left_out, journals.map(|journals| &mut journals.left_out))
+                self.left_out += 1;
+                self.failed += usize::from(is_failure(&line));
+                (line, journals.map(|journals| &mut journals.left_out))
             }
         };
         if let Some(journal) = journal {
             journal.append(&line)?;
         }
-        lines.push(line);
-        Ok(())
+        Ok(line)
     }
 
     /// Prints a summary of the run, followed by `figures` of the results, each with its name.
@@ -174,34 +230,33 @@ impl Run {
     /// # Errors
     /// If rows failed: their number and the file with the reasons. Also if the summary cannot be printed.
     fn summarise(&self, figures: &[(&str, String)], left_out: &Path) -> anyhow::Result<()> {
-        let rows = self.done.len() + self.left_out.len();
-        let failed = self.failed();
-        let printed = self.print(failed, figures);
-        if failed == 0 {
+        let printed = self.print(figures);
+        if self.failed == 0 {
             return printed;
         }
         unless_gone(printed)?;
         bail!(
-            "{failed} of {rows} rows failed; the reasons are in {}, and the next run tries these rows again",
+            "{} of {} rows failed; the reasons are in {}, and the next run tries these rows again",
+            self.failed,
+            self.rows(),
             left_out.display()
         )
     }
 
-    /// The number of rows that failed.
-    fn failed(&self) -> usize {
-        self.left_out.iter().filter(|line| is_failure(line)).count()
+    /// The number of tasks that were run.
+    fn rows(&self) -> usize {
+        self.done + self.left_out
     }
 
-    /// Prints the number of rows, those that `failed`, and further figures.
-    fn print(&self, failed: usize, figures: &[(&str, String)]) -> anyhow::Result<()> {
+    /// Prints the numbers of rows, and further figures.
+    fn print(&self, figures: &[(&str, String)]) -> anyhow::Result<()> {
         let seconds = self.duration.as_secs_f64();
-        let rows = self.done.len() + self.left_out.len();
         let figures_of_run = [
-            ("rows done", self.done.len().to_string()),
-            ("rows that failed", failed.to_string()),
+            ("rows done", self.done.to_string()),
+            ("rows that failed", self.failed.to_string()),
             ("rows done before", self.known.to_string()),
             ("seconds", format!("{seconds:.1}")),
-            ("rows each second", format!("{:.2}", rows as f64 / seconds.max(1e-9))),
+            ("rows each second", format!("{:.2}", self.rows() as f64 / seconds.max(1e-9))),
         ];
         let mut output = stdout();
         for (name, value) in figures_of_run.iter().chain(figures) {

@@ -2,15 +2,17 @@
 
 use std::path::{self, Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    CriticPool, JournalPaths, Outcome, RunOptions, Task, members::PREFER_SETTINGS, row, row::Row, run,
+    CriticPool, JournalPaths, Outcome, RunOptions, Task, check_files, members::PREFER_SETTINGS, row,
+    row::Row, run,
 };
 use crate::{
+    commands::image_folder::ImageFolder,
     options::{PairForm, PreferOptions},
     serve,
 };
@@ -22,6 +24,7 @@ const ROWS_PER_CRITIC: usize = 2;
 /// Runs `gavel prefer`: makes a pair from every row.
 pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     let PreferOptions { critic, engine, urls, files, form, method, rubric, least_margin } = options;
+    check_files(&files)?;
     let pool = CriticPool::assemble(&urls, critic, serve::engine_config(&engine)).await?;
     let run_options = RunOptions::new(
         "prefer",
@@ -37,18 +40,18 @@ pub(crate) async fn prefer(options: PreferOptions) -> anyhow::Result<()> {
     if let Some(rubric) = rubric {
         request_options["rubric"] = rubric.into();
     }
-    let output_folder = folder_of(&files.output)?;
-    let making =
-        PairMaking { pool: &pool, request_options: &request_options, form, least_margin, output_folder };
+    let images = ImageFolder::beside(&folder_of(&files.output)?, None);
+    let making = PairMaking { pool: &pool, request_options: &request_options, form, least_margin, images };
     let left_out = files.left_out();
     let tasks = row::read(&files.input, PREFER_SETTINGS)?;
     let journals = JournalPaths { output: &files.output, left_out: &left_out, options: Some(&run_options) };
     let concurrency = ROWS_PER_CRITIC * pool.critics();
-    let results = run(Some(journals), tasks, concurrency, |task| making.make(task)).await?;
-    let margins: Vec<f64> = results.done.iter().filter_map(|line| line["margin"].as_f64()).collect();
+    let mut margins: Vec<f64> = Vec::new();
+    let take = |line: Value| margins.extend(line["margin"].as_f64());
+    let results = run(Some(journals), tasks, concurrency, |task| making.make(task), take).await?;
     let mean = margins.iter().sum::<f64>() / margins.len() as f64;
     let mean = if margins.is_empty() { "-".to_owned() } else { format!("{mean:.3}") };
-    let undecided = results.left_out.len() - results.failed();
+    let undecided = results.left_out - results.failed;
     let figures = [("rows without a pair", undecided.to_string()), ("mean margin", mean)];
     results.summarise(&figures, &left_out)
 }
@@ -72,14 +75,14 @@ struct PairMaking<'a> {
     form: PairForm,
     /// The least difference of the two rewards.
     least_margin: f64,
-    /// The absolute path of the output's folder, which the paths of images in pairs start from.
-    output_folder: PathBuf,
+    /// For images that rows have as data URLs: trainers read files.
+    images: ImageFolder,
 }
 
 impl PairMaking<'_> {
     /// The pair of a row, or the reason why it has none.
     async fn make(&self, task: Task<Row>) -> anyhow::Result<Outcome> {
-        let Task { id, image_key, input: row } = task;
+        let Task { id, image_key, input: row, .. } = task;
         let body = check(&row, self.form).and_then(|()| row.body(self.request_options));
         let body = match body {
             Ok(body) => body,
@@ -91,7 +94,7 @@ impl PairMaking<'_> {
         };
         Ok(match reward.pick().filter(|pick| pick.margin >= self.least_margin) {
             Some(pick) => {
-                let images = row.images_from(&self.output_folder)?;
+                let images = row.images_beside(&self.images)?;
                 Outcome::Done(pair(&id, (&row, &images), &reward, pick, self.form))
             }
             None => Outcome::LeftOut(json!({ "id": id, "rewards": reward.rewards, "undecided": true })),
@@ -99,19 +102,19 @@ impl PairMaking<'_> {
     }
 }
 
-/// Checks that a pair of this form has a place for everything that the row is about.
+/// Checks that a pair of this form can have everything that the row is about, and nothing else.
 ///
 /// # Errors
-/// What it has no place for.
+/// What it has no place for, or lacks.
 fn check(row: &Row, form: PairForm) -> anyhow::Result<()> {
     ensure!(row.frames.is_empty(), "it is about a video, for which pairs have no place");
-    let most_images = match form {
-        PairForm::Trl => usize::MAX,
-        PairForm::LlavaNext => 1,
-    };
-    let images = row.images.len();
-    ensure!(images <= most_images, "it has {images} images, and a pair of this form has a place for one");
-    Ok(())
+    match (form, row.images.len()) {
+        (PairForm::Trl, _) | (PairForm::LlavaNext, 1) => Ok(()),
+        (PairForm::LlavaNext, 0) => bail!("it has no image, and the trainer of pairs of this form needs one"),
+        (PairForm::LlavaNext, images) => {
+            bail!("it has {images} images, and a pair of this form has a place for one")
+        }
+    }
 }
 
 /// The members of a `POST /reward` answer from which a pair is made.
@@ -160,6 +163,8 @@ fn pair(id: &str, (row, images): (&Row, &[String]), reward: &Reward, pick: Pick,
             "id": id,
             "image": images.first(),
             "prompt": row.question,
+            // Its length is part of that by which the trainer groups rows; it has no other effect.
+            "answer": row.reference.as_deref().unwrap_or_default(),
             "chosen": chosen,
             "rejected": rejected,
             "margin": pick.margin,

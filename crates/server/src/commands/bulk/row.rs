@@ -6,13 +6,17 @@ use std::{
     path::{self, Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Task, members::UnusedMembers};
-use crate::json::line;
+use crate::{commands::image_folder::ImageFolder, hexadecimal::hexadecimal, images, json::line};
+
+/// The length of the digest of a row, in bytes: rows are compared only with rows of the same id.
+const DIGEST_BYTES: usize = 8;
 
 /// The members of a row. `others` may contain settings for how the row is judged, besides arbitrary columns.
 #[derive(Deserialize)]
@@ -21,18 +25,23 @@ struct RowBody {
     #[serde(alias = "prompt")]
     question: String,
     image: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     images: Vec<String>,
     /// The frames of a video.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     frames: Vec<String>,
     response: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     responses: Vec<String>,
     reference: Option<String>,
     description: Option<String>,
     #[serde(flatten)]
     others: Map<String, Value>,
+}
+
+/// A list; empty for null, which programs write for the columns that a row does not have.
+fn list<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<String>, D::Error> {
+    Option::deserialize(source).map(Option::unwrap_or_default)
 }
 
 /// A question with its images and responses.
@@ -44,7 +53,7 @@ pub(super) struct Row {
     /// The frames of a video: data URLs or paths, as given.
     pub(super) frames: Vec<String>,
     pub(super) responses: Vec<String>,
-    reference: Option<String>,
+    pub(super) reference: Option<String>,
     /// A description of the images in words.
     description: Option<String>,
     /// The row's own settings for how it is judged, as members of its request.
@@ -56,7 +65,7 @@ pub(super) struct Row {
 /// Reads all rows of a file. A row is identified by its `id`, or by its line number. Members of the names
 /// `settings` are copied into the request of the row; other members that look like request fields cause a warning.
 pub(super) fn read(path: &Path, settings: &[&str]) -> anyhow::Result<Vec<Task<Row>>> {
-    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let text = line::text_of(path)?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let mut rows: Vec<Task<Row>> = Vec::new();
@@ -74,8 +83,7 @@ pub(super) fn read(path: &Path, settings: &[&str]) -> anyhow::Result<Vec<Task<Ro
         }
         body.others = unused.take_settings(body.others, index + 1, settings);
         let row = Row::new(body, folder.clone());
-        let image_key = [&row.images[..], &row.frames].concat().join("\n");
-        rows.push(Task { id, image_key, input: row });
+        rows.push(Task { id, image_key: row.image_key(), row: Some(row.digest()), input: row });
     }
     unused.warn();
     Ok(rows)
@@ -88,6 +96,22 @@ impl Row {
         let (reference, description) = (body.reference, body.description);
         let (question, frames, settings) = (body.question, body.frames, body.others);
         Self { question, images, frames, responses, reference, description, settings, folder }
+    }
+
+    /// A key that is equal for rows with the same images: their paths, and digests of those inside the row.
+    fn image_key(&self) -> String {
+        let key = |image: &String| {
+            let is_inside = image.starts_with("data:");
+            if is_inside { hexadecimal(&Sha256::digest(image)) } else { image.clone() }
+        };
+        self.images.iter().chain(&self.frames).map(key).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A digest of all that its result depends on, as far as the file says it: paths of images, but not their content.
+    fn digest(&self) -> String {
+        let Self { question, images, frames, responses, reference, description, settings, folder: _ } = self;
+        let row = json!([question, images, frames, responses, reference, description, settings]);
+        hexadecimal(&Sha256::digest(row.to_string())[..DIGEST_BYTES])
     }
 
     /// The body of a request for this row, with `options` as further members, which the row's own settings
@@ -120,18 +144,23 @@ impl Row {
         Ok(body)
     }
 
-    /// The images for a file in the folder with this absolute path: data URLs as given, and paths relative to it if
-    /// the row's own folder is the same or within it, otherwise absolute.
-    pub(super) fn images_from(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
-        let from_folder = |image: &String| -> anyhow::Result<String> {
-            if image.starts_with("data:") || Path::new(image).is_absolute() {
+    /// The images as paths for a file beside the folder `kept`, whose own path must be absolute: data URLs become files
+    /// in that folder, and paths are relative if the row's own folder is the file's or within it, otherwise absolute.
+    pub(super) fn images_beside(&self, kept: &ImageFolder) -> anyhow::Result<Vec<String>> {
+        let path_of = |image: &String| -> anyhow::Result<String> {
+            if image.starts_with("data:") {
+                let image =
+                    images::decoded(image, "images").map_err(|error| anyhow!("{}", error.message()))?;
+                return kept.keep(image.bytes());
+            }
+            if Path::new(image).is_absolute() {
                 return Ok(image.clone());
             }
             let path = self.folder.join(image);
             let path = path::absolute(&path).with_context(|| format!("{} has no place", path.display()))?;
-            Ok(path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned())
+            Ok(path.strip_prefix(kept.base()).unwrap_or(&path).to_string_lossy().into_owned())
         };
-        self.images.iter().map(from_folder).collect()
+        self.images.iter().map(path_of).collect()
     }
 
     /// An image as requests contain it: a data URL as given, or the content of a file in base64.

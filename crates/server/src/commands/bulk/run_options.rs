@@ -94,7 +94,7 @@ impl RunOptions {
 }
 
 /// The file of the options of the run with this output.
-fn beside(output: &Path) -> PathBuf {
+pub(super) fn beside(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".run.json");
     name.into()

@@ -18,7 +18,7 @@ use hyper_util::{
 use serde_json::Value;
 
 use super::critic_pool::{JudgeReply, Refusal};
-use crate::{options::Urls, request::retry_after::retry_after};
+use crate::{error::ErrorCode, options::Urls, request::retry_after::retry_after};
 
 /// The pause after a server's first failure; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -285,6 +285,9 @@ fn classify(answer: anyhow::Result<Answer>) -> Attempt {
         }
     };
     let Answer { status, headers, body } = answer;
+    if let Some(refusal) = Refusal::inside(&body) {
+        return Attempt::Failed { reason: refusal.message.clone(), refusal: Some(refusal) };
+    }
     let refusal = Refusal::new(status, &body);
     let reason = format!("status {status}: {}", refusal.message);
     match status {
@@ -294,7 +297,9 @@ fn classify(answer: anyhow::Result<Answer>) -> Attempt {
             Attempt::Unavailable { reason, retry_after }
         }
         // The critic's text is not a verdict, and would not be one on another server either.
-        StatusCode::BAD_GATEWAY if refusal.code == "unparsable_verdict" => Attempt::Answered(Err(refusal)),
+        StatusCode::BAD_GATEWAY if refusal.code == ErrorCode::UnparsableVerdict.as_str() => {
+            Attempt::Answered(Err(refusal))
+        }
         status if status.is_server_error() => Attempt::Failed { reason, refusal: Some(refusal) },
         _ => Attempt::Answered(Err(refusal)),
     }
@@ -436,6 +441,21 @@ mod tests {
         assert!(matches!(answer(500, "engine_failure"), Attempt::Failed { refusal: Some(_), .. }));
         assert!(matches!(answer(502, "unparsable_verdict"), Attempt::Answered(Err(_))));
         assert!(matches!(answer(400, "invalid_request"), Attempt::Answered(Err(_))));
+        // Of several responses, a part was compared before the time was over, or as far as they fit.
+        let rewards = |code: &str| {
+            let error = serde_json::json!({ "code": code, "message": "m" });
+            let body =
+                serde_json::json!({ "rewards": [1, null], "failures": [{ "first": 0, "error": error }] });
+            classify(Ok(Answer { status: StatusCode::OK, headers: HeaderMap::new(), body }))
+        };
+        let Attempt::Failed { refusal: Some(refusal), .. } = rewards("draining") else {
+            panic!("no failure")
+        };
+        assert_eq!(
+            (refusal.code.as_str(), refusal.message.as_str()),
+            ("draining", "1 of its verdicts failed, one because: m")
+        );
+        assert!(matches!(rewards("context_length_exceeded"), Attempt::Answered(Ok(_))));
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ use serde_json::Value;
 pub(super) fn check(verdict: &Value, rubric: &Rubric) -> anyhow::Result<()> {
     ensure!(verdict["consistent"] != false, "the two orders of their pair disagree");
     ensure!(verdict["usage"]["total_tokens"] != 0, "the server decided them without the critic");
-    let stated = stated(verdict).context("none of the critic's own verdicts is the one of all together")?;
-    ensure!(stated["finish_reason"] != "length", "their reasons were cut by the token limit");
+    stated(verdict).context("none of the critic's own verdicts is the one of all together")?;
+    ensure!(!is_cut(verdict), "their reasons were cut by the token limit");
     ensure!(!is_inferred(verdict), "they were inferred from other words than those of a verdict");
     if rubric.kind == Kind::Pointwise {
         check_score(verdict, rubric)?;
@@ -43,6 +43,11 @@ fn stated(verdict: &Value) -> Option<&Value> {
         (None, Some(samples)) => samples.iter().find(is_equal),
         (None, None) => Some(verdict),
     }
+}
+
+/// Whether the reasons of a verdict were cut by the token limit.
+pub(super) fn is_cut(verdict: &Value) -> bool {
+    stated(verdict).is_some_and(|stated| stated["finish_reason"] == "length")
 }
 
 /// Whether a verdict, or one of those that it combines, was inferred from other words of the critic.

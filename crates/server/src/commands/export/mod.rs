@@ -13,11 +13,10 @@ use anyhow::{Context, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use judge::{Case, Format, Part, Profile, Responses, Role, Rubric, RubricLibrary, Scale};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{
     boot,
-    hexadecimal::hexadecimal,
+    commands::{image_folder::ImageFolder, input_files::check_kept},
     images,
     json::line,
     judging_log::{Line, digest_of},
@@ -30,21 +29,19 @@ const PROFILE: &str = "llava-critic";
 
 /// Writes the training set.
 pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
+    check_kept(options.logs.iter().map(PathBuf::as_path), [options.output.as_path()])?;
     let library = boot::library(options.config_dir.as_deref())?;
     let folder = options.output.parent().unwrap_or(Path::new(""));
-    let images = options.images.clone().unwrap_or_else(|| folder.join("images"));
-    let images = if options.embed { Images::Embedded } else { Images::Folder(images, folder.to_path_buf()) };
-    // A later verdict on the same prompt replaces an earlier one, unless only that has reasons.
+    let images = ImageFolder::beside(folder, options.images.clone());
+    let images = if options.embed { Images::Embedded } else { Images::Files(images) };
+    // A later verdict on the same prompt replaces an earlier one, unless only that has whole reasons.
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     for log in &options.logs {
-        let file = fs::File::open(log).with_context(|| format!("{} cannot be read", log.display()))?;
-        for (index, text) in BufReader::new(file).lines().enumerate() {
-            let place = || format!("line {} of {}", index + 1, log.display());
-            let line: Line = line::read(&text.with_context(place)?, (index + 1, log))?;
+        read(log, |line| {
             if has_reasons(&line) || !lines.get(&line.prompt_digest).is_some_and(has_reasons) {
                 lines.insert(line.prompt_digest.clone(), line);
             }
-        }
+        })?;
     }
     let (mut rows, mut without_reasons) = (Vec::new(), 0);
     let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
@@ -71,33 +68,53 @@ pub(crate) fn export(options: &ExportOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a verdict of the log has reasons.
+/// Passes the lines of a log to `take`, without one at its end that a server has not written completely.
+///
+/// # Errors
+/// If the log cannot be read, or another line is none of a log.
+fn read(log: &Path, mut take: impl FnMut(Line)) -> anyhow::Result<()> {
+    let file = fs::File::open(log).with_context(|| format!("{} cannot be read", log.display()))?;
+    let mut source = BufReader::new(file);
+    for number in 1.. {
+        let place = || format!("line {number} of {}", log.display());
+        let mut bytes = Vec::new();
+        if source.read_until(b'\n', &mut bytes).with_context(place)? == 0 {
+            break;
+        }
+        let text = str::from_utf8(&bytes).with_context(place);
+        match text.and_then(|text| line::read(text.trim_end_matches('\n'), (number, log))) {
+            Ok(line) => take(line),
+            Err(_) if !bytes.ends_with(b"\n") => {
+                tracing::warn!("the last line of {} is not complete and is left out", log.display());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a verdict of the log has reasons that were not cut.
 fn has_reasons(line: &Line) -> bool {
-    line.verdict["justification"].as_str().is_some_and(|text| !text.is_empty())
+    let is_written = line.verdict["justification"].as_str().is_some_and(|text| !text.is_empty());
+    is_written && !answer::is_cut(&line.verdict)
 }
 
 /// Where the images of the set are stored.
 enum Images {
     Embedded,
-    /// In a folder; the second path is the base of the relative paths in the set.
-    Folder(PathBuf, PathBuf),
+    Files(ImageFolder),
 }
 
 impl Images {
-    /// Stores an image, given in base64; returns what the set has for it: a data URL, or the path of a file that is
-    /// named by the SHA-256 of its content, so that equal images are one file.
+    /// Stores an image, given in base64; returns what the set has for it: a data URL, or the path of a file.
     fn keep(&self, image: &str) -> anyhow::Result<String> {
         let bytes = BASE64_STANDARD.decode(image).context("an image cannot be read")?;
-        let format = images::format_of(&bytes).context("an image is of no kind that is known")?.as_str();
         match self {
-            Self::Embedded => Ok(format!("data:image/{format};base64,{image}")),
-            Self::Folder(folder, base) => {
-                fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-                let name = hexadecimal(&Sha256::digest(&bytes));
-                let path = folder.join(format!("{name}.{format}"));
-                fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))?;
-                Ok(path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned())
+            Self::Embedded => {
+                let format = images::format_of(&bytes).context("an image is of no kind that is known")?;
+                Ok(format!("data:image/{};base64,{image}", format.as_str()))
             }
+            Self::Files(folder) => folder.keep(&bytes),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         one_or_many::OneOrMany,
         parameters::{self, Members},
     },
-    error::{ApiError, Dialect, GenerationErrors, image_of, quoted},
+    error::{ApiError, Dialect, ErrorCode, GenerationErrors, image_of, is_about_length, quoted},
     extract::{caller::RequestCaller, json_body::JsonBytes},
     images::{ImageReader, with_images},
     metrics::RequestKind,
@@ -259,7 +259,7 @@ fn check_modalities(modalities: Option<OneOrMany<Option<String>>>) -> Result<(),
         quoted(&other),
         IMAGE_MODALITIES.join(", ")
     );
-    Err(ApiError::invalid("modalities", message).with_code("unsupported_content"))
+    Err(ApiError::invalid("modalities", message).with_code(ErrorCode::UnsupportedContent))
 }
 
 impl GenerationRequest {
@@ -302,11 +302,15 @@ fn member_path(name: &str, index: usize, count: usize) -> String {
     if count > 1 { format!("{name}[{index}]") } else { name.to_owned() }
 }
 
-/// The error of a message; one about an image names `image_path`.
-fn message_error(error: JudgeError, image_path: &str) -> ApiError {
+/// The error of message `index` of `count`, with the member that it is about: its image or its text.
+fn message_error(error: JudgeError, index: usize, count: usize) -> ApiError {
     let is_image = image_of(&error).is_some();
+    let name = if is_image { Some("image_data") } else { is_about_length(&error).then_some("text") };
     let error = ApiError::from_judge(error, Dialect::OpenAi);
-    if is_image { error.with_param(image_path) } else { error }
+    match name {
+        Some(name) => error.with_param(member_path(name, index, count)),
+        None => error,
+    }
 }
 
 /// Counts the tokens of texts for which nothing is written: each gets empty continuations, which have no form. A text
@@ -357,8 +361,7 @@ async fn answer_messages(
     let mut begun = Vec::with_capacity(count);
     for (index, prompt) in prompts.into_iter().enumerate() {
         let texts = state.judge.complete(prompt, &plan.params_of(index), plan.texts.generated).await;
-        let image_path = || member_path("image_data", index, count);
-        begun.push(texts.map_err(|error| message_error(error, &image_path()))?);
+        begun.push(texts.map_err(|error| message_error(error, index, count))?);
     }
     let texts = begun.into_iter().map(|texts| try_join_all(texts.into_iter().map(CompletionStream::collect)));
     let texts = try_join_all(texts).await;

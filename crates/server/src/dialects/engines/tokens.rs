@@ -10,11 +10,11 @@ use crate::{
     dialects::{
         generation::{
             chat::{ChatRequest, read_chat},
-            conversation_tokens::{TOO_LONG, conversation_tokens},
+            conversation_tokens::conversation_tokens,
         },
         one_or_many::OneOrMany,
     },
-    error::{ApiError, Dialect, ErrorBody, TokenErrors},
+    error::{ApiError, Dialect, ErrorBody, ErrorCode, TokenErrors},
     extract::{caller::RequestCaller, json_body::JsonBytes},
     service::state::AppState,
 };
@@ -134,7 +134,7 @@ async fn tokens_of_texts(
         TextsError::Many { limit } => {
             let message =
                 format!("The texts have more than {limit} tokens in all, which is the limit for a list.");
-            ApiError::invalid("prompt", message).with_code(TOO_LONG)
+            ApiError::invalid("prompt", message).with_code(ErrorCode::StringTooLong)
         }
         TextsError::Failed(error) => ApiError::from_judge(*error, Dialect::OpenAi),
     })
@@ -159,7 +159,7 @@ fn refused_text(error: JudgeError, path: &str) -> ApiError {
             let message = format!(
                 "{path} has at least {tokens} tokens; the limit is {limit}, {MAX_CONTEXTS} times the context."
             );
-            ApiError::invalid(path, message).with_code(TOO_LONG)
+            ApiError::invalid(path, message).with_code(ErrorCode::StringTooLong)
         }
         other => ApiError::from_judge(other, Dialect::OpenAi),
     }

@@ -9,7 +9,7 @@ use super::{
     text_counts::{MAX_TEXTS, TextCounts},
 };
 use crate::{
-    error::{ApiError, Dialect},
+    error::{ApiError, Dialect, is_about_length},
     service::state::AppState,
 };
 
@@ -125,11 +125,15 @@ impl CompletionPlan {
             let param = self.prompts.param;
             let path = if has_several { format!("{param}[{index}]") } else { param.to_owned() };
             let tokens = judge.tokens(prompt, judge.context_length(), self.caller()).await;
-            let tokens: Vec<TokenId> = tokens.map_err(|error| api_error(error).with_param(path))?;
+            let tokens: Vec<TokenId> = tokens.map_err(|error| api_error(error).with_param(path.as_str()))?;
             let text = if echo { text.unwrap_or_else(|| judge.text(&tokens)) } else { String::new() };
             let params = self.params_of(index);
-            let texts =
-                judge.continue_tokens(tokens, &params, self.texts.generated).await.map_err(api_error)?;
+            let texts = judge.continue_tokens(tokens, &params, self.texts.generated).await;
+            let texts = texts.map_err(|error| {
+                let is_of_prompt = is_about_length(&error);
+                let error = api_error(error);
+                if is_of_prompt { error.with_param(path) } else { error }
+            })?;
             begun.push(PromptTexts { echo: text, texts });
         }
         Ok(begun)

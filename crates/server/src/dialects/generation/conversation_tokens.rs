@@ -3,10 +3,10 @@
 use judge::{Caller, EngineError, JudgeError, Prompt, TokenId};
 
 use super::image_params::ImageParams;
-use crate::{error::ApiError, service::state::AppState};
-
-/// The code of the error for a text that is too long to be tokenized.
-pub(crate) const TOO_LONG: &str = "string_too_long";
+use crate::{
+    error::{ApiError, ErrorCode},
+    service::state::AppState,
+};
 
 /// The tokens of `prompt` with the opening of the critic's turn. `images` are the paths of its images in the body, and
 /// `param` is that of its messages.
@@ -23,8 +23,8 @@ pub(crate) async fn conversation_tokens(
     tokens.map_err(|error| match error {
         JudgeError::Engine(EngineError::TooLong { tokens, limit, .. }) => {
             let message = format!("The conversation has at least {tokens} tokens; the limit is {limit}.");
-            ApiError::invalid(param, message).with_code(TOO_LONG)
+            ApiError::invalid(param, message).with_code(ErrorCode::StringTooLong)
         }
-        other => images.api_error(other),
+        other => images.api_error(other, param),
     })
 }

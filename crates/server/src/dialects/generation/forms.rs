@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{prompt_keys, prompt_schema};
 use crate::{
     access::{FormsOfKey, Grant},
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
     service::state::AppState,
 };
 
@@ -107,7 +107,7 @@ impl WantedForm {
                     let known: Vec<&str> = library.forms().map(|form| form.name.as_str()).collect();
                     let message =
                         format!("There is no form {}; there are: {}.", quoted(name), known.join(", "));
-                    ApiError::invalid(HEADER.as_str(), message).with_code("unknown_form")
+                    ApiError::invalid(HEADER.as_str(), message).with_code(ErrorCode::UnknownForm)
                 };
                 let lacks_choices = || {
                     let message =

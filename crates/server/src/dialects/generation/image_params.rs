@@ -2,7 +2,7 @@
 
 use judge::{JudgeError, Message, Part};
 
-use crate::error::{ApiError, Dialect, image_of};
+use crate::error::{ApiError, Dialect, image_of, is_about_length};
 
 /// The paths of images and frames in the order in which the critic is shown them; empty where they are not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,12 +37,14 @@ impl ImageParams {
         }
     }
 
-    /// The error for the client, with the path of the image that caused it.
-    pub(crate) fn api_error(&self, error: JudgeError) -> ApiError {
-        let path = image_of(&error).and_then(|index| self.0.get(index));
+    /// The error for the client, with the path of the image that caused it, or `conversation`, the path of the
+    /// messages, if their length did.
+    pub(crate) fn api_error(&self, error: JudgeError, conversation: &str) -> ApiError {
+        let image = image_of(&error).and_then(|index| self.0.get(index)).map(String::as_str);
+        let path = image.or(is_about_length(&error).then_some(conversation));
         let error = ApiError::from_judge(error, Dialect::OpenAi);
         match path {
-            Some(path) => error.with_param(path.as_str()),
+            Some(path) => error.with_param(path),
             None => error,
         }
     }

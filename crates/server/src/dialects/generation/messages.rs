@@ -7,8 +7,11 @@ use utoipa::ToSchema;
 
 use super::detached_images::{self, PLACEHOLDER};
 use crate::{
-    dialects::content::Content,
-    error::{ApiError, quoted},
+    dialects::{
+        content::{self, Content},
+        parameters,
+    },
+    error::{ApiError, ErrorCode, quoted},
     images::ImageReader,
     json::object::only_from_objects,
 };
@@ -34,6 +37,18 @@ pub(super) struct ChatMessage {
     /// The older form of `tool_calls`.
     #[schema(value_type = Option<Object>)]
     function_call: Option<Value>,
+    /// Images and videos beside the content, as other interfaces have them. They are refused, and so are the marks of
+    /// a reply to continue below.
+    #[schema(ignore)]
+    images: Option<Value>,
+    #[schema(ignore)]
+    image: Option<Value>,
+    #[schema(ignore)]
+    videos: Option<Value>,
+    #[schema(ignore)]
+    prefix: Option<Value>,
+    #[schema(ignore)]
+    partial: Option<Value>,
 }
 
 only_from_objects!(ChatMessage);
@@ -84,7 +99,8 @@ pub(crate) fn role(role: &str, param: &str, known: &str) -> Result<Role, ApiErro
 
 /// Converts one message; `param` is its path in the request.
 fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Result<Message, ApiError> {
-    let ChatMessage { role: role_name, tool_call_id, name, content, tool_calls, function_call } = message;
+    check_members(&message, param)?;
+    let ChatMessage { role: role_name, tool_call_id, name, content, tool_calls, function_call, .. } = message;
     let role = match role_name.as_str() {
         "tool" => role_of_result(tool_call_id.as_ref(), &format!("{param}.tool_call_id"))?,
         "function" => role_of_result(name.as_ref(), &format!("{param}.name"))?,
@@ -109,6 +125,20 @@ fn read_one(message: ChatMessage, param: &str, reader: &ImageReader<'_>) -> Resu
     };
     parts.extend(calls);
     Ok(Message { role, parts })
+}
+
+/// Refuses members of a message that only other interfaces have; `param` is the path of the message.
+fn check_members(message: &ChatMessage, param: &str) -> Result<(), ApiError> {
+    let ChatMessage { images, image, videos, prefix, partial, .. } = message;
+    let beside = [("images", images.as_ref()), ("image", image.as_ref()), ("videos", videos.as_ref())];
+    content::refuse_beside(beside, param)?;
+    let marks = [("prefix", prefix.as_ref()), ("partial", partial.as_ref())];
+    let is_set = |(name, value): &(&str, Option<&Value>)| {
+        value.is_some_and(|value| !parameters::asks_for_nothing(name, value))
+    };
+    let Some((name, _)) = marks.into_iter().find(is_set) else { return Ok(()) };
+    let message = format!("A message has no {name} here: continue_final_message continues the last one.");
+    Err(ApiError::invalid(format!("{param}.{name}"), message).with_code(ErrorCode::UnsupportedParameter))
 }
 
 /// The role in which the result of a call is shown. `named` is the call or function, which must be named.

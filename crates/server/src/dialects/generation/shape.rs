@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    error::{ApiError, Dialect},
+    error::{ApiError, Dialect, ErrorCode},
     json::object::only_from_objects,
 };
 
@@ -128,7 +128,7 @@ impl ConstraintParams<'_> {
         let nested = self.structured_outputs;
         if nested.is_some_and(|outputs| outputs.grammar.is_some() || outputs.structural_tag.is_some()) {
             let message = "This server offers json, choice, regex and json_object of structured_outputs.";
-            return Err(ApiError::invalid(NESTED, message).with_code("unsupported_parameter"));
+            return Err(ApiError::invalid(NESTED, message).with_code(ErrorCode::UnsupportedParameter));
         }
         let mut shapes = Vec::new();
         for (param, schema) in

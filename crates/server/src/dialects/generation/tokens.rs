@@ -6,7 +6,7 @@ use judge::TokenId;
 
 use crate::{
     dialects::values::number_in,
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
 };
 
 /// The maximum number of biases, as at OpenAI.
@@ -55,6 +55,6 @@ pub(super) fn reported(ids: &[i64], vocabulary: usize) -> Result<Vec<TokenId>, A
 fn token(id: i64, vocabulary: usize, param: &'static str) -> Result<TokenId, ApiError> {
     u32::try_from(id).ok().filter(|id| (*id as usize) < vocabulary).map(TokenId).ok_or_else(|| {
         let message = format!("There is no token {id}; the critic's vocabulary has {vocabulary}.");
-        ApiError::invalid(param, message).with_code("unknown_token")
+        ApiError::invalid(param, message).with_code(ErrorCode::UnknownToken)
     })
 }

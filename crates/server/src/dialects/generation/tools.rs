@@ -11,7 +11,7 @@ use super::{
     call::{self, Call, CallStyle, Callee},
     shape::RequestedShape,
 };
-use crate::error::{ApiError, LONGEST_VALUE, brief};
+use crate::error::{ApiError, ErrorCode, LONGEST_VALUE, brief};
 
 /// The maximum number of tools of a request, as at OpenAI.
 const MAX_TOOLS: usize = 128;
@@ -64,7 +64,7 @@ impl FunctionParams<'_> {
             None if choice["type"] == "allowed_tools" => call_of_allowed(&functions, choice),
             None => {
                 let message = "This server offers a choice of functions alone.";
-                Err(ApiError::invalid("tool_choice", message).with_code("unsupported_parameter"))
+                Err(ApiError::invalid("tool_choice", message).with_code(ErrorCode::UnsupportedParameter))
             }
         }
     }
@@ -98,7 +98,7 @@ fn call_of_allowed(functions: &[&Value], choice: &Value) -> Result<Option<Forced
         Some(function) => function_named(functions, &function["name"], PARAM),
         None => {
             let message = "This server offers a choice of functions alone.";
-            Err(ApiError::invalid(PARAM, message).with_code("unsupported_parameter"))
+            Err(ApiError::invalid(PARAM, message).with_code(ErrorCode::UnsupportedParameter))
         }
     };
     let tools = list(allowed.get("tools"), PARAM)?;
@@ -116,7 +116,7 @@ fn list<'a>(value: Option<&'a Value>, param: &'static str) -> Result<&'a [Value]
         None => Ok(&[]),
         Some(Value::Array(list)) if list.len() > MAX_TOOLS => {
             let message = format!("There are more than {MAX_TOOLS} tools, which is the limit.");
-            Err(ApiError::invalid(param, message).with_code("array_too_long"))
+            Err(ApiError::invalid(param, message).with_code(ErrorCode::ArrayTooLong))
         }
         Some(Value::Array(list)) => Ok(list),
         Some(_) => Err(ApiError::invalid(param, format!("{param} is a list."))),

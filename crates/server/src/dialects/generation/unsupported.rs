@@ -20,11 +20,25 @@ pub(crate) const CHAT: &[Unsupported] = &[
     ("videos", is_empty),
     ("echo", is_off),
     ("suffix", is_empty_text),
+    // What `/v1/responses` takes instead of messages.
+    ("instructions", is_empty_text),
+    ("input", never),
+    ("prompt", never),
+    ("previous_response_id", never),
+    ("conversation", never),
 ];
 
 /// Unsupported parameters of completions.
-pub(crate) const COMPLETIONS: &[Unsupported] =
-    &[("suffix", is_empty_text), ("response_format", is_text_format), ("logprob_token_ids", is_empty)];
+pub(crate) const COMPLETIONS: &[Unsupported] = &[
+    ("suffix", is_empty_text),
+    ("response_format", is_text_format),
+    ("logprob_token_ids", is_empty),
+    // What the other interfaces take instead of a prompt.
+    ("messages", is_empty),
+    ("instructions", is_empty_text),
+    ("input", never),
+    ("images", is_empty),
+];
 
 /// Unsupported parameters of responses.
 pub(crate) const RESPONSES: &[Unsupported] = &[
@@ -32,6 +46,11 @@ pub(crate) const RESPONSES: &[Unsupported] = &[
     ("conversation", never),
     ("prompt", never),
     ("background", is_off),
+    // Parameters of the other interfaces. Here they are `input` and `text`.
+    ("messages", is_empty),
+    ("images", is_empty),
+    ("echo", is_off),
+    ("suffix", is_empty_text),
     ("response_format", is_text_format),
     ("functions", is_empty),
     ("function_call", is_none_or_auto),
@@ -57,8 +76,11 @@ pub(crate) const RESPONSES: &[Unsupported] = &[
     ("structured_outputs", is_empty),
 ];
 
-/// Extensions of other servers that no route supports.
+/// Extensions of other servers that no route supports, and what their own interfaces take as a part of the prompt.
 const EXTENSIONS: &[Unsupported] = &[
+    ("image_data", is_empty),
+    ("video_data", is_empty),
+    ("system", is_empty_text),
     ("prompt_logprobs", is_off),
     ("use_beam_search", is_off),
     ("length_penalty", is_one),
@@ -195,6 +217,7 @@ mod tests {
             ("thinking", json!({ "type": "enabled", "budget_tokens": 1024 })),
             ("thinking_token_budget", json!(64)),
             ("custom_params", json!({ "a": 1 })),
+            ("instructions", json!("Be strict.")),
         ] {
             let error = check(name, &value, CHAT).unwrap_err();
             assert!(serde_json::to_string(&error.body()).unwrap().contains(name));

@@ -71,39 +71,68 @@ impl From<ChosenRubric> for RubricChoice {
     }
 }
 
-/// A rubric, and where it is in the body.
-pub(super) struct RubricWithPath {
+/// A rubric, and its place in the body.
+pub(super) struct RubricWithPlace {
     pub(super) choice: RubricChoice,
-    /// The prefix of the path of its criteria and scale, for error messages.
-    pub(super) path: String,
+    pub(super) place: RubricPlace,
 }
 
-/// The prefix of the path of criteria and scale: `rubric.` for criteria inside `rubric`, else empty.
-pub(super) fn path_of_rubric(rubric: Option<&ChosenRubric>) -> &'static str {
-    match rubric {
-        Some(ChosenRubric::Inline(_)) => "rubric.",
-        Some(ChosenRubric::Name(_)) | None => "",
+/// The place of a rubric in a body, for errors.
+#[derive(Debug, Clone)]
+pub(super) struct RubricPlace {
+    /// The prefix of the path of its criteria and scale: it ends with a dot, or is empty.
+    path: String,
+    /// The length of criteria that are part of the body, in bytes; 0 for a rubric of the server.
+    criteria_bytes: usize,
+}
+
+impl RubricWithPlace {
+    /// A rubric whose criteria and scale have the prefix `path`.
+    pub(super) fn new(choice: RubricChoice, path: String) -> Self {
+        let criteria_bytes = match &choice {
+            RubricChoice::Inline { criteria, .. } => criteria.len(),
+            RubricChoice::Default | RubricChoice::Named(_) => 0,
+        };
+        Self { choice, place: RubricPlace { path, criteria_bytes } }
+    }
+
+    /// The rubric of a body, from `rubric` or from `criteria` and `scale` next to it.
+    ///
+    /// # Errors
+    /// When both are given, or a scale without criteria.
+    pub(super) fn choose(
+        rubric: Option<ChosenRubric>,
+        criteria: Option<String>,
+        scale: Option<ScaleBody>,
+    ) -> Result<Self, ApiError> {
+        let (choice, path) = match (rubric, criteria, scale) {
+            (None, None, None) => (RubricChoice::Default, ""),
+            (Some(rubric @ ChosenRubric::Inline(_)), None, None) => (rubric.into(), "rubric."),
+            (Some(rubric @ ChosenRubric::Name(_)), None, None) => (rubric.into(), ""),
+            (None, Some(criteria), scale) => {
+                (ChosenRubric::Inline(InlineRubric { criteria, scale }).into(), "")
+            }
+            (Some(_), _, _) => {
+                let message = "Give a rubric, or criteria and a scale, not both.";
+                return Err(ApiError::invalid("rubric", message));
+            }
+            (None, None, Some(_)) => {
+                let message = "A scale needs criteria beside it, which say what is scored.";
+                return Err(ApiError::invalid("scale", message));
+            }
+        };
+        Ok(Self::new(choice, path.to_owned()))
     }
 }
 
-/// The rubric of a body, from `rubric` or from `criteria` and `scale` next to it.
-///
-/// # Errors
-/// When both are given, or a scale without criteria.
-pub(super) fn choose_rubric(
-    rubric: Option<ChosenRubric>,
-    criteria: Option<String>,
-    scale: Option<ScaleBody>,
-) -> Result<RubricChoice, ApiError> {
-    match (rubric, criteria, scale) {
-        (None, None, None) => Ok(RubricChoice::Default),
-        (Some(rubric), None, None) => Ok(rubric.into()),
-        (None, Some(criteria), scale) => Ok(ChosenRubric::Inline(InlineRubric { criteria, scale }).into()),
-        (Some(_), _, _) => {
-            Err(ApiError::invalid("rubric", "Give a rubric, or criteria and a scale, not both."))
-        }
-        (None, None, Some(_)) => {
-            Err(ApiError::invalid("scale", "A scale needs criteria beside it, which say what is scored."))
-        }
+impl RubricPlace {
+    /// The prefix of the path of criteria and scale.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The length of criteria that are part of the body, in bytes; 0 if there are none.
+    pub(super) fn criteria_bytes(&self) -> usize {
+        self.criteria_bytes
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn export_rewards(evaluations: &Evaluations, body: &RewardsBody) {
 /// Exports the error code of a failed judgement for each of `count` responses.
 pub(super) fn export_failure(evaluations: &Evaluations, count: usize, error: &ApiError) {
     for response in 0..count {
-        let found = Err(error.code());
+        let found = Err(error.code().as_str());
         evaluations.tell(&Evaluation { name: "none", response, found, explanation: "" });
     }
 }

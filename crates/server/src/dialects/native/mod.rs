@@ -41,7 +41,7 @@ use crate::{
     service::{Service, state::AppState},
     telemetry::Evaluations,
 };
-use chosen_rubric::RubricWithPath;
+use chosen_rubric::{RubricPlace, RubricWithPlace};
 use ordered_verdict::OrderedVerdict;
 use receipt::ReceiptBody;
 use request::{JudgeBody, RequestedJudgement};
@@ -202,7 +202,7 @@ struct Judging<'a> {
 
 impl Judging<'_> {
     /// Judges the case by a rubric, and logs and exports the verdict.
-    async fn judge_by(&self, rubric: RubricWithPath, procedure: Procedure) -> Result<VerdictBody, ApiError> {
+    async fn judge_by(&self, rubric: RubricWithPlace, procedure: Procedure) -> Result<VerdictBody, ApiError> {
         let note = self.recorder.begin(&self.case, &rubric.choice);
         let body = match procedure {
             Procedure::Verdict(orders, ablation) => self.verdict(rubric, orders, ablation).await?,
@@ -213,7 +213,7 @@ impl Judging<'_> {
     }
 
     /// Judges the case again, compares the verdict with that of `receipt`, and logs and exports it.
-    async fn replay(&self, rubric: RubricWithPath, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
+    async fn replay(&self, rubric: RubricWithPlace, receipt: &ReceiptBody) -> Result<VerdictBody, ApiError> {
         let note = self.recorder.begin(&self.case, &rubric.choice);
         let body = self.replayed_verdict(rubric, receipt).await?;
         self.record(note, &body);
@@ -221,12 +221,13 @@ impl Judging<'_> {
     }
 
     /// Starts a streamed verdict.
-    async fn start_stream(self, rubric: RubricWithPath) -> Result<StartedStream, ApiError> {
+    async fn start_stream(self, rubric: RubricWithPlace) -> Result<StartedStream, ApiError> {
         let Self { state, recorder, reporter, case, options } = self;
         let note = recorder.begin(&case, &rubric.choice);
-        let verdict = state.judge.judge(&JudgeRequest { case, choice: rubric.choice, options }).await;
-        let verdict = verdict.map_err(|error| reporter.failure(state, error).in_rubric(&rubric.path))?;
-        Ok(StartedStream { verdict, note, reporter })
+        let RubricWithPlace { choice, place } = rubric;
+        let verdict = state.judge.judge(&JudgeRequest { case, choice, options }).await;
+        let verdict = verdict.map_err(|error| reporter.failure(state, error, &place))?;
+        Ok(StartedStream { verdict, note, reporter, place })
     }
 
     /// The request to judge the case by this rubric.
@@ -237,13 +238,13 @@ impl Judging<'_> {
     /// Judges the case in the given orders, and with an ablation also without its images.
     async fn verdict(
         &self,
-        rubric: RubricWithPath,
+        rubric: RubricWithPlace,
         orders: Orders,
         ablation: ImageAblation,
     ) -> Result<VerdictBody, ApiError> {
-        let RubricWithPath { choice, path } = rubric;
+        let RubricWithPlace { choice, place } = rubric;
         let judge = &self.state.judge;
-        let failure = |error| self.failure(error, &path);
+        let failure = |error| self.failure(error, &place);
         let mut request = self.request(choice);
         // The difference to the verdict without images is computed from the distributions.
         request.options.distribution |= ablation == ImageAblation::On;
@@ -259,11 +260,11 @@ impl Judging<'_> {
     }
 
     /// Draws `count` verdicts, and summarises them.
-    async fn samples(&self, rubric: RubricWithPath, count: usize) -> Result<VerdictBody, ApiError> {
-        let RubricWithPath { choice, path } = rubric;
+    async fn samples(&self, rubric: RubricWithPlace, count: usize) -> Result<VerdictBody, ApiError> {
+        let RubricWithPlace { choice, place } = rubric;
         let Service { judge, metrics, .. } = &self.state.service;
         let samples = judge.judge_samples(&self.request(choice), count).await;
-        let samples = samples.map_err(|error| self.failure(error, &path))?;
+        let samples = samples.map_err(|error| self.failure(error, &place))?;
         for verdict in &samples.verdicts {
             match verdict {
                 Ok(judgement) => metrics.verdict(judgement, Task::Judge),
@@ -271,18 +272,18 @@ impl Judging<'_> {
             }
         }
         let body = VerdictBody::samples(samples, judge.model());
-        body.ok_or_else(|| self.failure(JudgeError::Silent, &path))
+        body.ok_or_else(|| self.failure(JudgeError::Silent, &place))
     }
 
     /// Judges the case under the conditions of `receipt`, and compares the verdict with that of the receipt.
     async fn replayed_verdict(
         &self,
-        rubric: RubricWithPath,
+        rubric: RubricWithPlace,
         receipt: &ReceiptBody,
     ) -> Result<VerdictBody, ApiError> {
-        let RubricWithPath { choice, path } = rubric;
+        let RubricWithPlace { choice, place } = rubric;
         let Service { judge, metrics, .. } = &self.state.service;
-        let failure = |error| self.failure(error, &path);
+        let failure = |error| self.failure(error, &place);
         if receipt.has_weights_digest() {
             judge.weights_known().await;
         }
@@ -295,9 +296,9 @@ impl Judging<'_> {
         Ok(VerdictBody::replayed(judgement, receipt, judge.model()))
     }
 
-    /// Reports a failed judgement by the rubric at `path`, and returns its error.
-    fn failure(&self, error: JudgeError, path: &str) -> ApiError {
-        self.reporter.failure(self.state, error).in_rubric(path)
+    /// Reports a failed judgement by the rubric at `place`, and returns its error.
+    fn failure(&self, error: JudgeError, place: &RubricPlace) -> ApiError {
+        self.reporter.failure(self.state, error, place)
     }
 
     /// Writes a verdict to the judging log and exports it to the trace collector.
@@ -315,11 +316,12 @@ struct Reporter {
 }
 
 impl Reporter {
-    /// Counts and exports a failed judgement, and returns its error with the field of the request that caused it.
-    fn failure(&self, state: &AppState, error: JudgeError) -> ApiError {
-        let field = self.fields.at_fault(&error);
+    /// Counts and exports a failed judgement by the rubric at `place`, and returns its error with the field of the
+    /// request that caused it.
+    fn failure(&self, state: &AppState, error: JudgeError, place: &RubricPlace) -> ApiError {
+        let field = self.fields.at_fault(&error, "", place);
         count_failed_verdict(&state.metrics, &error);
-        let error = ApiError::from_judge(error, Dialect::Native);
+        let error = ApiError::from_judge(error, Dialect::Native).in_rubric(place.path());
         evaluations::export_failure(&self.evaluations, self.fields.response_count(), &error);
         match field {
             Some(field) => error.with_param(field),
@@ -328,16 +330,17 @@ impl Reporter {
     }
 }
 
-/// A streamed verdict that has started, with its line of the judging log.
+/// A streamed verdict that has started, with its line of the judging log and the place of its rubric.
 struct StartedStream {
     verdict: VerdictStream,
     note: Note,
     reporter: Reporter,
+    place: RubricPlace,
 }
 
 /// The verdict as server-sent events. When the client disconnects, the stream is dropped, which cancels the work.
 fn events(state: AppState, started: StartedStream) -> impl IntoResponse {
-    let StartedStream { verdict, mut note, reporter } = started;
+    let StartedStream { verdict, mut note, reporter, place } = started;
     let (outcome, writer_outcome) = StreamOutcome::pair();
     let events = verdict.map(move |event| {
         let event = match event {
@@ -355,7 +358,7 @@ fn events(state: AppState, started: StartedStream) -> impl IntoResponse {
                 sse::event(Some("verdict"), &body)
             }
             Err(error) => {
-                let error = reporter.failure(&state, error);
+                let error = reporter.failure(&state, error, &place);
                 writer_outcome.end(error.outcome());
                 sse::event(Some("error"), &error.body())
             }

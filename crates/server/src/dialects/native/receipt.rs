@@ -5,7 +5,10 @@ use judge::{Calibration, Conditions, Receipt, Sampling};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{error::ApiError, hexadecimal::hexadecimal};
+use crate::{
+    error::{ApiError, ErrorCode},
+    hexadecimal::hexadecimal,
+};
 
 /// What a verdict depended on. Sent as `expect` with the same request, it replays the verdict.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
@@ -174,7 +177,7 @@ impl ReceiptBody {
         };
         let descriptions: Vec<String> = differences.iter().map(describe).collect();
         let message = format!("This is not what the receipt is of: {}.", descriptions.join("; "));
-        let error = ApiError::new(StatusCode::CONFLICT, "receipt_mismatch", message);
+        let error = ApiError::new(StatusCode::CONFLICT, ErrorCode::ReceiptMismatch, message);
         Err(error.with_param(format!("expect.{first}")))
     }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    chosen_rubric::{ChosenRubric, RubricWithPath, choose_rubric, path_of_rubric},
+    chosen_rubric::{ChosenRubric, RubricWithPlace},
     evaluations,
     guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
     receipt::ReceiptBody,
@@ -193,8 +193,8 @@ const MAX_RUBRICS: usize = 64;
 
 /// The rubric of a request, or its list of rubrics.
 enum Rubrics {
-    One(RubricWithPath),
-    Several(Vec<RubricWithPath>),
+    One(RubricWithPlace),
+    Several(Vec<RubricWithPlace>),
 }
 
 impl From<OrderBody> for Orders {
@@ -293,10 +293,7 @@ impl JudgeBody {
     fn take_rubrics(&mut self) -> Result<Rubrics, ApiError> {
         let (rubric, criteria, scale) = (self.rubric.take(), self.criteria.take(), self.scale.take());
         match self.rubrics.take() {
-            None => Ok(Rubrics::One(RubricWithPath {
-                path: path_of_rubric(rubric.as_ref()).to_owned(),
-                choice: choose_rubric(rubric, criteria, scale)?,
-            })),
+            None => Ok(Rubrics::One(RubricWithPlace::choose(rubric, criteria, scale)?)),
             Some(_) if rubric.is_some() || criteria.is_some() || scale.is_some() => {
                 Err(ApiError::invalid("rubrics", "Give one rubric or several, not both."))
             }
@@ -304,11 +301,10 @@ impl JudgeBody {
                 Err(ApiError::invalid("rubrics", format!("Give 1 to {MAX_RUBRICS} rubrics.")))
             }
             Some(several) => {
-                let with_path = |(index, rubric): (usize, ChosenRubric)| RubricWithPath {
-                    choice: rubric.into(),
-                    path: format!("rubrics[{index}]."),
+                let with_place = |(index, rubric): (usize, ChosenRubric)| {
+                    RubricWithPlace::new(rubric.into(), format!("rubrics[{index}]."))
                 };
-                Ok(Rubrics::Several(several.into_iter().enumerate().map(with_path).collect()))
+                Ok(Rubrics::Several(several.into_iter().enumerate().map(with_place).collect()))
             }
         }
     }

@@ -1,17 +1,17 @@
 //! The kind of answer that a request to `/judge` asks for.
 
-use super::{chosen_rubric::RubricWithPath, receipt::ReceiptBody};
+use super::{chosen_rubric::RubricWithPlace, receipt::ReceiptBody};
 
 /// The kind of answer that a request asks for, with the rubric or the rubrics.
 pub(super) enum RequestedAnswer {
     /// A streamed verdict.
-    Stream(RubricWithPath),
+    Stream(RubricWithPlace),
     /// A verdict again, to be compared with the receipt of an earlier one.
-    Replay(RubricWithPath, Box<ReceiptBody>),
+    Replay(RubricWithPlace, Box<ReceiptBody>),
     /// A verdict by one rubric.
-    One(RubricWithPath, Procedure),
+    One(RubricWithPlace, Procedure),
     /// A verdict by each of several rubrics.
-    Several(Vec<RubricWithPath>, Procedure),
+    Several(Vec<RubricWithPlace>, Procedure),
 }
 
 impl RequestedAnswer {

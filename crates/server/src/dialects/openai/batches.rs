@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     batches::route_of,
-    error::{ApiError, ErrorBody, NoStorage, NotStored, quoted},
+    error::{ApiError, ErrorBody, ErrorCode, NoStorage, NotStored, quoted},
     extract::{caller::RequestCaller, json_body::JsonBytes},
     request::query,
     service::state::AppState,
@@ -292,13 +292,13 @@ pub(super) async fn create(
     let batch_or_purpose = store.run(begin).await.map_err(|error| match error {
         StoreError::UnknownFile { id } => {
             let message = format!("There is no file {}.", quoted(&id));
-            ApiError::invalid("input_file_id", message).with_code("unknown_file")
+            ApiError::invalid("input_file_id", message).with_code(ErrorCode::UnknownFile)
         }
         other => other.into(),
     })?;
     let batch = batch_or_purpose.map_err(|purpose| {
         let message = format!("The purpose of the input is {}, not batch.", purpose.as_str());
-        ApiError::invalid("input_file_id", message).with_code("invalid_purpose")
+        ApiError::invalid("input_file_id", message).with_code(ErrorCode::InvalidPurpose)
     })?;
     store.notify();
     Ok(Json(batch.into()))

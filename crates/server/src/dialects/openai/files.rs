@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     access::Grant,
-    error::{ApiError, ErrorBody, NoStorage, NotStored, quoted},
+    error::{ApiError, ErrorBody, ErrorCode, NoStorage, NotStored, quoted},
     extract::caller::RequestCaller,
     images,
     request::query,
@@ -337,13 +337,13 @@ struct Upload {
 /// Refuses a file that does not begin like an image, so that the error occurs on upload rather than on use.
 fn check_image(beginning: &[u8]) -> Result<(), ApiError> {
     if beginning.is_empty() {
-        return Err(ApiError::image("file", "It is empty").with_code("empty_image_file"));
+        return Err(ApiError::image("file", "It is empty").with_code(ErrorCode::EmptyImageFile));
     }
     if images::format_of(beginning).is_some() {
         return Ok(());
     }
     let message = "It is none of PNG, JPEG, WebP, GIF and BMP, whatever it is called";
-    Err(ApiError::image("file", message).with_code("unsupported_image_media_type"))
+    Err(ApiError::image("file", message).with_code(ErrorCode::UnsupportedImageMediaType))
 }
 
 /// Streams a field to the disk. No thread is blocked by a slow client.

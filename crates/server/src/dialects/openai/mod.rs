@@ -35,7 +35,7 @@ use super::{
     },
 };
 use crate::{
-    error::{ApiError, Dialect, GenerationErrors, UnknownModel},
+    error::{ApiError, Dialect, ErrorCode, GenerationErrors, UnknownModel},
     extract::{
         caller::{MAX_SALT_BYTES, RequestCaller},
         json_body::JsonBytes,
@@ -165,7 +165,7 @@ fn restrict_cache(caller: &mut Caller, salt: Option<&str>) -> Result<(), ApiErro
     let Some(salt) = salt else { return Ok(()) };
     if salt.len() > MAX_SALT_BYTES {
         let message = format!("cache_salt has at most {MAX_SALT_BYTES} bytes.");
-        return Err(ApiError::invalid("cache_salt", message).with_code("string_too_long"));
+        return Err(ApiError::invalid("cache_salt", message).with_code(ErrorCode::StringTooLong));
     }
     caller.client.terms.cache_salt = salt.into();
     Ok(())
@@ -252,7 +252,7 @@ async fn respond(
 ) -> Result<Response, ApiError> {
     let ChatRequest { prompt, images, params, logprobs, texts, stream, call, .. } = request;
     let TextCounts { returned, generated } = texts;
-    let api_error = |error| images.api_error(error);
+    let api_error = |error| images.api_error(error, "messages");
     let choices = state.judge.complete(prompt, &params, generated).await.map_err(api_error)?;
     if let Some(options) = stream {
         let events = stream::events(choices, header, call, options);

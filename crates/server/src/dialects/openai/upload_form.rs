@@ -24,7 +24,7 @@ use axum::{
 use futures::Stream;
 
 use crate::{
-    error::{ApiError, Dialect},
+    error::{ApiError, Dialect, ErrorCode},
     extract::json_body::incomplete,
     request::body_memory::{BodyReservation, NoRoom},
     service::state::AppState,
@@ -89,7 +89,11 @@ impl UploadForm {
         let (head, body) = request.into_parts();
         if !is_form(&head.headers) {
             let message = "The body must be a form, with the header content-type: multipart/form-data.";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                ErrorCode::UnsupportedMediaType,
+                message,
+            ));
         }
         let memory = state.begin_body(&head.extensions);
         let counted = Arc::new(Mutex::new(Counted { memory, outside: 0, reserved: 0 }));
@@ -261,5 +265,5 @@ fn no_room(reason: NoRoom) -> ApiError {
 /// The error for a body that is not the form of an upload.
 fn invalid_form(reason: &str) -> ApiError {
     let message = format!("The body must be multipart form data with the fields file and purpose: {reason}.");
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_form", message)
+    ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidForm, message)
 }

@@ -1,11 +1,41 @@
 //! Parts of bodies that several interfaces of this module share.
 
 use judge::Usage;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use super::scorer::SampleScore;
-use crate::dialects::usage::PromptDetails;
+use crate::{
+    dialects::{parameters, usage::PromptDetails},
+    error::{ApiError, ErrorCode},
+    extract::json_body::JsonBytes,
+};
+
+/// The members in which other servers take the images of a sample.
+const IMAGES: [&str; 7] =
+    ["image", "images", "image_data", "multi_modal_data", "video", "videos", "video_data"];
+
+/// Parses the body of a route of reward models.
+///
+/// # Errors
+/// When it is invalid, or has images in members that are not read: unlike a parameter that is ignored, an image that is
+/// left out would make the reward that of another question.
+pub(super) fn parse_rewarded<T: DeserializeOwned>(body: &JsonBytes) -> Result<T, ApiError> {
+    let parsed = body.parse()?;
+    let members = parameters::members_if(body, |name| IMAGES.contains(&name))?.unwrap_or_default();
+    let is_given =
+        |name: &&str| members.get(*name).is_some_and(|value| !parameters::asks_for_nothing(name, value));
+    match IMAGES.into_iter().find(is_given) {
+        Some(name) => {
+            let message = format!(
+                "Images are not read from {name} here: give them in the text, as data URLs, in the parts of a message, or \
+                 in the label."
+            );
+            Err(ApiError::invalid(name, message).with_code(ErrorCode::UnsupportedParameter))
+        }
+        None => Ok(parsed),
+    }
+}
 
 /// Figures of a sample in SGLang's own form.
 #[derive(Debug, Serialize, ToSchema)]

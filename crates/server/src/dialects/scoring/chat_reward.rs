@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    bodies::ScoreUsage,
+    bodies::{ScoreUsage, parse_rewarded},
     examples,
     messages::{self, Turn},
     sample::Sample,
@@ -81,7 +81,7 @@ pub(super) fn sample(mut turns: Vec<Turn>, reader: &ImageReader<'_>) -> Result<S
 )]
 pub(super) async fn reward(scorer: Scorer, body: JsonBytes) -> Result<Json<ChatRewardResponse>, ApiError> {
     let read = scorer.read(body, |body, reader| {
-        let ChatRewardBody { model, messages } = body.parse()?;
+        let ChatRewardBody { model, messages } = parse_rewarded(body)?;
         Ok((model, sample(messages, reader)?))
     });
     let ((model, sample), _memory) = read.await?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    bodies::{MetaInfo, ScoreUsage},
+    bodies::{MetaInfo, ScoreUsage, parse_rewarded},
     chat_reward, examples,
     messages::Turn,
     sample::Sample,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     dialects::one_or_many::OneOrMany,
-    error::{ApiError, ErrorBody, ScoringErrors},
+    error::{ApiError, ErrorBody, ErrorCode, ScoringErrors},
     extract::json_body::JsonBytes,
     images::ImageReader,
     process::clock::unix_seconds,
@@ -159,7 +159,7 @@ impl Classified {
     /// Scores the samples of a body.
     async fn score(scorer: &Scorer, body: JsonBytes) -> Result<Self, ApiError> {
         let read = scorer.read(body, |body, reader| {
-            let mut body: ClassifyBody = body.parse()?;
+            let mut body: ClassifyBody = parse_rewarded(body)?;
             let model = scorer.response_model(body.model.take())?;
             let encoding = body.encoding_format.unwrap_or_default();
             Ok(((model, encoding), body.samples(reader)?))
@@ -330,7 +330,7 @@ pub(super) async fn embeddings(scorer: Scorer, body: JsonBytes) -> Result<Json<V
 /// transcripts, and are told that there are none.
 fn without_embeddings(error: ApiError) -> ApiError {
     let Some(param) = error.param().filter(|param| param.starts_with("input")) else { return error };
-    if !["unknown_transcript", "invalid_request"].contains(&error.code()) {
+    if ![ErrorCode::UnknownTranscript, ErrorCode::InvalidRequest].contains(&error.code()) {
         return error;
     }
     let message = format!(

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     dialects::{null_as_default, parameters},
-    error::{ApiError, Dialect, ErrorBody, ScoringErrors},
+    error::{ApiError, Dialect, ErrorBody, ErrorCode, ScoringErrors},
     extract::json_body::JsonBytes,
     process::clock::unix_seconds,
     request::id,
@@ -224,7 +224,7 @@ impl LabelTokens {
                 "{} asks for {all} probabilities in all; one answer has at most {MAX_PROBABILITIES}.",
                 Self::NAME
             );
-            return Err(ApiError::invalid(Self::NAME, message).with_code("array_too_long"));
+            return Err(ApiError::invalid(Self::NAME, message).with_code(ErrorCode::ArrayTooLong));
         }
         match self {
             Self::ForAll(tokens) => {

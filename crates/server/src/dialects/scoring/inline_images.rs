@@ -3,7 +3,7 @@
 use judge::EncodedImage;
 
 use crate::{
-    error::{ApiError, LONGEST_VALUE, brief},
+    error::{ApiError, ErrorCode, LONGEST_VALUE, brief},
     images::{self, ImageReader},
     json::data_urls::urls_in,
 };
@@ -25,7 +25,7 @@ fn unknown_image(name: &str, path: &str) -> ApiError {
         "{MARK_START}{name}> names no image: a mark has the id of a registered image (file-…) or its SHA-256, which is 64 digits. \
          Register it with POST /v1/files and purpose=vision."
     );
-    ApiError::invalid(path, message).with_code("unknown_image")
+    ApiError::invalid(path, message).with_code(ErrorCode::UnknownImage)
 }
 
 /// Removes the images from a text that contains them as data URLs, each with the mark or the Markdown around it. Other

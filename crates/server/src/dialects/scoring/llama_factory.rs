@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    bodies::parse_rewarded,
     examples,
     sample::Sample,
     scorer::{ScoreQuery, Scorer},
@@ -53,7 +54,7 @@ pub(super) struct EvaluationResponse {
 pub(super) async fn evaluate(scorer: Scorer, body: JsonBytes) -> Result<Json<EvaluationResponse>, ApiError> {
     let path = |index: usize| format!("messages[{index}]");
     let read = scorer.read(body, |body, reader| {
-        let EvaluationBody { model, messages } = body.parse()?;
+        let EvaluationBody { model, messages } = parse_rewarded(body)?;
         let model = scorer.response_model(model)?;
         let samples = messages.iter().enumerate();
         let samples = samples.map(|(index, text)| Sample::of_transcript(text, None, &path(index), reader));

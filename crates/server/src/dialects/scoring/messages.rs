@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use super::{sample::Sample, text_or_parts::TextOrParts, transcript::Transcript};
 use crate::{
-    dialects::content::Content,
-    error::ApiError,
+    dialects::content::{self, Content},
+    error::{ApiError, ErrorCode},
     images::ImageReader,
     json::{limits::JsonLimits, object::only_from_objects},
 };
@@ -26,6 +26,14 @@ pub(super) struct Turn {
     /// The older form of `tool_calls`.
     #[schema(value_type = Option<Object>)]
     function_call: Option<IgnoredAny>,
+    /// Images and videos beside the content, as other interfaces have them. They are refused: a reward without them
+    /// would be that of another question.
+    #[schema(ignore)]
+    images: Option<Value>,
+    #[schema(ignore)]
+    image: Option<Value>,
+    #[schema(ignore)]
+    videos: Option<Value>,
 }
 
 only_from_objects!(Turn);
@@ -52,8 +60,9 @@ impl Turn {
     /// # Errors
     /// When it has no content, whose score would be that of an empty text, or has images.
     pub(super) fn into_answer(self, path: &str, reader: &ImageReader<'_>) -> Result<String, ApiError> {
-        let content = self.content.ok_or_else(|| without_content(path))?;
-        TextOrParts::Parts { content }.text(path, reader)
+        let Self { content, images, image, .. } = self;
+        let content = content.ok_or_else(|| without_content(path))?;
+        TextOrParts::Parts { content, images, image }.text(path, reader)
     }
 }
 
@@ -82,7 +91,7 @@ impl PromptBody {
                 let most = limits.messages;
                 let message =
                     format!("{path} has more than {most} elements, which is the limit (max_messages).");
-                Err(ApiError::invalid(path, message).with_code("array_too_long"))
+                Err(ApiError::invalid(path, message).with_code(ErrorCode::ArrayTooLong))
             }
             Ok(turns) if !turns.is_empty() => Ok(Self::Messages(turns)),
             Ok(_) | Err(_) => Ok(Self::Text(text)),
@@ -136,8 +145,11 @@ fn read(
 ) -> Result<Sample, ApiError> {
     let (mut texts, mut images) = (Vec::new(), Vec::new());
     for (index, turn) in turns.into_iter().enumerate() {
-        let Turn { role, content, tool_calls, function_call } = turn;
-        let path = format!("{path}[{index}].content");
+        let Turn { role, content, tool_calls, function_call, images: beside, image, videos } = turn;
+        let path = format!("{path}[{index}]");
+        let beside = [("images", beside.as_ref()), ("image", image.as_ref()), ("videos", videos.as_ref())];
+        content::refuse_beside(beside, &path)?;
+        let path = format!("{path}.content");
         let text = match content {
             Some(content) => {
                 // What the policy wrote is its text, whatever it looks like.
@@ -236,7 +248,7 @@ mod tests {
         };
         assert!(matches!(parsed(2).unwrap(), PromptBody::Messages(turns) if turns.len() == 2));
         let refused = parsed(3).unwrap_err();
-        assert_eq!((refused.code(), refused.param()), ("array_too_long", Some("prompts[1]")));
+        assert_eq!((refused.code(), refused.param()), (ErrorCode::ArrayTooLong, Some("prompts[1]")));
     }
 
     #[test]

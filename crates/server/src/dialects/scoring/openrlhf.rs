@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    bodies::parse_rewarded,
     examples,
     messages::{self, PromptBody},
     sample::Sample,
@@ -82,7 +83,7 @@ pub(super) async fn get_reward(scorer: Scorer, body: JsonBytes) -> Result<Respon
 
 /// The rewards of a body in this form.
 pub(super) async fn rewards(scorer: &Scorer, body: JsonBytes) -> Result<GetRewardResponse, ApiError> {
-    let read = scorer.read(body, |body, reader| samples(body.parse()?, scorer.limits(), reader));
+    let read = scorer.read(body, |body, reader| samples(parse_rewarded(body)?, scorer.limits(), reader));
     let (samples, _memory) = read.await?;
     let scored = scorer.score(samples, |index| format!("query[{index}]")).await?;
     Ok(GetRewardResponse {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dialects::{content::ImageUrl, one_or_many::OneOrMany},
-    error::{ApiError, image_of},
+    error::{ApiError, ErrorCode, image_of},
     images::ImageReader,
     json::errors,
 };
@@ -237,25 +237,32 @@ impl Sample {
         self.question.len() + self.response.len() + more
     }
 
-    /// The question that the critic reads.
+    /// The question that the critic reads, without the white space around it.
     fn whole_question(&self) -> String {
+        let question = self.question.trim();
         match &self.instruction {
-            Some(instruction) => format!("{instruction}\n\n{}", self.question),
-            None => String::from(&*self.question),
+            Some(instruction) => format!("{instruction}\n\n{question}"),
+            None => question.to_owned(),
         }
+    }
+
+    /// The response without the white space around it, which a transcript does not tell from that of its format.
+    fn bare_response(&self) -> String {
+        self.response.trim().to_owned()
     }
 
     /// The case to judge.
     pub(super) fn into_case(self) -> Case {
         let question = self.whole_question();
-        let responses = Responses::One(self.response);
+        let responses = Responses::One(self.bare_response());
         Case { images: self.images, reference: self.reference, ..Case::new(question, responses) }
     }
 
     /// The case to compare the response, which is the first, with the reference; `None` without a reference.
     pub(super) fn into_pair(self) -> Option<Case> {
         let question = self.whole_question();
-        let responses = Responses::Pair(self.response, self.reference?);
+        let response = self.bare_response();
+        let responses = Responses::Pair(response, self.reference?);
         Some(Case { images: self.images, ..Case::new(question, responses) })
     }
 }
@@ -265,7 +272,7 @@ fn unknown_transcript(path: &str) -> ApiError {
     let message = format!(
         "{path} is no transcript of a chat format that is known here, with a question and an answer to it."
     );
-    ApiError::invalid(path, message).with_code("unknown_transcript")
+    ApiError::invalid(path, message).with_code(ErrorCode::UnknownTranscript)
 }
 
 #[cfg(test)]
@@ -313,7 +320,7 @@ mod tests {
         let with = |label: Value| sample.clone().with_label(Some(label), "labels[0]", &reader);
         let named = with(json!({ "question": "<image:file-1> Which animal?" })).unwrap();
         assert_eq!((&*named.question, named.images.len()), ("Which animal?", 1));
-        assert_eq!(with(json!({ "question": "<image:a.png>" })).unwrap_err().code(), "unknown_image");
+        assert_eq!(with(json!({ "question": "<image:a.png>" })).unwrap_err().code(), ErrorCode::UnknownImage);
         assert_eq!(with(json!("42")).unwrap().reference.as_deref(), Some("42"));
         let number = with(json!({ "image": null, "images": IMAGE, "reference": 42 })).unwrap();
         assert_eq!((number.reference.as_deref(), number.images.len()), (Some("42"), 1));
@@ -378,7 +385,7 @@ mod tests {
         }
         for name in ["SHA256", "sha256:abc", &digest[1..], "scene.png", "https://a.example/b.png", ""] {
             let error = sample_of(&format!("<image:{name}> What is it?")).unwrap_err();
-            assert_eq!((error.code(), error.param()), ("unknown_image", Some("query[0]")), "{name}");
+            assert_eq!((error.code(), error.param()), (ErrorCode::UnknownImage, Some("query[0]")), "{name}");
         }
         for question in
             ["<image>\nWhat is it?", "What does <image: mean?", "a <image: b\n c > d", "<image:<b>"]

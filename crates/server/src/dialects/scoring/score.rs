@@ -20,7 +20,7 @@ use crate::{
         one_or_many::OneOrMany,
         parameters::{self, Members},
     },
-    error::{ApiError, ErrorBody, ScoringErrors},
+    error::{ApiError, ErrorBody, ErrorCode, ScoringErrors},
     extract::json_body::JsonBytes,
     images::ImageReader,
     process::clock::unix_seconds,
@@ -93,7 +93,7 @@ struct Pairs {
 #[schema(as = AskedBody)]
 enum ScoreOrTokensBody {
     /// Pairs to score.
-    Answers(ScoreBody),
+    Answers(Box<ScoreBody>),
     /// Tokens whose probabilities are returned, in SGLang's form.
     Tokens(GenerativeBody),
 }
@@ -241,7 +241,7 @@ impl ScoreBody {
         complete.next().ok_or_else(|| {
             let message = "Give queries and documents, queries and items, data_1 and data_2, or text_1 and text_2; or query and \
                            items with label_token_ids.";
-            ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+            ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, message)
         })
     }
 

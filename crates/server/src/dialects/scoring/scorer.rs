@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::sample::Sample;
 use crate::{
-    error::{ApiError, Dialect, count_failed_verdict},
+    error::{ApiError, Dialect, ErrorCode, count_failed_verdict},
     extract::json_body::JsonBytes,
     images::{self, ImageReader},
     json::limits::JsonLimits,
@@ -139,7 +139,7 @@ impl From<ScoreError> for ApiError {
             ScoreError::NoNumber => {
                 tracing::error!("a verdict is not a finite score");
                 let message = "The verdict is not a finite score, so that there is no reward.";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "numerical_error", message)
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::NumericalError, message)
             }
         }
     }
@@ -330,18 +330,17 @@ impl Scorer {
 
     /// The index of the first sample that lacks what the URL requires, and the error for it.
     fn first_refused(&self, samples: &[Sample]) -> Option<(usize, ApiError)> {
-        let refused =
-            |code: &'static str, message: &str| ApiError::new(StatusCode::BAD_REQUEST, code, message);
+        let refused = |code: ErrorCode, message: &str| ApiError::new(StatusCode::BAD_REQUEST, code, message);
         let needs_image = self.image == ImageRequirement::Required;
         let image = samples.iter().position(|sample| needs_image && sample.images.is_empty()).map(|index| {
             let message = "There is no image, and image=required refuses samples without one.";
-            (index, refused("image_required", message))
+            (index, refused(ErrorCode::ImageRequired, message))
         });
         let needs_reference = self.comparison == Comparison::WithReference;
         let reference = || {
             let index = samples.iter().position(|sample| needs_reference && sample.reference.is_none())?;
             let message = "There is no reference, and reward=pair compares each response with one.";
-            Some((index, refused("reference_required", message)))
+            Some((index, refused(ErrorCode::ReferenceRequired, message)))
         };
         image.or_else(reference)
     }
@@ -425,7 +424,10 @@ mod tests {
         assert_eq!(expected_score(Outcome::Score(2.0), Some(&scores)), Some(1.5));
         assert_eq!(expected_score(preference, Some(&scores)), None);
         let told = ApiError::from(ScoreError::NoNumber);
-        assert_eq!((told.code(), told.outcome()), ("numerical_error", crate::metrics::Outcome::Failed));
+        assert_eq!(
+            (told.code(), told.outcome()),
+            (ErrorCode::NumericalError, crate::metrics::Outcome::Failed)
+        );
     }
 
     #[test]

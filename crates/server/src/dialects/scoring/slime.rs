@@ -6,6 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    bodies::parse_rewarded,
     examples,
     messages::{self, PromptBody},
     sample::Sample,
@@ -53,7 +54,7 @@ pub(super) async fn remote_rm(scorer: Scorer, body: JsonBytes) -> Result<Respons
 
 /// The reward of a body in this form.
 pub(super) async fn reward(scorer: &Scorer, body: JsonBytes) -> Result<f64, ApiError> {
-    let read = scorer.read(body, |body, reader| sample(body.parse()?, scorer.limits(), reader));
+    let read = scorer.read(body, |body, reader| sample(parse_rewarded(body)?, scorer.limits(), reader));
     let (sample, _memory) = read.await?;
     let scored = scorer.score(vec![sample], |_| "response".into()).await?;
     Ok(scored[0].reward)

@@ -14,7 +14,10 @@ use super::{
     scorer::{SampleScore, ScoreQuery, Scorer},
 };
 use crate::{
-    dialects::parameters, error::ApiError, extract::json_body::JsonBytes, images::ImageReader,
+    dialects::parameters,
+    error::{ApiError, ErrorCode},
+    extract::json_body::JsonBytes,
+    images::ImageReader,
     metrics::Outcome,
 };
 
@@ -39,15 +42,12 @@ pub(super) fn has_tei_form(body: &JsonBytes) -> bool {
 
 /// The error for an empty list.
 pub(super) fn empty_list(name: &str) -> ApiError {
-    ApiError::invalid(name, format!("{name} is empty.")).with_code(EMPTY_LIST)
+    ApiError::invalid(name, format!("{name} is empty.")).with_code(ErrorCode::EmptyBatch)
 }
-
-/// The code of the error for an empty list, which is `Empty` in this form.
-const EMPTY_LIST: &str = "empty_batch";
 
 /// Writes an error in this form and keeps its headers.
 pub(super) fn error_response(error: ApiError) -> Response {
-    let (message, is_empty_list) = (error.message().to_owned(), error.code() == EMPTY_LIST);
+    let (message, is_empty_list) = (error.message().to_owned(), error.code() == ErrorCode::EmptyBatch);
     let is_refused = error.outcome() == Outcome::Refused && !error.is_out_of_service();
     let (mut head, _) = error.into_response().into_parts();
     let (status, error_type) = match head.status {
@@ -175,14 +175,14 @@ mod tests {
 
     #[test]
     fn each_kind_of_error_has_its_status() {
-        let plain = |status| ApiError::new(status, "code", "");
+        let plain = |status| ApiError::new(status, ErrorCode::InvalidRequest, "");
         for (error, status) in [
             (empty_list("texts"), 400),
             (ApiError::invalid("texts", ""), 422),
             (ApiError::full(Dialect::Native, ""), 429),
             (ApiError::limited("").with_retry_after(1).unavailable(), 429),
             (plain(StatusCode::SERVICE_UNAVAILABLE), 503),
-            (ApiError::out_of_service("draining", ""), 503),
+            (ApiError::out_of_service(ErrorCode::Draining, ""), 503),
             (plain(StatusCode::INTERNAL_SERVER_ERROR), 424),
         ] {
             assert_eq!(error_response(error.clone()).status().as_u16(), status, "{error:?}");

@@ -2,11 +2,12 @@
 
 use judge::EncodedImage;
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    dialects::content::{Content, ContentPart, ImageUrl},
-    error::ApiError,
+    dialects::content::{self, Content, ContentPart, ImageUrl},
+    error::{ApiError, ErrorCode},
     images::ImageReader,
     json::object::only_from_objects,
 };
@@ -21,6 +22,11 @@ pub(super) enum TextOrParts {
     Parts {
         /// The parts.
         content: Content,
+        /// Images beside them, which are refused.
+        #[schema(ignore)]
+        images: Option<Value>,
+        #[schema(ignore)]
+        image: Option<Value>,
     },
     /// Text in an object.
     Object(Box<TextAndImage>),
@@ -36,6 +42,9 @@ pub(super) struct TextAndImage {
     text: String,
     /// The image.
     image: Option<ImageUrl>,
+    /// Several images, which are refused: they would be parts.
+    #[schema(ignore)]
+    images: Option<Value>,
 }
 
 /// What Jina's clients rank, or rank by: any of these forms, or an image alone.
@@ -68,12 +77,16 @@ impl TextOrParts {
         match self {
             Self::Text(text) => Ok((text, Vec::new())),
             Self::Object(object) => {
-                let TextAndImage { text, image } = *object;
+                let TextAndImage { text, image, images } = *object;
+                content::refuse_beside([("images", images.as_ref())], path)?;
                 let image = image.map(|image| image.read(path, reader)).transpose()?;
                 Ok((text, image.into_iter().collect()))
             }
             Self::List(parts) => Content::Parts(parts).into_text_and_images(path, reader),
-            Self::Parts { content } => content.into_text_and_images(path, reader),
+            Self::Parts { content, images, image } => {
+                content::refuse_beside([("images", images.as_ref()), ("image", image.as_ref())], path)?;
+                content.into_text_and_images(path, reader)
+            }
         }
     }
 
@@ -96,7 +109,7 @@ impl TextOrParts {
             return Ok(text);
         }
         let message = "Images belong to the question; what is scored is text.";
-        Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+        Err(ApiError::invalid(path, message).with_code(ErrorCode::UnsupportedContent))
     }
 }
 
@@ -147,5 +160,5 @@ fn with_text(
     }
     let message = "An image alone cannot be scored, since the critic judges what an answer says: give its text beside it, \
                    as {\"text\": …, \"image\": …}.";
-    Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+    Err(ApiError::invalid(path, message).with_code(ErrorCode::UnsupportedContent))
 }

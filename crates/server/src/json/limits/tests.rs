@@ -33,7 +33,7 @@ fn refused_with(texts: TextKind, images: ImageMembers, body: &str) -> Option<(St
     let error = check(body.as_bytes(), &LIMITS, BodyForm { texts, images, questions: QUESTIONS }).err()?;
     let body = serde_json::to_value(error.body()).unwrap();
     let param = body["error"]["param"].as_str().unwrap_or_default().to_owned();
-    Some((error.code().to_owned(), param))
+    Some((error.code().as_str().to_owned(), param))
 }
 
 #[test]
@@ -146,18 +146,18 @@ fn what_a_reader_counts_has_the_same_bounds() {
     let paths = ["a", "b", "c"];
     assert!(LIMITS.check_images(paths[..2].iter().copied()).is_ok() && LIMITS.check_text(40, "a").is_ok());
     let many = LIMITS.check_images(paths.into_iter()).unwrap_err();
-    assert_eq!((many.code(), many.param()), ("too_many_images", Some("c")));
+    assert_eq!((many.code(), many.param()), (ErrorCode::TooManyImages, Some("c")));
     assert!(LIMITS.check_question(2, 3, "a").is_ok() && LIMITS.check_question(2, 2, "a").is_ok());
     for (question, body, name) in [(3, 3, "(max_images)"), (1, 4, "(max_batch_images)")] {
         let many = LIMITS.check_question(question, body, "labels[1]").unwrap_err();
-        assert_eq!((many.code(), many.param()), ("too_many_images", Some("labels[1]")));
+        assert_eq!((many.code(), many.param()), (ErrorCode::TooManyImages, Some("labels[1]")));
         assert!(many.message().contains(name), "{}", many.message());
     }
     // The only question of a body has the first limit alone, whatever the second one is.
     let few = JsonLimits { batch_images: 1, ..LIMITS };
     assert!(few.check_question(2, 2, "a").is_ok() && few.check_question(1, 2, "a").is_err());
     let much = LIMITS.check_text(41, "a").unwrap_err();
-    assert_eq!((much.code(), much.param()), ("string_too_long", Some("a")));
+    assert_eq!((much.code(), much.param()), (ErrorCode::StringTooLong, Some("a")));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use futures::{Stream, StreamExt, stream};
 use judge::{Caller, JudgeError, RewardOptions};
 use serde::Serialize;
 
-use super::{evaluations, request_fields::RequestFields};
+use super::{chosen_rubric::RubricPlace, evaluations, request_fields::RequestFields};
 use crate::{
     connections::guarded_body::GuardedBody,
     dialects::{affinity, sse},
@@ -36,6 +36,9 @@ use response::{ResultBody, ResultsBody};
 /// Prompts of one request that are judged concurrently. With two, the next prompt starts while the last verdicts of
 /// the previous one are computed.
 const MAX_CONCURRENT_PROMPTS: usize = 2;
+
+/// The fields of a prompt, not of the whole body, that errors of judgements name.
+const FIELDS_OF_PROMPT: [&str; 4] = ["question", "responses", "reference", "description"];
 
 /// Answers a body of this interface.
 ///
@@ -76,8 +79,8 @@ async fn respond(state: AppState, request: RewardRequest) -> Result<Response, Ap
 
 /// The rewards of each prompt, in order.
 fn results(state: AppState, request: RewardRequest) -> impl Stream<Item = Result<RewardsBody, ApiError>> {
-    let RewardRequest { rubric_path, prompts, options, method, has_prompts, .. } = request;
-    let rewarding = Rewarding { state, options, method, rubric_path };
+    let RewardRequest { rubric_place, prompts, options, method, has_prompts, .. } = request;
+    let rewarding = Rewarding { state, options, method, rubric_place };
     let rewards = move |(index, prompt): (usize, RewardPrompt)| {
         let rewarding = rewarding.clone();
         let path = if has_prompts { format!("prompts[{index}].") } else { String::new() };
@@ -92,8 +95,7 @@ struct Rewarding {
     state: AppState,
     options: RewardOptions,
     method: MethodBody,
-    /// The prefix of the path of criteria and scale in the body.
-    rubric_path: &'static str,
+    rubric_place: RubricPlace,
 }
 
 impl Rewarding {
@@ -104,8 +106,9 @@ impl Rewarding {
         let evaluations = state.telemetry.evaluations(response_ids);
         let reward = state.judge.reward(&candidates, options).await.map_err(|error| {
             count_failed_verdict(&state.metrics, &error);
-            let image = RequestFields::of(&candidates.case).image_at_fault(&error);
-            let error = self.api_error(error, image.map(|image| format!("{path}{image}")));
+            let fields = RequestFields::of_candidates(&candidates);
+            let field = fields.at_fault(&error, path, &self.rubric_place);
+            let error = self.api_error(error, path, field);
             evaluations::export_failure(&evaluations, candidates.responses.len(), &error);
             error
         })?;
@@ -116,13 +119,16 @@ impl Rewarding {
         Ok(body)
     }
 
-    /// The error of a failed prompt, with its parameter; `image` is the path of the image that caused it.
-    fn api_error(&self, error: JudgeError, image: Option<String>) -> ApiError {
+    /// The error of a failed prompt, with its parameter. `path` is the prefix of the prompt's fields in the body, and
+    /// `field` the path of the one that the error is about, if the error does not name it itself.
+    fn api_error(&self, error: JudgeError, path: &str, field: Option<String>) -> ApiError {
         let has_no_head = matches!(error, JudgeError::NoRewardHead);
-        let error = ApiError::from_judge(error, Dialect::Native).in_rubric(self.rubric_path);
-        match image {
+        let error = ApiError::from_judge(error, Dialect::Native).in_rubric(self.rubric_place.path());
+        let is_in_prompt = error.param().is_some_and(|param| FIELDS_OF_PROMPT.contains(&param));
+        match field {
             _ if has_no_head => error.with_param("method"),
-            Some(image) => error.with_param(image),
+            Some(field) => error.with_param(field),
+            None if is_in_prompt => error.inside(path),
             None => error,
         }
     }

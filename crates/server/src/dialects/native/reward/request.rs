@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     dialects::{
         native::{
-            chosen_rubric::{ChosenRubric, choose_rubric, path_of_rubric},
+            chosen_rubric::{ChosenRubric, RubricPlace, RubricWithPlace},
             evaluations,
             guards::{CalibrationBody, DegenerateBody, InvisibleBody, guards},
             request::{
@@ -17,7 +17,7 @@ use crate::{
         },
         null_as_default,
     },
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     images::ImageReader,
     json::object::{object_or_null, only_from_objects},
     service::content_limits::ContentLimits,
@@ -171,8 +171,7 @@ impl From<MethodBody> for Method {
 
 /// A validated request to `/reward`.
 pub(super) struct RewardRequest {
-    /// The prefix of the path of criteria and scale in the body.
-    pub(super) rubric_path: &'static str,
+    pub(super) rubric_place: RubricPlace,
     pub(super) prompts: Vec<RewardPrompt>,
     pub(super) options: RewardOptions,
     pub(super) method: MethodBody,
@@ -195,7 +194,7 @@ impl RewardBody {
         check_max_tokens(self.max_tokens, limits)?;
         let too_long = |path: String, what: &str, limit: usize, option: &str| {
             let message = format!("There are more than {limit} {what}, which is the limit ({option}).");
-            Err(ApiError::invalid(path, message).with_code("array_too_long"))
+            Err(ApiError::invalid(path, message).with_code(ErrorCode::ArrayTooLong))
         };
         let prompts = self.prompts.as_deref().unwrap_or_default();
         if prompts.len() > limits.reward_prompts {
@@ -222,7 +221,7 @@ impl RewardBody {
     ) -> Result<RewardRequest, ApiError> {
         let has_prompts = self.prompts.is_some();
         let prompts = self.take_prompts(reader)?;
-        let rubric_path = path_of_rubric(self.rubric.as_ref());
+        let rubric = RubricWithPlace::choose(self.rubric, self.criteria, self.scale)?;
         let options = RewardOptions {
             method: self.method.into(),
             signal: match self.signal {
@@ -231,7 +230,7 @@ impl RewardBody {
                 SignalBody::Agreed => Signal::Agreed,
                 SignalBody::Scores => Signal::Scores,
             },
-            rubric: choose_rubric(self.rubric, self.criteria, self.scale)?,
+            rubric: rubric.choice,
             format: self.format,
             reasons: reasons(self.critique, self.max_tokens, self.method, limits)?,
             tiling: self.tiling.into(),
@@ -239,7 +238,7 @@ impl RewardBody {
             caller,
         };
         let (method, stream) = (self.method, self.stream);
-        Ok(RewardRequest { rubric_path, prompts, options, method, has_prompts, stream })
+        Ok(RewardRequest { rubric_place: rubric.place, prompts, options, method, has_prompts, stream })
     }
 
     /// The questions with their responses: those of `prompts`, or the single one of the body.

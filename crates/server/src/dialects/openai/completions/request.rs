@@ -17,7 +17,7 @@ use crate::{
         },
         values::{in_range, lenient},
     },
-    error::ApiError,
+    error::{ApiError, ErrorCode},
 };
 
 /// The default of `max_tokens`, as clients of this older interface expect.
@@ -175,7 +175,7 @@ impl CompletionBody {
             let message = "This server does not offer the probabilities of a prompt's tokens: give echo or \
                 logprobs. To compare given continuations, send them as the labels of a question to /v1/decisions, or \
                 their first tokens as label_token_ids to /score.";
-            return Err(ApiError::invalid("echo", message).with_code("unsupported_parameter"));
+            return Err(ApiError::invalid("echo", message).with_code(ErrorCode::UnsupportedParameter));
         }
         let top = self.logprobs.map(|top| in_range("logprobs", top, 0..=5)).transpose()?;
         let top_logprobs = top.or(texts.selects_best().then_some(0));

@@ -102,7 +102,7 @@ async fn generate(
     form: Option<Form>,
 ) -> Result<Response, ApiError> {
     let ResponseRequest { prompt, images, params, call, stream, echo, .. } = request;
-    let api_error = |error| images.api_error(error);
+    let api_error = |error| images.api_error(error, "input");
     let mut texts = state.judge.complete(prompt, &params, 1).await.map_err(api_error)?;
     let text = texts.remove(0);
     let response = ResponseBody::in_progress(header, echo);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dialects::{
-        content::{Content, bare_image},
+        content::{Content, bare_image, refuse_beside},
         generation::{
             call::Call,
             chat::{DEFAULT_MAX_TOKENS, MAX_TOP_LOGPROBS},
@@ -23,7 +23,7 @@ use crate::{
         },
         values::{in_range, lenient},
     },
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
     images::ImageReader,
     json::{data_urls, object::only_from_objects},
 };
@@ -136,6 +136,11 @@ struct InputItem {
     call_id: Option<Value>,
     /// Text, images and videos of a `function_call_output`, which are shown as the user's.
     output: Option<Content>,
+    /// Images beside the content, as other interfaces have them. They are refused.
+    #[schema(ignore)]
+    images: Option<Value>,
+    #[schema(ignore)]
+    image: Option<Value>,
 }
 
 /// Options of the text.
@@ -201,11 +206,11 @@ impl ResponsesBody {
         if matches!(&self.input, InputBody::Items(items) if items.len() > max_messages) {
             let message =
                 format!("input has more than {max_messages} elements, which is the limit (max_messages).");
-            return Err(ApiError::invalid("input", message).with_code("array_too_long"));
+            return Err(ApiError::invalid("input", message).with_code(ErrorCode::ArrayTooLong));
         }
         if self.user.as_ref().is_some_and(|user| user.len() > MAX_USER_BYTES) {
             let message = format!("user has at most {MAX_USER_BYTES} bytes.");
-            return Err(ApiError::invalid("user", message).with_code("string_too_long"));
+            return Err(ApiError::invalid("user", message).with_code(ErrorCode::StringTooLong));
         }
         let length = |value: &Value| match value {
             Value::String(text) => text.chars().count(),
@@ -314,6 +319,7 @@ enum Turn {
 
 /// What an item adds to the conversation; `param` is its path in the request.
 fn read(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Turn, ApiError> {
+    refuse_beside([("images", item.images.as_ref()), ("image", item.image.as_ref())], param)?;
     let (role, path, content) = match item.kind.as_deref() {
         None | Some("message") => {
             let role = role(item.role.as_deref().unwrap_or_default(), &format!("{param}.role"), ROLES)?;
@@ -332,9 +338,8 @@ fn read(item: InputItem, param: &str, reader: &ImageReader<'_>) -> Result<Turn, 
             let kind = quoted(kind);
             let message =
                 format!("Items of type {kind} are not offered; there are messages and calls of functions.");
-            return Err(
-                ApiError::invalid(format!("{param}.type"), message).with_code("unsupported_parameter")
-            );
+            return Err(ApiError::invalid(format!("{param}.type"), message)
+                .with_code(ErrorCode::UnsupportedParameter));
         }
     };
     let content = content.ok_or_else(|| ApiError::invalid(&path, "This item needs content."))?;

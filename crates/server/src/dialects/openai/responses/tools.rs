@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     dialects::generation::tools::{FunctionParams, function_of},
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
 };
 
 /// The maximum length of `tools` and of `tool_choice`, in bytes of JSON, since they are returned in the response and
@@ -46,7 +46,7 @@ impl<'a> Tools<'a> {
         for (param, value) in [("tools", tools), ("tool_choice", tool_choice)] {
             if value.is_some_and(|value| value.to_string().len() > MAX_BYTES) {
                 let message = format!("{param} has at most {MAX_BYTES} bytes.");
-                return Err(ApiError::invalid(param, message).with_code("string_too_long"));
+                return Err(ApiError::invalid(param, message).with_code(ErrorCode::StringTooLong));
             }
         }
         let tools = tools.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -71,7 +71,7 @@ fn returned(tool: &Value) -> Result<Value, ApiError> {
             let kind = kind.as_str().map_or_else(String::new, quoted);
             let message =
                 format!("This server runs no tool of type {kind}; it offers those of type function.");
-            Err(ApiError::invalid("tools", message).with_code("unsupported_parameter"))
+            Err(ApiError::invalid("tools", message).with_code(ErrorCode::UnsupportedParameter))
         }
     }
 }

@@ -4,7 +4,7 @@ use judge::{EncodedImage, Part};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
-use crate::error::{ApiError, LONGEST_VALUE, brief};
+use crate::error::{ApiError, ErrorCode, LONGEST_VALUE, brief};
 
 /// Texts, images and videos, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ pub(in super::super) fn refuse_images(value: &Value, path: &str) -> Result<(), A
             let path = format!("{path}{inside}");
             let named = brief(path.clone(), 2 * LONGEST_VALUE);
             let message = format!("{named} is {IMAGE_AS_TEXT}; send it as a part or in `images`.");
-            Err(ApiError::invalid(path, message).with_code("unsupported_content"))
+            Err(ApiError::invalid(path, message).with_code(ErrorCode::UnsupportedContent))
         }
         None => Ok(()),
     }

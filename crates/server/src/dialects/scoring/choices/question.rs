@@ -9,7 +9,7 @@ use super::{
     probabilities::AnswerProbabilities,
     prompt_content::{PromptContent, is_image_url},
 };
-use crate::error::{ApiError, quoted};
+use crate::error::{ApiError, ErrorCode, quoted};
 
 /// The maximum number of answers to a question.
 const MAX_OPTIONS: usize = 255;
@@ -166,7 +166,7 @@ pub(in super::super) fn all_questions<A>(
             let message = format!(
                 "The questions have more than {MAX_OPTIONS_IN_ALL} answers in all, which is the limit."
             );
-            return Err(ApiError::invalid("questions", message).with_code("array_too_long"));
+            return Err(ApiError::invalid("questions", message).with_code(ErrorCode::ArrayTooLong));
         }
         Ok((asked, question))
     });
@@ -269,7 +269,7 @@ mod tests {
         let fits = || (0..MAX_OPTIONS_IN_ALL / 128).map(|_| with(128));
         assert_eq!(all_questions(fits()).map(|all| all.len()).ok(), Some(MAX_OPTIONS_IN_ALL / 128));
         let refused = all_questions(fits().chain([with(2)])).unwrap_err();
-        assert_eq!((refused.param(), refused.code()), (Some("questions"), "array_too_long"));
+        assert_eq!((refused.param(), refused.code()), (Some("questions"), ErrorCode::ArrayTooLong));
         let invalid = all_questions([with(1)].into_iter()).unwrap_err();
         assert_eq!(invalid.param(), Some("questions[0].options"));
     }

@@ -9,7 +9,7 @@ use crate::{
         content::Content,
         parameters::{self, Members},
     },
-    error::{ApiError, quoted},
+    error::{ApiError, ErrorCode, quoted},
     images::ImageReader,
     json::{errors, limits::JsonLimits},
 };
@@ -85,7 +85,7 @@ impl InputReader<'_, '_> {
             return Ok(());
         }
         let message = format!("{path} has more than {most} elements, which is the limit (max_messages).");
-        Err(ApiError::invalid(path, message).with_code("array_too_long"))
+        Err(ApiError::invalid(path, message).with_code(ErrorCode::ArrayTooLong))
     }
 
     /// Adds messages with their paths: with the names of their authors if the assistant is one of them, else one below the
@@ -204,7 +204,9 @@ fn message(item: Value, path: &str) -> Result<InputMessage, ApiError> {
         members.get("type").filter(|kind| !kind.is_null()).map(|kind| kind.as_str().unwrap_or_default());
     if let Some(kind) = kind.filter(|kind| *kind != "message") {
         let message = format!("Items of type {} are not offered; there are messages.", quoted(kind));
-        return Err(ApiError::invalid(format!("{path}.type"), message).with_code("unsupported_parameter"));
+        return Err(
+            ApiError::invalid(format!("{path}.type"), message).with_code(ErrorCode::UnsupportedParameter)
+        );
     }
     parameters::check_members(&members, &KNOWN_MEMBERS_OF_MESSAGE, &format!("{path}."))?;
     let role = members.get("role").and_then(Value::as_str).unwrap_or_default();
