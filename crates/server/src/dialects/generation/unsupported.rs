@@ -20,10 +20,8 @@ pub(crate) const CHAT: &[Unsupported] = &[
     ("videos", is_empty),
     ("echo", is_off),
     ("suffix", is_empty_text),
-    // What `/v1/responses` takes instead of messages.
+    // What `/v1/responses` takes besides the messages.
     ("instructions", is_empty_text),
-    ("input", never),
-    ("prompt", never),
     ("previous_response_id", never),
     ("conversation", never),
 ];
@@ -33,10 +31,8 @@ pub(crate) const COMPLETIONS: &[Unsupported] = &[
     ("suffix", is_empty_text),
     ("response_format", is_text_format),
     ("logprob_token_ids", is_empty),
-    // What the other interfaces take instead of a prompt.
-    ("messages", is_empty),
+    // What the other interfaces take besides a prompt.
     ("instructions", is_empty_text),
-    ("input", never),
     ("images", is_empty),
 ];
 
@@ -46,8 +42,7 @@ pub(crate) const RESPONSES: &[Unsupported] = &[
     ("conversation", never),
     ("prompt", never),
     ("background", is_off),
-    // Parameters of the other interfaces. Here they are `input` and `text`.
-    ("messages", is_empty),
+    // Parameters of the other interfaces.
     ("images", is_empty),
     ("echo", is_off),
     ("suffix", is_empty_text),
