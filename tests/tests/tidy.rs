@@ -223,9 +223,8 @@ fn only_the_command_line_reads_the_environment() {
     let expected = [
         // Reads the settings of a proxy to the hub.
         "crates/critic-candle/src/hub/download.rs",
-        // Tests that rewrite the documents of error codes and of metrics.
-        "crates/server/src/error/code/tests.rs",
-        "crates/server/src/metrics/names/tests.rs",
+        // Rewrites documents that tests compare with the program.
+        "crates/server/src/generated_document.rs",
         "crates/server/src/settings/environment.rs",
     ];
     assert_eq!(reading, expected.map(Path::new));

@@ -12,6 +12,8 @@ mod dialects;
 mod error;
 mod extract;
 pub mod fuzz_api;
+#[cfg(test)]
+mod generated_document;
 mod hexadecimal;
 mod images;
 mod json;

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, path::Path};
 use super::{read, with_ending};
 
 /// The modules of `server` from the bottom to the top, as [`MODELS`].
-const SERVER: [&str; 27] = [
+const SERVER: [&str; 28] = [
+    "generated_document",
     "hexadecimal",
     "sync",
     "process",

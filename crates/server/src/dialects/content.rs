@@ -318,10 +318,7 @@ pub(super) fn refuse_beside<const N: usize>(
     members: [(&str, Option<&Value>); N],
     param: &str,
 ) -> Result<(), ApiError> {
-    let is_asked = |(name, value): &(&str, Option<&Value>)| {
-        value.is_some_and(|value| !parameters::asks_for_nothing(name, value))
-    };
-    let Some((name, _)) = members.into_iter().find(is_asked) else { return Ok(()) };
+    let Some(name) = parameters::first_asked(members) else { return Ok(()) };
     let message = format!("There is no {name} beside a content: give each image as a part of it.");
     Err(ApiError::invalid(format!("{param}.{name}"), message).with_code(ErrorCode::UnsupportedParameter))
 }

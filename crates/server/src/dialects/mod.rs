@@ -34,7 +34,7 @@ pub(crate) const BODY_FORM: BodyForm = BodyForm {
 };
 
 /// Reads a value, and `null` as the default: many clients write `null` for members that they do not set.
-fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn null_as_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     source: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(source)?.unwrap_or_default())

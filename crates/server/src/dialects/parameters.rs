@@ -86,8 +86,18 @@ fn is_known(name: &str, read: &[&str]) -> bool {
     read.contains(&name) || HARMLESS.contains(&name)
 }
 
+/// The name of the first of `members` whose value requests something.
+pub(super) fn first_asked<'a>(
+    members: impl IntoIterator<Item = (&'a str, Option<&'a Value>)>,
+) -> Option<&'a str> {
+    let asks = |(name, value): (&'a str, Option<&Value>)| {
+        value.is_some_and(|value| !asks_for_nothing(name, value)).then_some(name)
+    };
+    members.into_iter().find_map(asks)
+}
+
 /// Whether the value of a member requests nothing.
-pub(super) fn asks_for_nothing(name: &str, value: &Value) -> bool {
+fn asks_for_nothing(name: &str, value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => *on == TRUE_BY_DEFAULT.contains(&name),

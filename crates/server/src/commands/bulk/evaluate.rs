@@ -7,22 +7,16 @@ use evaluation::{Answered, Answers, Ask, DefaultRubrics, Format, LabelledSet, pl
 use judge::{EngineConfig, Kind};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
-    CriticPool, JournalPaths, Outcome, Task,
+    CriticPool, JournalPaths, Outcome, Task, digest,
     judge_rows::{VERDICTS_PER_CRITIC, with_id},
     run,
 };
 use crate::{
     commands::{input_files::check_kept, report},
-    hexadecimal::hexadecimal,
     options::{EvaluateOptions, LabelledOptions, left_out_beside},
 };
-
-/// Hexadecimal digits of the digest of a request in the id of its answer: 64 bits, which no two of a million requests
-/// share.
-const DIGITS: usize = 16;
 
 /// Runs `gavel evaluate`: measures a critic on a labelled set, and publishes the report.
 pub(crate) async fn evaluate(options: EvaluateOptions) -> anyhow::Result<()> {
@@ -99,14 +93,13 @@ impl<'a> Session<'a> {
     /// such a file, requests are not read for their digests.
     fn by_id(&self, asks: Vec<Ask>) -> BTreeMap<String, Ask> {
         let items = &self.set.items;
-        let digest = |asked: Value| hexadecimal(&Sha256::digest(asked.to_string()));
-        let rules = digest(json!([self.model, self.rubric_list]));
+        let rules = digest(&json!([self.model, self.rubric_list]));
         let id = |ask: &Ask| {
             let id = ask.id(items);
             let body = self.options.answers.as_ref().map(|_| ask.body(items, &self.chosen_rubrics));
             // A request that cannot be made has no answer.
             let Some(Ok(body)) = body else { return id };
-            format!("{id}#request={}", &digest(json!([rules, ask.route(items), body]))[..DIGITS])
+            format!("{id}#request={}", digest(&json!([rules, ask.route(items), body])))
         };
         asks.into_iter().map(|ask| (id(&ask), ask)).collect()
     }

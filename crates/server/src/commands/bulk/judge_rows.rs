@@ -1,12 +1,12 @@
 //! `gavel judge --input`: judges each row of a file.
 
+use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::{
-    CriticPool, JournalPaths, Outcome, RunOptions, Task, critic_pool::Refusal, members::JUDGE_SETTINGS, row,
-    row::Row, run,
+    CriticPool, JournalPaths, Outcome, RunOptions, Task, members::JUDGE_SETTINGS, row, row::Row, run,
 };
-use crate::{error::ErrorCode, options::Files};
+use crate::options::Files;
 
 /// Requests for a verdict in flight per critic: enough to fill the engine's steps.
 pub(super) const VERDICTS_PER_CRITIC: usize = 32;
@@ -69,11 +69,8 @@ impl Verdicts {
 async fn judge_row(pool: &CriticPool, task: Task<Row>, options: &Value) -> anyhow::Result<Outcome> {
     let Task { id, image_key, input: row, .. } = task;
     if row.responses.len() > 2 {
-        let message = format!("there are {} responses, not one or two", row.responses.len());
-        return Ok(Outcome::refused(
-            &id,
-            &Refusal { code: ErrorCode::InvalidRequest.as_str().into(), message },
-        ));
+        let error = anyhow!("there are {} responses, not one or two", row.responses.len());
+        return Ok(Outcome::invalid(&id, &error));
     }
     let body = match row.body(options) {
         Ok(body) => body,

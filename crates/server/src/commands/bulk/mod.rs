@@ -21,6 +21,7 @@ use anyhow::{Context, bail};
 use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 pub(crate) use attack::attack;
 pub(crate) use critic_pool::CriticPool;
@@ -32,6 +33,7 @@ pub(crate) use run_options::RunOptions;
 use crate::{
     commands::input_files::check_kept,
     error::ErrorCode,
+    hexadecimal::hexadecimal,
     options::Files,
     process::stdout::{stdout, unless_gone},
 };
@@ -58,6 +60,11 @@ enum Outcome {
     Done(Value),
     /// A line for the file of rows without a result, which states the reason.
     LeftOut(Value),
+}
+
+/// A digest of 64 bits in hexadecimal, which no two of a million values share.
+fn digest(value: &Value) -> String {
+    hexadecimal(&Sha256::digest(value.to_string())[..8])
 }
 
 impl Outcome {

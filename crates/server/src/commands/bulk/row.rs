@@ -8,40 +8,36 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Task, members::UnusedMembers};
-use crate::{commands::image_folder::ImageFolder, hexadecimal::hexadecimal, images, json::line};
+use super::{Task, digest, members::UnusedMembers};
+use crate::{
+    commands::image_folder::ImageFolder, dialects::null_as_default, hexadecimal::hexadecimal, images,
+    json::line,
+};
 
-/// The length of the digest of a row, in bytes: rows are compared only with rows of the same id.
-const DIGEST_BYTES: usize = 8;
-
-/// The members of a row. `others` may contain settings for how the row is judged, besides arbitrary columns.
+/// The members of a row. Lists may be null, which programs write for the columns that a row does not have. `others` may
+/// contain settings for how the row is judged, besides arbitrary columns.
 #[derive(Deserialize)]
 struct RowBody {
     id: Option<Value>,
     #[serde(alias = "prompt")]
     question: String,
     image: Option<String>,
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "null_as_default")]
     images: Vec<String>,
     /// The frames of a video.
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "null_as_default")]
     frames: Vec<String>,
     response: Option<String>,
-    #[serde(default, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "null_as_default")]
     responses: Vec<String>,
     reference: Option<String>,
     description: Option<String>,
     #[serde(flatten)]
     others: Map<String, Value>,
-}
-
-/// A list; empty for null, which programs write for the columns that a row does not have.
-fn list<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<String>, D::Error> {
-    Option::deserialize(source).map(Option::unwrap_or_default)
 }
 
 /// A question with its images and responses.
@@ -110,8 +106,7 @@ impl Row {
     /// A digest of all that its result depends on, as far as the file says it: paths of images, but not their content.
     fn digest(&self) -> String {
         let Self { question, images, frames, responses, reference, description, settings, folder: _ } = self;
-        let row = json!([question, images, frames, responses, reference, description, settings]);
-        hexadecimal(&Sha256::digest(row.to_string())[..DIGEST_BYTES])
+        digest(&json!([question, images, frames, responses, reference, description, settings]))
     }
 
     /// The body of a request for this row, with `options` as further members, which the row's own settings

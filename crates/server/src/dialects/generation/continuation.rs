@@ -5,11 +5,12 @@ use judge::{Caller, Completion, CompletionParams, CompletionStream, Form, JudgeE
 
 use super::{
     forms::{self, WantedForm},
+    image_params::ImageParams,
     shape::RequestedShape,
     text_counts::{MAX_TEXTS, TextCounts},
 };
 use crate::{
-    error::{ApiError, Dialect, is_about_length},
+    error::{ApiError, Dialect},
     service::state::AppState,
 };
 
@@ -129,11 +130,8 @@ impl CompletionPlan {
             let text = if echo { text.unwrap_or_else(|| judge.text(&tokens)) } else { String::new() };
             let params = self.params_of(index);
             let texts = judge.continue_tokens(tokens, &params, self.texts.generated).await;
-            let texts = texts.map_err(|error| {
-                let is_of_prompt = is_about_length(&error);
-                let error = api_error(error);
-                if is_of_prompt { error.with_param(path) } else { error }
-            })?;
+            // A prompt without a conversation has no images.
+            let texts = texts.map_err(|error| ImageParams::default().api_error(error, &path))?;
             begun.push(PromptTexts { echo: text, texts });
         }
         Ok(begun)

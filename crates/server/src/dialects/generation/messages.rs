@@ -133,10 +133,7 @@ fn check_members(message: &ChatMessage, param: &str) -> Result<(), ApiError> {
     let beside = [("images", images.as_ref()), ("image", image.as_ref()), ("videos", videos.as_ref())];
     content::refuse_beside(beside, param)?;
     let marks = [("prefix", prefix.as_ref()), ("partial", partial.as_ref())];
-    let is_set = |(name, value): &(&str, Option<&Value>)| {
-        value.is_some_and(|value| !parameters::asks_for_nothing(name, value))
-    };
-    let Some((name, _)) = marks.into_iter().find(is_set) else { return Ok(()) };
+    let Some(name) = parameters::first_asked(marks) else { return Ok(()) };
     let message = format!("A message has no {name} here: continue_final_message continues the last one.");
     Err(ApiError::invalid(format!("{param}.{name}"), message).with_code(ErrorCode::UnsupportedParameter))
 }

@@ -23,9 +23,7 @@ const IMAGES: [&str; 7] =
 pub(super) fn parse_rewarded<T: DeserializeOwned>(body: &JsonBytes) -> Result<T, ApiError> {
     let parsed = body.parse()?;
     let members = parameters::members_if(body, |name| IMAGES.contains(&name))?.unwrap_or_default();
-    let is_given =
-        |name: &&str| members.get(*name).is_some_and(|value| !parameters::asks_for_nothing(name, value));
-    match IMAGES.into_iter().find(is_given) {
+    match parameters::first_asked(IMAGES.map(|name| (name, members.get(name)))) {
         Some(name) => {
             let message = format!(
                 "Images are not read from {name} here: give them in the text, as data URLs, in the parts of a message, or \

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
 use super::{DURATIONS, Definition, Kind, all};
+use crate::generated_document;
 
 /// The metric by which the chart scales, which is not the server's: an adapter computes it from two of these.
 const MADE_BY_AN_ADAPTER: &str = "gavel_queue_drain_seconds";
@@ -102,13 +103,7 @@ fn document() -> String {
 
 #[test]
 fn every_metric_is_documented() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
-    let made = document();
-    if env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, &made).unwrap();
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == made, "docs/metrics.md is not up to date: run this test with UPDATE_EXPECT=1");
+    generated_document::check("metrics.md", &document());
 }
 
 #[test]
